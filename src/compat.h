@@ -1,0 +1,83 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Every difference between PostgreSQL 15, 16, 17 and 18 that mailman
+ *	  meets, so that no other file has to ask for a version.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_COMPAT_H
+#define MAILMAN_COMPAT_H
+
+#include "catalog/pg_foreign_server.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+
+#if PG_VERSION_NUM < 150000
+#error mailman needs PostgreSQL 15 or newer
+#endif
+
+/* 17: the set belongs to a resource owner, not to a memory context */
+static inline WaitEventSet *
+compat_create_wait_event_set(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(NULL, nevents);
+#else
+	return CreateWaitEventSet(TopMemoryContext, nevents);
+#endif
+}
+
+/* 16: one aclcheck for all kinds of object */
+static inline AclResult
+compat_server_aclcheck(Oid serverid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, serverid, roleid,
+						   ACL_USAGE);
+#else
+	return pg_foreign_server_aclcheck(serverid, roleid, ACL_USAGE);
+#endif
+}
+
+/* 16: what a check hook hands to its assign hook has an allocator */
+#if PG_VERSION_NUM >= 160000
+#define compat_guc_malloc(size) guc_malloc(LOG, size)
+#define compat_guc_free(p) guc_free(p)
+#else
+#define compat_guc_malloc(size) malloc(size)
+#define compat_guc_free(p) free(p)
+#endif
+
+/* 17: custom wait events have names */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_WAIT_EVENT(name)	WaitEventExtensionNew(name)
+#else
+#define COMPAT_WAIT_EVENT(name)	PG_WAIT_EXTENSION
+#endif
+
+/* 18: the module says who it is */
+#ifdef PG_MODULE_MAGIC_EXT
+#define COMPAT_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "mailman", .version = "1.0")
+#else
+#define COMPAT_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* 17: the session's own settings that could end a turn */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_HAS_TRANSACTION_TIMEOUT 1
+#else
+#define COMPAT_HAS_TRANSACTION_TIMEOUT 0
+#endif
+
+#endif							/* MAILMAN_COMPAT_H */

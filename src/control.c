@@ -1,0 +1,233 @@
+/*-------------------------------------------------------------------------
+ *
+ * control.c
+ *	  mailman_pause(), mailman_resume(), mailman_cancel().
+ *
+ * They change the letter's state and nothing else; its worker reads it in
+ * every turn and obeys.  No row of a delivery is rewritten here, however long
+ * the list (a scheduled letter that was called back is emptied, as nothing of
+ * it was ever sent).
+ *
+ *		 mailman_send()
+ *	draft -----------> scheduled --> sending --> sent
+ *	  ^                  |  ^          |  ^
+ *	  |  mailman_cancel  |  | _resume  |  |
+ *	  +------------------+  +- paused -+--+      sending, paused -> cancelled
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(mailman_pause);
+PG_FUNCTION_INFO_V1(mailman_resume);
+PG_FUNCTION_INFO_V1(mailman_cancel);
+
+/* Lock the letter's row; its state cannot change until we are done */
+static Letter *
+control_prepare(int64 letter_id, Oid role)
+{
+	static Statement lock = {
+		"SELECT FROM mailman.letter WHERE id = $1 FOR NO KEY UPDATE",
+		1, {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter_id)};
+	Letter	   *letter;
+
+	statement_run(&lock, SPI_OK_SELECT, values, NULL);
+	letter = letter_load(letter_id);
+	if (letter == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
+				 errhint("Letters are rows of mailman.letter.")));
+	letter_check_member(letter, role);
+	return letter;
+}
+
+/* Set state and reason; the state 'sending' is 'scheduled' before its time */
+static const char *
+control_set(const Letter *letter, const char *state, const char *reason)
+{
+	static Statement set = {
+		"UPDATE mailman.letter SET state_reason = $3, failed_runs = 0,"
+		" state = CASE WHEN $2 = 'sending' AND send_at > now()"
+		" THEN 'scheduled' ELSE $2 END WHERE id = $1 RETURNING state",
+		3, {INT8OID, TEXTOID, TEXTOID}
+	};
+	Datum		values[3] = {Int64GetDatum(letter->id),
+	CStringGetTextDatum(state)};
+	char		nulls[3] = {' ', ' ', reason ? ' ' : 'n'};
+
+	if (reason)
+		values[2] = CStringGetTextDatum(reason);
+	statement_run(&set, SPI_OK_UPDATE_RETURNING, values, nulls);
+	return row_text(0, 1);
+}
+
+static bool
+letter_is(const Letter *letter, const char *state)
+{
+	return strcmp(letter->state, state) == 0;
+}
+
+static void
+control_refuse(const Letter *letter, const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("letter " INT64_FORMAT " cannot be %s: it is %s%s",
+					letter->id, what, letter_is(letter, "draft") ? "a " : "",
+					letter->state),
+			 hint ? errhint("%s", hint) : 0));
+}
+
+/* Has a sent letter been posted again, and nothing of that been sent yet? */
+static bool
+control_is_posted(const Letter *letter)
+{
+	static Statement posted = {
+		"SELECT FROM mailman.posting WHERE letter_id = $1 LIMIT 1",
+		1, {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter->id)};
+
+	return statement_run(&posted, SPI_OK_SELECT, values, NULL) > 0;
+}
+
+static text *
+control_return(ExtensionScope *scope, const char *state)
+{
+	char		copy[NAMEDATALEN];
+
+	strlcpy(copy, state, sizeof(copy));
+	extension_leave(scope);
+	return cstring_to_text(copy);
+}
+
+/* mailman_pause(letter_id bigint) RETURNS text */
+Datum
+mailman_pause(PG_FUNCTION_ARGS)
+{
+	Oid			role = GetUserId();
+	ExtensionScope scope;
+	Letter	   *letter;
+	const char *state = "paused";
+
+	extension_enter(&scope);
+	letter = control_prepare(PG_GETARG_INT64(0), role);
+	if (letter_is(letter, "paused"))
+		ereport(NOTICE,
+				(errmsg("letter " INT64_FORMAT " is paused already",
+						letter->id)));
+	else if (letter_is(letter, "scheduled") || letter_is(letter, "sending") ||
+			 (letter_is(letter, "sent") && control_is_posted(letter)))
+		state = control_set(letter, "paused",
+							psprintf("paused by \"%s\"",
+									 GetUserNameFromId(role, false)));
+	else
+		control_refuse(letter, "paused",
+					   "Only a scheduled letter or one being sent can.");
+	PG_RETURN_TEXT_P(control_return(&scope, state));
+}
+
+/* mailman_resume(letter_id bigint) RETURNS text */
+Datum
+mailman_resume(PG_FUNCTION_ARGS)
+{
+	Oid			role = GetUserId();
+	ExtensionScope scope;
+	Letter	   *letter;
+	const char *state;
+
+	extension_enter(&scope);
+	letter = control_prepare(PG_GETARG_INT64(0), role);
+	state = letter->state;
+	if (letter_is(letter, "draft"))
+		control_refuse(letter, "resumed", "Send it with mailman_send().");
+	if (letter_is(letter, "paused"))
+	{
+		letter_check_sendable(letter, role);
+		state = control_set(letter, "sending", NULL);
+	}
+	launch_at_commit(letter->id);
+	PG_RETURN_TEXT_P(control_return(&scope, state));
+}
+
+/* A scheduled letter of which nothing was sent becomes a draft again */
+static const char *
+control_call_back(const Letter *letter)
+{
+	static Statement empty = {
+		"DELETE FROM mailman.delivery WHERE letter_id = $1", 1, {INT8OID}
+	};
+	static Statement unpost = {
+		"DELETE FROM mailman.posting WHERE letter_id = $1", 1, {INT8OID}
+	};
+	static Statement draft = {
+		"UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
+		" sender = NULL, failed_runs = 0, mail_order = $2 WHERE id = $1",
+		2, {INT8OID, JSONBOID}
+	};
+	Tally		tally = {{0}};
+	Datum		values[2] = {Int64GetDatum(letter->id)};
+
+	statement_run(&empty, SPI_OK_DELETE, values, NULL);
+	statement_run(&unpost, SPI_OK_DELETE, values, NULL);
+	values[1] = tally_to_jsonb(&tally);
+	statement_run(&draft, SPI_OK_UPDATE, values, NULL);
+	return "draft";
+}
+
+/* Was any of it ever claimed?  Else a scheduled letter is as good as new. */
+static bool
+control_is_untouched(const Letter *letter)
+{
+	static Statement order = {
+		"SELECT mail_order FROM mailman.letter WHERE id = $1", 1, {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter->id)};
+	bool		isnull;
+	Tally		tally;
+
+	statement_run(&order, SPI_OK_SELECT, values, NULL);
+	tally_from_jsonb(&tally, DatumGetJsonbP(row_datum(0, 1, &isnull)));
+	return tally_recipients(&tally) == tally.count[DELIVERY_PENDING] +
+		tally.count[DELIVERY_SKIPPED];
+}
+
+/* mailman_cancel(letter_id bigint) RETURNS text */
+Datum
+mailman_cancel(PG_FUNCTION_ARGS)
+{
+	Oid			role = GetUserId();
+	ExtensionScope scope;
+	Letter	   *letter;
+	const char *state = "cancelled";
+
+	extension_enter(&scope);
+	letter = control_prepare(PG_GETARG_INT64(0), role);
+	if (letter_is(letter, "cancelled"))
+		ereport(NOTICE,
+				(errmsg("letter " INT64_FORMAT " is cancelled already",
+						letter->id)));
+	else if (letter_is(letter, "draft") ||
+			 (letter_is(letter, "sent") && !control_is_posted(letter)))
+		control_refuse(letter, "cancelled",
+					   "Only a letter in the post can be called back.");
+	else if (letter_is(letter, "scheduled") && control_is_untouched(letter))
+		state = control_call_back(letter);
+	else
+		state = control_set(letter, "cancelled",
+							psprintf("cancelled by \"%s\"",
+									 GetUserNameFromId(role, false)));
+	launch_at_commit(letter->id);	/* to skip the rest, or to fold */
+	PG_RETURN_TEXT_P(control_return(&scope, state));
+}

@@ -1,0 +1,334 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard.c
+ *	  Triggers that keep the tables true, whatever was granted on them.
+ *
+ * Applications write newsletters, subscriptions and drafts with plain SQL;
+ * what only the extension may write (state, sender, tally, deliveries) and
+ * what gives rights (owner, relays, policy) is refused here, with a hint that
+ * names the function to call.  ENABLE ALWAYS, so session_replication_role
+ * does not turn them off.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(mailman_guard_newsletter);
+PG_FUNCTION_INFO_V1(mailman_guard_subscription);
+PG_FUNCTION_INFO_V1(mailman_guard_letter);
+PG_FUNCTION_INFO_V1(mailman_guard_accounts);
+
+static TriggerData *
+guard_trigger(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("this function is a trigger")));
+	return (TriggerData *) fcinfo->context;
+}
+
+/* The row to let through */
+static HeapTuple
+guard_row(TriggerData *trigger)
+{
+	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+		trigger->tg_newtuple : trigger->tg_trigtuple;
+}
+
+/* May the current user load rows as pg_restore does? */
+static bool
+guard_is_owner(void)
+{
+	return has_privs_of_role(GetUserId(),
+							 extension_owner(extension_oid(false)));
+}
+
+/* We ourselves, or logical replication applying what we wrote elsewhere */
+static bool
+guard_lets_pass(void)
+{
+	return extension_is_writing() ||
+		(SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+		 guard_is_owner());
+}
+
+static int
+guard_column(TriggerData *trigger, const char *column)
+{
+	int			number = SPI_fnumber(RelationGetDescr(trigger->tg_relation),
+									 column);
+
+	if (number <= 0)
+		elog(ERROR, "table \"%s\" has no column \"%s\"",
+			 RelationGetRelationName(trigger->tg_relation), column);
+	return number;
+}
+
+static Datum
+guard_value(TriggerData *trigger, HeapTuple row, const char *column,
+			bool *isnull)
+{
+	return heap_getattr(row, guard_column(trigger, column),
+						RelationGetDescr(trigger->tg_relation), isnull);
+}
+
+static char *
+guard_text(TriggerData *trigger, HeapTuple row, const char *column)
+{
+	return SPI_getvalue(row, RelationGetDescr(trigger->tg_relation),
+						guard_column(trigger, column));
+}
+
+/* Does the UPDATE change this column?  (byte-wise: TOASTed as they are) */
+static bool
+guard_changes(TriggerData *trigger, const char *column)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	Form_pg_attribute attribute;
+	bool		old_null;
+	bool		new_null;
+	Datum		old_value = guard_value(trigger, trigger->tg_trigtuple,
+										column, &old_null);
+	Datum		new_value = guard_value(trigger, trigger->tg_newtuple,
+										column, &new_null);
+
+	if (old_null || new_null)
+		return old_null != new_null;
+	attribute = TupleDescAttr(desc, guard_column(trigger, column) - 1);
+	return !datum_image_eq(old_value, new_value, attribute->attbyval,
+						   attribute->attlen);
+}
+
+/* The current user must be a member of the role a newsletter names as owner */
+static void
+guard_owner_member(const char *owner, const char *what)
+{
+	Oid			role = get_role_oid(owner, true);
+
+	if (!OidIsValid(role))
+	{
+		if (superuser())
+			return;				/* a restore may come before its roles */
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" does not exist", owner),
+				 errhint("newsletter.owner is the name of a role.")));
+	}
+	if (!has_privs_of_role(GetUserId(), role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to set %s of a newsletter", what),
+				 errdetail("Role \"%s\" is not a member of \"%s\", the newsletter's owner.",
+						   GetUserNameFromId(GetUserId(), false), owner),
+				 errhint("Only members of the old and the new owner set owner, relays and policy.")));
+}
+
+/*
+ * owner, relays and policy decide whose rights, servers and code are used:
+ * they are set by members of the owner, old and new.
+ */
+Datum
+mailman_guard_newsletter(PG_FUNCTION_ARGS)
+{
+	static const char *const columns[] = {"owner", "relays", "policy"};
+	TriggerData *trigger = guard_trigger(fcinfo);
+	HeapTuple	row = guard_row(trigger);
+	char	   *owner = guard_text(trigger, row, "owner");
+	size_t		i;
+
+	if (owner == NULL)
+		return PointerGetDatum(row);	/* NOT NULL will say so */
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	{
+		guard_owner_member(owner, "the owner");
+		return PointerGetDatum(row);
+	}
+	for (i = 0; i < lengthof(columns); i++)
+	{
+		if (!guard_changes(trigger, columns[i]))
+			continue;
+		guard_owner_member(guard_text(trigger, trigger->tg_trigtuple, "owner"),
+						   columns[i]);
+		guard_owner_member(owner, columns[i]);
+	}
+	return PointerGetDatum(row);
+}
+
+/* Deliveries refer to it: its identity stays */
+Datum
+mailman_guard_subscription(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = guard_trigger(fcinfo);
+
+	if (guard_changes(trigger, "newsletter_id") ||
+		guard_changes(trigger, "id"))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("subscription %s cannot change its id or newsletter",
+						guard_text(trigger, trigger->tg_trigtuple, "id")),
+				 errhint("Subscribe the address to the other newsletter.")));
+	return PointerGetDatum(guard_row(trigger));
+}
+
+/* Columns of a letter that the extension alone writes */
+static const char *const letter_accounts[] = {
+	"state", "state_reason", "sender", "run", "failed_runs", "doubts",
+	"mail_order", "revision"
+};
+
+/* Columns that make up the content */
+static const char *const letter_content[] = {
+	"subject", "text_body", "html_body", "headers", "strict"
+};
+
+static void
+guard_letter_insert(TriggerData *trigger, HeapTuple row)
+{
+	char	   *state = guard_text(trigger, row, "state");
+	char	   *order = guard_text(trigger, row, "mail_order");
+	bool		fresh;
+
+	fresh = state != NULL && strcmp(state, "draft") == 0 &&
+		guard_text(trigger, row, "sender") == NULL &&
+		strcmp(guard_text(trigger, row, "run"), "0") == 0 &&
+		strcmp(guard_text(trigger, row, "failed_runs"), "0") == 0 &&
+		strcmp(guard_text(trigger, row, "doubts"), "0") == 0 &&
+		strcmp(guard_text(trigger, row, "revision"), "1") == 0 &&
+		order != NULL;
+	if (fresh)
+	{
+		bool		isnull;
+		Tally		tally;
+
+		tally_from_jsonb(&tally,
+						 DatumGetJsonbP(guard_value(trigger, row, "mail_order",
+													&isnull)));
+		fresh = tally_recipients(&tally) == 0;
+	}
+	if (!fresh && !guard_is_owner())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("a new letter is a draft"),
+				 errdetail("state, sender, run, revision and mail_order are written by the extension only."),
+				 errhint("Leave them out, and send the letter with mailman_send().")));
+}
+
+static void
+guard_letter_delete(TriggerData *trigger)
+{
+	char	   *state = guard_text(trigger, trigger->tg_trigtuple, "state");
+
+	if (strcmp(state, "scheduled") == 0 || strcmp(state, "sending") == 0 ||
+		strcmp(state, "paused") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("letter %s is in the post and cannot be deleted",
+						guard_text(trigger, trigger->tg_trigtuple, "id")),
+				 errdetail("Its state is \"%s\".", state),
+				 errhint("Call it back with mailman_cancel().")));
+}
+
+/* Raise revision in the new row */
+static HeapTuple
+guard_letter_revised(TriggerData *trigger, HeapTuple row)
+{
+	int			column = guard_column(trigger, "revision");
+	bool		isnull;
+	Datum		value = guard_value(trigger, row, "revision", &isnull);
+	bool		no_null = false;
+
+	value = Int32GetDatum(DatumGetInt32(value) + 1);
+	return heap_modify_tuple_by_cols(row, RelationGetDescr(trigger->tg_relation),
+									 1, &column, &value, &no_null);
+}
+
+static HeapTuple
+guard_letter_update(TriggerData *trigger, HeapTuple row)
+{
+	char	   *id = guard_text(trigger, trigger->tg_trigtuple, "id");
+	char	   *state = guard_text(trigger, trigger->tg_trigtuple, "state");
+	const char *changed = NULL;
+	size_t		i;
+
+	for (i = 0; i < lengthof(letter_accounts); i++)
+	{
+		if (guard_changes(trigger, letter_accounts[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("column \"%s\" of letter %s is written by the extension only",
+							letter_accounts[i], id),
+					 errhint("Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().")));
+	}
+	for (i = 0; changed == NULL && i < lengthof(letter_content); i++)
+	{
+		if (guard_changes(trigger, letter_content[i]))
+			changed = letter_content[i];
+	}
+	if (guard_changes(trigger, "newsletter_id") || guard_changes(trigger, "id"))
+	{
+		if (strcmp(state, "draft") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("letter %s cannot change its id or newsletter",
+							id),
+					 errdetail("Its state is \"%s\".", state),
+					 errhint("Only a draft can.")));
+	}
+	if (strcmp(state, "draft") != 0 && strcmp(state, "scheduled") != 0 &&
+		strcmp(state, "paused") != 0 &&
+		(changed != NULL || guard_changes(trigger, "send_at")))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("letter %s cannot be changed: it is %s", id, state),
+				 errdetail("Column \"%s\" changes in a draft, a scheduled or a paused letter only.",
+						   changed ? changed : "send_at"),
+				 strcmp(state, "sending") == 0 ?
+				 errhint("Pause it with mailman_pause() first.") :
+				 errhint("Make a new letter.")));
+	return changed != NULL ? guard_letter_revised(trigger, row) : row;
+}
+
+Datum
+mailman_guard_letter(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = guard_trigger(fcinfo);
+	HeapTuple	row = guard_row(trigger);
+
+	if (guard_lets_pass())
+		return PointerGetDatum(row);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		guard_letter_insert(trigger, row);
+	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		guard_letter_delete(trigger);
+	else
+		row = guard_letter_update(trigger, row);
+	return PointerGetDatum(row);
+}
+
+Datum
+mailman_guard_accounts(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = guard_trigger(fcinfo);
+
+	if (guard_lets_pass())
+		return PointerGetDatum(NULL);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && guard_is_owner())
+		return PointerGetDatum(NULL);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("table \"mailman.%s\" is written by the extension only",
+					RelationGetRelationName(trigger->tg_relation)),
+			 errhint("Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().")));
+}

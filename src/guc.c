@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  Settings.
+ *
+ * What a worker reads is PGC_SIGHUP: a SET in somebody's session would change
+ * nothing, so it is an error.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "common/pg_prng.h"
+#include "mailman.h"
+#include "utils/guc.h"
+
+#define RETRY_STEPS_MAX 32
+
+/* The retry schedule as the check hook hands it to the assign hook */
+typedef struct RetrySchedule
+{
+	int			steps;
+	int			seconds[RETRY_STEPS_MAX];
+} RetrySchedule;
+
+int			mailman_turn_size = 100;
+int			mailman_turn_interval = 500;
+int			mailman_poll_interval = 1000;
+int			mailman_shutdown_grace = 5000;
+int			mailman_lock_timeout = 1000;
+char	   *mailman_retry_schedule = NULL;
+
+static RetrySchedule *retry_schedule = NULL;
+
+/* One step of the list: a duration of at least a second */
+static bool
+retry_step_parse(char *step, int *seconds)
+{
+	const char *hint = NULL;
+	char	   *end;
+
+	while (isspace((unsigned char) *step))
+		step++;
+	end = step + strlen(step);
+	while (end > step && isspace((unsigned char) end[-1]))
+		*--end = '\0';
+	if (!parse_int(step, seconds, GUC_UNIT_S, &hint))
+	{
+		GUC_check_errdetail("\"%s\" is not a duration.", step);
+		if (hint)
+			GUC_check_errhint("%s", hint);
+		return false;
+	}
+	if (*seconds < 1)
+	{
+		GUC_check_errdetail("\"%s\" is shorter than a second.", step);
+		return false;
+	}
+	return true;
+}
+
+static bool
+retry_schedule_check(char **newval, void **extra, GucSource source)
+{
+	RetrySchedule *schedule;
+	char	   *copy = pstrdup(*newval);
+	char	   *step;
+	char	   *save = NULL;
+	bool		ok = true;
+
+	schedule = compat_guc_malloc(sizeof(RetrySchedule));
+	if (schedule == NULL)
+		return false;
+	schedule->steps = 0;
+	for (step = strtok_r(copy, ",", &save); ok && step != NULL;
+		 step = strtok_r(NULL, ",", &save))
+	{
+		if (schedule->steps == RETRY_STEPS_MAX)
+		{
+			GUC_check_errdetail("More than %d steps.", RETRY_STEPS_MAX);
+			ok = false;
+		}
+		else
+			ok = retry_step_parse(step, &schedule->seconds[schedule->steps++]);
+	}
+	if (ok && schedule->steps == 0)
+	{
+		GUC_check_errdetail("There is no step in it.");
+		ok = false;
+	}
+	pfree(copy);
+	if (ok)
+		*extra = schedule;
+	else
+		compat_guc_free(schedule);
+	return ok;
+}
+
+static void
+retry_schedule_assign(const char *newval, void *extra)
+{
+	retry_schedule = extra;
+}
+
+/*
+ * The wait before the next try, in ms: the schedule's step for this many
+ * attempts (the last step repeats), give or take 20 % so that recipients who
+ * were deferred together do not come back together.
+ */
+int64
+guc_retry_delay(int attempts)
+{
+	int			step = Max(attempts, 1) - 1;
+
+	step = Min(step, retry_schedule->steps - 1);
+	return (int64) (retry_schedule->seconds[step] * 1000.0 *
+					(0.8 + 0.4 * pg_prng_double(&pg_global_prng_state)));
+}
+
+void
+guc_define(void)
+{
+	DefineCustomIntVariable("mailman.turn_size",
+							"Most outcomes a turn records.",
+							"At most twice as many deliveries of a letter "
+							"are being sent at any moment.",
+							&mailman_turn_size, 100, 1, 10000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.turn_interval",
+							"Longest time between two turns of a letter "
+							"that is being sent.",
+							NULL, &mailman_turn_interval, 500, 10, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.poll_interval",
+							"How often a worker with nothing to send looks "
+							"for work.",
+							NULL, &mailman_poll_interval, 1000, 10, 600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.shutdown_grace",
+							"How long a worker that is told to end waits "
+							"for replies.",
+							"Mails that are not answered by then are in "
+							"doubt.",
+							&mailman_shutdown_grace, 5000, 0, 600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.lock_timeout",
+							"How long a turn waits for somebody's lock "
+							"before it is tried again.",
+							NULL, &mailman_lock_timeout, 1000, 10, 600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomStringVariable("mailman.retry_schedule",
+							   "Waits before a deferred delivery is tried "
+							   "again; the last one repeats.",
+							   NULL, &mailman_retry_schedule,
+							   "5min, 15min, 30min, 1h, 2h, 4h",
+							   PGC_SIGHUP, GUC_LIST_INPUT,
+							   retry_schedule_check, retry_schedule_assign,
+							   NULL);
+	MarkGUCPrefixReserved("mailman");
+}

@@ -1,0 +1,213 @@
+/*-------------------------------------------------------------------------
+ *
+ * launch.c
+ *	  Start a letter's worker at COMMIT, and the lock that keeps it alone.
+ *
+ * mailman_send() notes the letter in a list that belongs to its
+ * (sub)transaction; a rollback, to a savepoint too, drops the entries.  At
+ * COMMIT the worker is registered and nothing else is done, because an ERROR
+ * there would be a PANIC.  The registration is only a hint: the tables are
+ * the truth, and whoever holds the letter's lock looks at them once more
+ * after letting it go.
+ *
+ * At PREPARE TRANSACTION the list is dropped: the letter is found in the
+ * tables after COMMIT PREPARED.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/memutils.h"
+
+/* Fourth field of our advisory locks; pg_advisory_lock() uses 1 and 2 */
+#define LETTER_LOCK_CLASS 0x6d6c
+
+/* A letter to start at COMMIT; newest first, so a subtransaction's are ahead */
+typedef struct Pending
+{
+	int64		letter_id;
+	int			nest_level;
+	struct Pending *next;
+} Pending;
+
+static Pending *pending = NULL;
+
+void
+launch_at_commit(int64 letter_id)
+{
+	Pending    *entry;
+
+	for (entry = pending; entry != NULL; entry = entry->next)
+	{
+		if (entry->letter_id == letter_id &&
+			entry->nest_level <= GetCurrentTransactionNestLevel())
+			return;
+	}
+	entry = MemoryContextAlloc(TopTransactionContext, sizeof(Pending));
+	entry->letter_id = letter_id;
+	entry->nest_level = GetCurrentTransactionNestLevel();
+	entry->next = pending;
+	pending = entry;
+}
+
+/*
+ * Register the worker of one letter.  Called after the commit record is
+ * written: must not throw.
+ */
+static bool
+launch_letter(int64 letter_id)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	snprintf(worker.bgw_name, BGW_MAXLEN, "mailman letter " INT64_FORMAT,
+			 letter_id);
+	strlcpy(worker.bgw_type, "mailman letter", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "mailman", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "mailman_letter_main", BGW_MAXLEN);
+	worker.bgw_main_arg = Int64GetDatum(letter_id);
+	memcpy(worker.bgw_extra, &MyDatabaseId, sizeof(Oid));
+	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+static void
+launch_pending(void)
+{
+	Pending    *entry;
+
+	for (entry = pending; entry != NULL; entry = entry->next)
+	{
+		if (launch_letter(entry->letter_id))
+			continue;
+		ereport(LOG,
+				(errmsg("no background worker slot for letter " INT64_FORMAT,
+						entry->letter_id),
+				 errhint("Its worker is started by the next mailman_send() "
+						 "or mailman_resume(); consider a higher "
+						 "max_worker_processes.")));
+		break;
+	}
+}
+
+static void
+launch_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			launch_pending();
+			pending = NULL;
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			pending = NULL;		/* memory goes with the transaction */
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+launch_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
+						SubTransactionId parentSubid, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	Pending    *entry;
+
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		while (pending != NULL && pending->nest_level >= level)
+			pending = pending->next;
+	}
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (entry = pending;
+			 entry != NULL && entry->nest_level >= level; entry = entry->next)
+			entry->nest_level = level - 1;
+	}
+}
+
+void
+launch_callbacks_register(void)
+{
+	RegisterXactCallback(launch_xact_callback, NULL);
+	RegisterSubXactCallback(launch_subxact_callback, NULL);
+}
+
+static void
+letter_locktag(LOCKTAG *tag, int64 letter_id)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId,
+						 (uint32) (((uint64) letter_id) >> 32),
+						 (uint32) letter_id, LETTER_LOCK_CLASS);
+}
+
+/* Take the letter's session lock if it is free */
+bool
+letter_lock(int64 letter_id)
+{
+	LOCKTAG		tag;
+
+	letter_locktag(&tag, letter_id);
+	return LockAcquire(&tag, ExclusiveLock, true, true) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+letter_unlock(int64 letter_id)
+{
+	LOCKTAG		tag;
+
+	letter_locktag(&tag, letter_id);
+	LockRelease(&tag, ExclusiveLock, true);
+}
+
+/*
+ * Set the latch of whoever holds the lock, so that a worker which waits for a
+ * retry sees new work at once.  Call in an extension scope.
+ */
+void
+letter_wake(int64 letter_id)
+{
+	static Statement holder = {
+		"SELECT l.pid FROM pg_catalog.pg_locks l"
+		" WHERE l.locktype = 'advisory' AND l.granted"
+		" AND l.database = $1 AND l.classid = $2 AND l.objid = $3"
+		" AND l.objsubid = $4::int2",
+		4, {OIDOID, OIDOID, OIDOID, INT4OID}
+	};
+	LOCKTAG		tag;
+	Datum		values[4];
+	uint64		rows;
+	uint64		row;
+
+	letter_locktag(&tag, letter_id);
+	values[0] = ObjectIdGetDatum(tag.locktag_field1);
+	values[1] = ObjectIdGetDatum(tag.locktag_field2);
+	values[2] = ObjectIdGetDatum(tag.locktag_field3);
+	values[3] = Int32GetDatum(tag.locktag_field4);
+	rows = statement_run(&holder, SPI_OK_SELECT, values, NULL);
+	for (row = 0; row < rows; row++)
+	{
+		bool		isnull;
+		int			pid = DatumGetInt32(row_datum(row, 1, &isnull));
+		PGPROC	   *proc = isnull ? NULL : BackendPidGetProc(pid);
+
+		if (proc != NULL)
+			SetLatch(&proc->procLatch);
+	}
+}

@@ -1,0 +1,208 @@
+/*-------------------------------------------------------------------------
+ *
+ * mailman.h
+ *	  What the files of the SQL layer share.
+ *
+ * Three layers never mix:
+ *
+ *	SQL		(this header)	transactions, tables, ereport(); no socket
+ *	pure	(pure.h, outcome.h)	bytes in, bytes out; no SQL, no socket
+ *	network	(transfer.h)	sockets; no SQL, returns codes, never throws
+ *
+ * worker.c is the one file that calls all three, one after the other.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_H
+#define MAILMAN_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "executor/spi.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+
+#include "compat.h"
+#include "pure.h"
+#include "transfer.h"
+
+/* ---- guc.c: the only globals ---- */
+
+extern int	mailman_turn_size;	/* outcomes a turn records, at most */
+extern int	mailman_turn_interval;	/* ms: a turn at least so often */
+extern int	mailman_poll_interval;	/* ms: an idle worker looks so often */
+extern int	mailman_shutdown_grace; /* ms for replies still to come */
+extern int	mailman_lock_timeout;	/* ms a turn waits for a user's lock */
+extern char *mailman_retry_schedule;	/* "5min, 15min, ..." */
+
+extern void guc_define(void);
+
+/* Milliseconds to wait before the attempt after this many (from 1), jittered */
+extern int64 guc_retry_delay(int attempts);
+
+/* ---- txn.c: who we are while we write, and statements ---- */
+
+typedef struct ExtensionScope
+{
+	Oid			userid;
+	int			sec_context;
+	int			guc_nest;
+} ExtensionScope;
+
+/*
+ * Between enter and leave: SPI connected, current user is the extension's
+ * owner (security-restricted), search_path pinned, and the guards let us
+ * write.  An error leaves the scope by itself.
+ */
+extern void extension_enter(ExtensionScope *scope);
+extern void extension_leave(ExtensionScope *scope);
+extern bool extension_is_writing(void);
+extern Oid	extension_oid(bool missing_ok);
+extern Oid	extension_owner(Oid extension);
+extern void extension_callbacks_register(void);
+
+#define STATEMENT_MAX_ARGS 16
+
+/* One SQL text, planned once per process */
+typedef struct Statement
+{
+	const char *sql;
+	int			nargs;
+	Oid			argtypes[STATEMENT_MAX_ARGS];
+	SPIPlanPtr	plan;
+} Statement;
+
+/*
+ * Run it; an unexpected result is an ERROR.  Rows are in SPI_tuptable,
+ * their number is returned.  nulls as SPI has it, or NULL.
+ */
+extern uint64 statement_run(Statement *statement, int expected,
+							const Datum *values, const char *nulls);
+
+/* Columns of SPI_tuptable; text is copied into CurrentMemoryContext */
+extern Datum row_datum(uint64 row, int column, bool *isnull);
+extern int64 row_int64(uint64 row, int column, int64 if_null);
+extern bool row_bool(uint64 row, int column);
+extern char *row_text(uint64 row, int column);	/* NULL if null */
+
+/* ---- relay.c: foreign servers ---- */
+
+typedef struct Relay
+{
+	char	   *name;
+	char	   *fingerprint;	/* of the options: has anything changed? */
+	RelayConfig config;
+} Relay;
+
+/* May this role send through it?  Else an ERROR that says why not. */
+extern void relay_check(const char *name, Oid role);
+
+/* The same, and how to reach it with that role's credentials. */
+extern Relay *relay_load(const char *name, Oid role);
+
+/* ---- letter.c: what is the same for every recipient ---- */
+
+typedef enum DeliveryState
+{
+	DELIVERY_PENDING,
+	DELIVERY_SENDING,
+	DELIVERY_DEFERRED,
+	DELIVERY_DELIVERED,
+	DELIVERY_FAILED,
+	DELIVERY_SKIPPED,
+	DELIVERY_DOUBTFUL
+} DeliveryState;
+
+#define DELIVERY_STATES 7
+
+extern const char *const delivery_state_names[DELIVERY_STATES];
+extern DeliveryState delivery_state(const char *name);
+
+typedef struct Tally
+{
+	int64		count[DELIVERY_STATES];
+} Tally;
+
+extern int64 tally_recipients(const Tally *tally);
+extern void tally_from_jsonb(Tally *tally, Jsonb *mail_order);
+extern Datum tally_to_jsonb(const Tally *tally);
+
+typedef struct Letter
+{
+	int64		id;
+	int64		newsletter_id;
+	char	   *state;
+	char	   *owner;			/* of the newsletter */
+	char	   *sender;			/* NULL while draft */
+	List	   *relays;			/* names, char * */
+	bool		has_body;
+	bool		hold;			/* on_doubt */
+	int			revision;
+	int			max_attempts;
+	int64		max_age;		/* microseconds */
+	TimestampTz send_at;		/* 0: at once */
+	char	   *unbuilt;		/* a column that is set and not yet honoured */
+	RenderLetter render;		/* after letter_load_content() */
+} Letter;
+
+/* NULL if there is no such letter.  Call in an extension scope. */
+extern Letter *letter_load(int64 letter_id);
+
+/* Templates and secret; an ERROR if they cannot be rendered. */
+extern void letter_load_content(Letter *letter);
+
+/* ERROR if role is not a member of the newsletter's owner */
+extern void letter_check_member(const Letter *letter, Oid role);
+
+/* ERROR if the letter cannot be sent by role: body, relays, templates */
+extern void letter_check_sendable(Letter *letter, Oid role);
+
+/* What a template's names stand for */
+typedef struct LookupContext
+{
+	Jsonb	   *data;			/* of the subscription; may be NULL */
+	Jsonb	   *variables;		/* of the delivery; may be NULL */
+} LookupContext;
+
+extern bool lookup_value(void *context, const char *name, size_t len,
+						 StringInfo value);
+
+/* The second of the Date: field, Unix time */
+extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
+
+/* ---- launch.c: start at COMMIT ---- */
+
+extern void launch_callbacks_register(void);
+extern void launch_at_commit(int64 letter_id);
+
+/* The lock that makes a letter's worker the only one */
+extern bool letter_lock(int64 letter_id);
+extern void letter_unlock(int64 letter_id);
+
+/* Wake the worker that holds a letter's lock, if there is one */
+extern void letter_wake(int64 letter_id);
+
+/* ---- wait.c: the only place that sleeps ---- */
+
+typedef struct Waiter Waiter;
+
+extern Waiter *waiter_create(void);
+
+/* The transfer whose sockets it watches is about to go */
+extern void waiter_forget(Waiter *waiter);
+
+/*
+ * Watch the transfer's sockets (t may be NULL) and the latch for at most
+ * timeout ms, tell the transfer what is ready and let it make a step.
+ * Returns true if the latch was set.  Never runs SQL; does not check for
+ * interrupts: callers do, at a place where they can be left.
+ */
+extern bool waiter_wait(Waiter *waiter, Transfer *t, int64 timeout);
+
+/* The same for a probe, a second at most; the caller makes the step */
+extern void waiter_wait_probe(Waiter *waiter, Probe *probe);
+
+#endif							/* MAILMAN_H */

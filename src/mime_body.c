@@ -1,0 +1,432 @@
+/*-------------------------------------------------------------------------
+ *
+ * mime_body.c
+ *	  Text parts in 7 bits (RFC 2045), and messages as the wire carries them.
+ *
+ * A body never depends on what a relay offers (8BITMIME): every attempt must
+ * send the same bytes.  And it must arrive as it was written, through any
+ * gateway.  So a body goes out untouched only if there is nothing in it that
+ * a relay, a mailbox or a gateway is known to change:
+ *
+ *	- a byte that is not printable ASCII or a tab
+ *	- a line over 76 octets, which may be wrapped
+ *	- white space at the end of a line, which may be dropped
+ *	- a line that begins with ".", which some relays stuff twice or never
+ *	  (RFC 5321 4.5.2)
+ *	- a line that begins with "From ", which an mbox turns into ">From "
+ *	- a line that begins like one of our boundaries, "--=_"
+ *
+ * All else is encoded: quoted-printable while that is shorter, else base64.
+ * Both, too, yield no line with any of these, which is why no boundary can
+ * occur in a body.
+ *
+ * Inside, lines end with LF alone, so that a line is what lies between two
+ * finds of memchr(); CRLF is written with the encoding.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "pure.h"
+
+#include "mime.h"
+
+#define LINE_GOOD		76		/* RFC 2045 6.7 (5) and 6.8 */
+#define BASE64_INPUT	57		/* makes a line of 76 */
+
+typedef enum Encoding
+{
+	ENCODING_7BIT,
+	ENCODING_QUOTED_PRINTABLE,
+	ENCODING_BASE64
+} Encoding;
+
+/* What decides on the encoding of a body */
+typedef struct BodyTraits
+{
+	size_t		lines;
+	size_t		encode;			/* bytes quoted-printable has to encode */
+	bool		fragile;		/* not safe as it is */
+} BodyTraits;
+
+/* 0: stands for itself, 1: only in 7bit ("="), 2: always to be encoded */
+static const uint8 byte_class[256] = {
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 2, 2, 2, 2, 2, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
+	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2
+};
+
+/* The end of the line that begins at s: its LF, or the end of the text */
+static inline const char *
+line_end(const char *s, const char *end)
+{
+	const char *lf = memchr(s, '\n', end - s);
+
+	return lf ? lf : end;
+}
+
+#define EACH(byte)	(UINT64CONST(0x0101010101010101) * (byte))
+
+/* Has one of the eight bytes at s a class (a tab counts as one, too)? */
+static inline bool
+any_class(const char *s)
+{
+	uint64		bytes;
+	uint64		equals;
+
+	memcpy(&bytes, s, sizeof(bytes));
+	equals = bytes ^ EACH('=');
+	return ((bytes | (bytes + EACH(1)) |	/* 0x7F and above */
+			 ((bytes - EACH(' ')) & ~bytes) |
+			 ((equals - EACH(1)) & ~equals)) & EACH(0x80)) != 0;
+}
+
+/* The first byte from s on that does not stand for itself, or the end */
+static inline const char *
+literals_end(const char *s, const char *end)
+{
+	while (end - s >= 8 && !any_class(s))
+		s += 8;
+	while (s < end && byte_class[(unsigned char) *s] == 0)
+		s++;
+	return s;
+}
+
+static inline bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Could what stands at s be mangled at the beginning of a line? */
+static inline bool
+begins_badly(const char *s, const char *end)
+{
+	return *s == '.' || (*s == 'F' && end - s >= 5 &&
+						 memcmp(s, "From ", 5) == 0);
+}
+
+/*
+ * Make CRLF and bare CR a LF.  Returns a copy the caller frees, or NULL if
+ * there is nothing to do.
+ */
+static char *
+body_normalise(const char *body, size_t *len)
+{
+	const char *end = body + *len;
+	const char *cr = memchr(body, '\r', *len);
+	char	   *copy;
+	char	   *to;
+
+	if (cr == NULL)
+		return NULL;
+	to = copy = palloc(*len + 1);
+	while (cr != NULL)
+	{
+		memcpy(to, body, cr - body);
+		to += cr - body;
+		*to++ = '\n';
+		body = cr + 1;
+		if (body < end && *body == '\n')
+			body++;
+		cr = memchr(body, '\r', end - body);
+	}
+	memcpy(to, body, end - body);
+	to += end - body;
+	*len = to - copy;
+	return copy;
+}
+
+/* Look at every line of a body once */
+static void
+body_inspect(BodyTraits *traits, const char *body, size_t len)
+{
+	const char *end = body + len;
+	size_t		weight = 0;
+	size_t		equals = 0;
+
+	traits->lines = 0;
+	traits->fragile = false;
+	while (body < end)
+	{
+		const char *stop = line_end(body, end);
+		const char *p;
+
+		for (p = literals_end(body, stop); p < stop;
+			 p = literals_end(p, stop))
+		{
+			uint8		class;
+
+			while (p < stop && (class = byte_class[(unsigned char) *p]) != 0)
+			{
+				weight += class;
+				equals += class & 1;
+				p++;
+			}
+		}
+		traits->lines++;
+		if (stop > body &&
+			(stop - body > LINE_GOOD || is_blank(stop[-1]) ||
+			 begins_badly(body, stop) ||
+			 (stop - body >= 4 && memcmp(body, "--=_", 4) == 0)))
+			traits->fragile = true;
+		body = stop + 1;
+	}
+	traits->encode = equals + (weight - equals) / 2;
+	if (traits->encode > equals)
+		traits->fragile = true;
+}
+
+/* Quoted-printable adds two octets a byte it encodes, base64 a third */
+static Encoding
+body_encoding(const BodyTraits *traits, size_t len)
+{
+	if (!traits->fragile)
+		return ENCODING_7BIT;
+	return traits->encode * 6 <= len ? ENCODING_QUOTED_PRINTABLE :
+		ENCODING_BASE64;
+}
+
+/* Append lines that end with LF, or not at all, with CRLF */
+static void
+body_append_crlf(StringInfo out, const char *body, size_t len, size_t lines)
+{
+	const char *end = body + len;
+	char	   *to;
+
+	mime_reserve(out, len + 2 * lines);
+	to = out->data + out->len;
+	while (body < end)
+	{
+		const char *stop = line_end(body, end);
+
+		memcpy(to, body, stop - body);
+		to += stop - body;
+		*to++ = '\r';
+		*to++ = '\n';
+		body = stop + 1;
+	}
+	out->len = (int) (to - out->data);
+	out->data[out->len] = '\0';
+}
+
+/* End a line inside of a line of the text (RFC 2045 6.7 (5)) */
+static inline char *
+qp_soft_break(char *to)
+{
+	memcpy(to, "=\r\n", 3);
+	return to + 3;
+}
+
+/*
+ * Write one line of text in quoted-printable, without its end.  A line has
+ * room for 75 octets and the "=" of a soft break; the last one for 76.
+ */
+static char *
+qp_line(char *to, const char *p, const char *end)
+{
+	const char *last = end;		/* from here on to be encoded */
+	char	   *start = to;		/* of the line of output */
+
+	if (p < end && is_blank(end[-1]))
+		last = end - 1;
+	while (p < end)
+	{
+		char	   *limit = start + LINE_GOOD - 1;
+		bool		literal = p < last &&
+			byte_class[(unsigned char) *p] == 0 &&
+			!(to == start && begins_badly(p, end));
+		int			size = literal ? 1 : 3;
+
+		if (to + size > (p + 1 == end ? limit + 1 : limit))
+		{
+			to = start = qp_soft_break(to);
+			continue;
+		}
+		if (!literal)
+			to = mime_put_hex(to, (unsigned char) *p++);
+		else
+		{
+			const char *stop = literals_end(p + 1,
+											p + Min(last - p, limit - to));
+
+			memcpy(to, p, stop - p);
+			to += stop - p;
+			p = stop;
+		}
+	}
+	return to;
+}
+
+/*
+ * Append a body in quoted-printable.  The room is reserved at once: each
+ * line may add a CR and encode its first and its last character beyond what
+ * was counted; each soft break takes 3 octets, encodes perhaps the one after
+ * it, and comes at the earliest after 70.
+ */
+static void
+body_append_qp(StringInfo out, const char *body, size_t len,
+			   const BodyTraits *traits)
+{
+	const char *end = body + len;
+	size_t		room = len + 2 * traits->encode + 6 * traits->lines;
+	char	   *to;
+
+	room += (room / 70 + 1) * 5;
+	mime_reserve(out, room);
+	to = out->data + out->len;
+	while (body < end)
+	{
+		const char *stop = line_end(body, end);
+
+		to = qp_line(to, body, stop);
+		*to++ = '\r';
+		*to++ = '\n';
+		body = stop + 1;
+	}
+	Assert(to - out->data < out->maxlen);
+	out->len = (int) (to - out->data);
+	out->data[out->len] = '\0';
+}
+
+/* see mime.h */
+char *
+mime_put_base64(char *to, const char *from, size_t len)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const unsigned char *s = (const unsigned char *) from;
+
+	for (; len >= 3; len -= 3, s += 3, to += 4)
+	{
+		uint32		bits = (uint32) s[0] << 16 | s[1] << 8 | s[2];
+
+		to[0] = digits[bits >> 18];
+		to[1] = digits[bits >> 12 & 63];
+		to[2] = digits[bits >> 6 & 63];
+		to[3] = digits[bits & 63];
+	}
+	if (len > 0)
+	{
+		uint32		bits = (uint32) s[0] << 16 | (len > 1 ? s[1] << 8 : 0);
+
+		to[0] = digits[bits >> 18];
+		to[1] = digits[bits >> 12 & 63];
+		to[2] = len > 1 ? digits[bits >> 6 & 63] : '=';
+		to[3] = '=';
+		to += 4;
+	}
+	return to;
+}
+
+/* Append a body in base64; line ends inside of it are CRLF, too */
+static void
+body_append_base64(StringInfo out, const char *body, size_t len, size_t lines)
+{
+	StringInfoData crlf;
+	const char *from;
+	const char *end;
+	char	   *to;
+
+	initStringInfo(&crlf);
+	body_append_crlf(&crlf, body, len, lines);
+	from = crlf.data;
+	end = from + crlf.len;
+
+	mime_reserve(out, ((size_t) crlf.len / BASE64_INPUT + 1) * (LINE_GOOD + 2));
+	to = out->data + out->len;
+	while (from < end)
+	{
+		size_t		n = Min(end - from, BASE64_INPUT);
+
+		to = mime_put_base64(to, from, n);
+		*to++ = '\r';
+		*to++ = '\n';
+		from += n;
+	}
+	Assert(to - out->data < out->maxlen);
+	out->len = (int) (to - out->data);
+	out->data[out->len] = '\0';
+	pfree(crlf.data);
+}
+
+/* see pure.h */
+void
+mime_text_part(StringInfo out, const char *subtype, const char *body,
+			   size_t len)
+{
+	static const char *const names[] = {"7bit", "quoted-printable", "base64"};
+	char	   *copy = body_normalise(body, &len);
+	BodyTraits	traits;
+	Encoding	encoding;
+
+	if (copy)
+		body = copy;
+	body_inspect(&traits, body, len);
+	encoding = body_encoding(&traits, len);
+
+	appendStringInfoString(out, "Content-Type: text/");
+	appendStringInfoString(out, subtype);
+	appendStringInfoString(out, "; charset=utf-8\r\n"
+						   "Content-Transfer-Encoding: ");
+	appendStringInfoString(out, names[encoding]);
+	appendStringInfoString(out, "\r\n\r\n");
+
+	switch (encoding)
+	{
+		case ENCODING_7BIT:
+			body_append_crlf(out, body, len, traits.lines);
+			break;
+		case ENCODING_QUOTED_PRINTABLE:
+			body_append_qp(out, body, len, &traits);
+			break;
+		case ENCODING_BASE64:
+			body_append_base64(out, body, len, traits.lines);
+			break;
+	}
+	if (copy)
+		pfree(copy);
+}
+
+/*
+ * see pure.h
+ *
+ * Text parts of ours have no line to stuff, so nearly always this is one
+ * search and one copy.
+ */
+void
+mime_wire(StringInfo out, const char *message, size_t len)
+{
+	const char *end = message + len;
+	const char *run = message;
+	const char *line = message;
+
+	mime_reserve(out, len + 16);
+	while (line < end)
+	{
+		if (*line == '.')
+		{
+			appendBinaryStringInfo(out, run, (int) (line - run));
+			appendBinaryStringInfo(out, ".", 1);
+			run = line;
+		}
+		line = line_end(line, end) + 1;
+	}
+	appendBinaryStringInfo(out, run, (int) (end - run));
+	if (len > 0 && (len < 2 || memcmp(end - 2, "\r\n", 2) != 0))
+		appendBinaryStringInfo(out, "\r\n", 2);
+	appendBinaryStringInfo(out, ".\r\n", 3);
+}

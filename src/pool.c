@@ -1,0 +1,327 @@
+/*-------------------------------------------------------------------------
+ *
+ * pool.c
+ *	  The sessions of one relay: what they take, what becomes of it.
+ *
+ * Here a mail's judgement meets the pool: a used-up session costs its mail
+ * nothing but another try on a fresh one, a refused connection is the relay's
+ * fault (one more among several: open later; the only one: it is down).
+ * After each call into a session session_settle() brings the books in line:
+ * idle list, counts, socket interest, earliest deadline.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool.h"
+
+#define TRIES_MAX		3
+#define OPEN_DELAY_MIN	1000	/* ms, of opening one more session */
+#define OPEN_DELAY_MAX	60000
+#define REFUSED_MAX		3		/* then used sessions get the fresh queue */
+
+/* ---- queues ---- */
+
+void
+queue_append(MailQueue *q, Mail *mail)
+{
+	mail->next = NULL;
+	if (q->tail != NULL)
+		q->tail->next = mail;
+	else
+		q->head = mail;
+	q->tail = mail;
+	q->count++;
+}
+
+static void
+queue_push(MailQueue *q, Mail *mail)
+{
+	mail->next = q->head;
+	q->head = mail;
+	if (q->tail == NULL)
+		q->tail = mail;
+	q->count++;
+}
+
+Mail *
+queue_pop(MailQueue *q)
+{
+	Mail	   *mail = q->head;
+
+	if (mail == NULL)
+		return NULL;
+	q->head = mail->next;
+	if (q->head == NULL)
+		q->tail = NULL;
+	q->count--;
+	mail->next = NULL;
+	return mail;
+}
+
+static void
+pool_return(Transfer *t, Mail *mail)
+{
+	memset(&mail->attempt, 0, offsetof(Attempt, text));
+	mail->attempt.end = END_RETURNED;
+	mail->attempt.text[0] = '\0';
+	mail->judgement = outcome_judge(&mail->attempt);
+	queue_append(&t->finished, mail);
+}
+
+void
+pool_return_queued(Transfer *t)
+{
+	Mail	   *mail;
+
+	while ((mail = queue_pop(&t->fresh)) != NULL)
+		pool_return(t, mail);
+	while ((mail = queue_pop(&t->queue)) != NULL)
+		pool_return(t, mail);
+}
+
+/* ---- health ---- */
+
+/* A session could not be made, or was refused its first MAIL. */
+static void
+pool_blame(Transfer *t, const Attempt *attempt, bool permanent,
+			   int others)
+{
+	RelayHealth *h = &t->health;
+	int64_t		delay = OPEN_DELAY_MIN;
+	int			i;
+
+	h->last = *attempt;
+	h->permanent = permanent;
+	outcome_describe(attempt, h->description, sizeof(h->description));
+	if (others == 0)
+	{
+		h->down = true;
+		h->failures++;
+		t->proven = false;
+		t->refused = 0;
+		t->open_after = 0;
+		pool_return_queued(t);
+		return;
+	}
+	for (i = 0; i < t->refused && delay < OPEN_DELAY_MAX; i++)
+		delay *= 2;
+	if (delay > OPEN_DELAY_MAX)
+		delay = OPEN_DELAY_MAX;
+	delay = delay * (800 + rand_r(&t->seed) % 401) / 1000;
+	t->refused++;
+	t->open_after = transfer_now() + delay * 1000;
+
+	/* no fresh session to be had: better a used one than none */
+	if (t->refused >= REFUSED_MAX)
+	{
+		Mail	   *mail;
+
+		while ((mail = queue_pop(&t->fresh)) != NULL)
+			queue_push(&t->queue, mail);
+	}
+}
+
+/* ---- what sessions ask and tell ---- */
+
+static Mail *
+pool_take(void *pool_, Smtp *s, bool riding)
+{
+	Transfer   *t = pool_;
+	Mail	   *mail = NULL;
+
+	if (t->stopped)
+		return NULL;
+	if (s->carried == 0 && !riding)
+		mail = queue_pop(&t->fresh);
+
+	/* no mail waits behind a body while a session is free for it */
+	if (mail == NULL &&
+		!(riding && t->queue.count <= t->idle + t->counts.connecting))
+		mail = queue_pop(&t->queue);
+	if (mail != NULL)
+		t->counts.in_flight++;
+	return mail;
+}
+
+static void
+pool_back(void *pool_, Smtp *s, Mail *mail)
+{
+	Transfer   *t = pool_;
+
+	(void) s;
+	t->counts.in_flight--;
+	if (t->stopped)
+		pool_return(t, mail);
+	else
+		queue_push(&t->queue, mail);
+	t->stirred = true;
+}
+
+static void
+pool_works(void *pool_, Smtp *s)
+{
+	Transfer   *t = pool_;
+
+	(void) s;
+	if (t->proven)
+		return;
+	t->proven = true;
+	t->stirred = true;
+	t->health.failures = 0;
+	t->health.permanent = false;
+}
+
+static void
+pool_done(void *pool_, Smtp *s, Mail *mail)
+{
+	Transfer   *t = pool_;
+	Judgement  *j = &mail->judgement;
+
+	t->counts.in_flight--;
+	if (j->scope == SCOPE_SESSION && ++mail->tries < TRIES_MAX)
+	{
+		if (t->stopped)
+			pool_return(t, mail);
+		else
+			queue_push(&t->fresh, mail);
+		t->stirred = true;
+		return;
+	}
+	queue_append(&t->finished, mail);
+	if (j->scope == SCOPE_RELAY)
+		pool_blame(t, &mail->attempt, j->permanent,
+					   t->counts.sessions - 1 + t->counts.connecting);
+	else if (j->scope == SCOPE_LETTER && mail->attempt.end == END_REPLY)
+	{
+		/* all of them would be refused: ask before going on */
+		t->stopped = true;
+		pool_return_queued(t);
+	}
+	(void) s;
+}
+
+static const SmtpPool pool_calls = {
+	.take = pool_take,
+	.done = pool_done,
+	.back = pool_back,
+	.works = pool_works,
+};
+
+/* ---- sessions ---- */
+
+void
+session_release(Transfer *t, Session *s)
+{
+	if (s->conn != NULL)
+		connect_close(s->conn);
+	s->conn = NULL;
+	s->up = false;
+	s->next = t->free_list;
+	t->free_list = s;
+	t->stirred = true;
+}
+
+void
+session_leave_idle(Transfer *t, Session *s)
+{
+	Session   **link = &t->idle_list;
+
+	if (!s->idle)
+		return;
+	while (*link != s)
+		link = &(*link)->next;
+	*link = s->next;
+	s->idle = false;
+	t->idle--;
+}
+
+/* Bring the pool's books in line with what the session did. */
+void
+session_settle(Transfer *t, Session *s)
+{
+	int64_t		deadline = s->smtp.deadline;
+
+	if (s->smtp.state == SMTP_CLOSED)
+	{
+		session_leave_idle(t, s);
+		t->counts.sessions--;
+		session_release(t, s);
+		return;
+	}
+	if (s->smtp.state != SMTP_IDLE)
+		session_leave_idle(t, s);
+	else if (!s->idle)
+	{
+		s->idle = true;
+		s->next = t->idle_list;
+		t->idle_list = s;
+		t->idle++;
+	}
+	if (s->writing != s->smtp.blocked)
+	{
+		s->writing = s->smtp.blocked;
+		sockets_watch(&t->sockets, connect_socket(s->conn), true, s->writing,
+					  s);
+	}
+	if (deadline >= 0 && (t->deadline < 0 || deadline < t->deadline))
+		t->deadline = deadline;
+}
+
+bool
+session_open(Transfer *t)
+{
+	Session    *s = t->free_list;
+	Attempt		failure;
+
+	s->conn = connect_open(t->connector, s, NULL);
+	if (s->conn == NULL)
+	{
+		memset(&failure, 0, sizeof(failure));
+		failure.stage = STAGE_CONNECT;
+		failure.end = END_LOCAL;
+		snprintf(failure.text, sizeof(failure.text), "out of memory");
+		pool_blame(t, &failure, false,
+					   t->counts.sessions + t->counts.connecting);
+		return false;
+	}
+	t->free_list = s->next;
+	s->connect_deadline = transfer_now() +
+		(int64_t) t->config->connect_timeout_ms * 1000;
+	if (t->deadline < 0 || s->connect_deadline < t->deadline)
+		t->deadline = s->connect_deadline;
+	t->counts.connecting++;
+	return true;
+}
+
+void
+session_failed(Transfer *t, Session *s, const Attempt *failure)
+{
+	t->counts.connecting--;
+	session_release(t, s);
+	pool_blame(t, failure, outcome_judge(failure).permanent,
+				   t->counts.sessions + t->counts.connecting);
+}
+
+void
+session_came_up(Transfer *t, Session *s)
+{
+	int64_t		now = transfer_now();
+
+	t->counts.connecting--;
+	t->counts.sessions++;
+	t->counts.opened++;
+	t->health.down = false;
+	t->refused = 0;
+	t->open_after = 0;
+	s->up = true;
+	s->writing = false;
+	smtp_start(&s->smtp, s->conn, &pool_calls, t, t->config);
+	smtp_ready(&s->smtp, now);
+	smtp_begin(&s->smtp, now);
+	session_settle(t, s);
+}

@@ -1,0 +1,152 @@
+/*-------------------------------------------------------------------------
+ *
+ * preview.c
+ *	  What a recipient gets, and what became of each: mailman_preview() and
+ *	  mailman_deliveries().
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(mailman_preview);
+PG_FUNCTION_INFO_V1(mailman_deliveries);
+
+/* The letter, if the caller may see it */
+static Letter *
+preview_letter(int64 letter_id, Oid role)
+{
+	Letter	   *letter = letter_load(letter_id);
+
+	if (letter == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
+				 errhint("Letters are rows of mailman.letter.")));
+	letter_check_member(letter, role);
+	return letter;
+}
+
+/*
+ * The recipient: of that id, else the first active one.  Queued already: with
+ * the variables and the date it was queued with, else with the time of now.
+ */
+static void
+preview_recipient(const Letter *letter, NullableDatum subscription,
+				  RenderRecipient *recipient, LookupContext *lookup)
+{
+	static Statement load = {
+		"SELECT s.id, s.email, s.name, s.data, d.variables,"
+		" coalesce(d.queued_at, now())"
+		" FROM mailman.subscription s LEFT JOIN mailman.delivery d"
+		" ON d.letter_id = $1 AND d.subscription_id = s.id"
+		" WHERE s.newsletter_id = $2"
+		" AND CASE WHEN $3 IS NULL THEN s.state = 'active' ELSE s.id = $3 END"
+		" ORDER BY s.id LIMIT 1",
+		3, {INT8OID, INT8OID, INT8OID}
+	};
+	Datum		values[3] = {Int64GetDatum(letter->id),
+	Int64GetDatum(letter->newsletter_id), subscription.value};
+	char		nulls[3] = {' ', ' ', subscription.isnull ? 'n' : ' '};
+	bool		isnull;
+	Datum		value;
+
+	if (statement_run(&load, SPI_OK_SELECT, values, nulls) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 subscription.isnull ?
+				 errmsg("newsletter " INT64_FORMAT " has no active subscription",
+						letter->newsletter_id) :
+				 errmsg("subscription " INT64_FORMAT " does not exist in newsletter " INT64_FORMAT,
+						DatumGetInt64(subscription.value),
+						letter->newsletter_id)));
+	recipient->subscription_id = row_int64(0, 1, 0);
+	recipient->email = row_text(0, 2);
+	recipient->name = row_text(0, 3);
+	value = row_datum(0, 4, &isnull);
+	lookup->data = isnull ? NULL : DatumGetJsonbPCopy(value);
+	value = row_datum(0, 5, &isnull);
+	lookup->variables = isnull ? NULL : DatumGetJsonbPCopy(value);
+	recipient->date = letter_date(letter, row_int64(0, 6, 0));
+	recipient->lookup = lookup_value;
+	recipient->context = lookup;
+}
+
+/* mailman_preview(letter_id, subscription_id) RETURNS text: RFC 5322 */
+Datum
+mailman_preview(PG_FUNCTION_ARGS)
+{
+	Oid			role = GetUserId();
+	MemoryContext caller = CurrentMemoryContext;
+	NullableDatum subscription;
+	ExtensionScope scope;
+	Letter	   *letter;
+	RenderRecipient recipient;
+	LookupContext lookup;
+	Rendered	rendered;
+	text	   *result;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	subscription.isnull = PG_ARGISNULL(1);
+	subscription.value = PG_GETARG_DATUM(1);
+	extension_enter(&scope);
+	letter = preview_letter(PG_GETARG_INT64(0), role);
+	letter_load_content(letter);
+	preview_recipient(letter, subscription, &recipient, &lookup);
+	if (!render_message(&letter->render, &recipient, &rendered))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("letter " INT64_FORMAT " cannot be rendered for subscription " INT64_FORMAT,
+						letter->id, recipient.subscription_id),
+				 errdetail("%s", rendered.error)));
+	MemoryContextSwitchTo(caller);
+	result = cstring_to_text_with_len(rendered.message.data,
+									  rendered.message.len);
+	extension_leave(&scope);
+	PG_RETURN_TEXT_P(result);
+}
+
+/*
+ * mailman_deliveries(letter_id) RETURNS jsonb
+ *
+ * One member per recipient: "pending", "sending"; {"delivered": id of the
+ * newsletter_email}; {"deferred" | "failed" | "skipped" | "doubtful": reason}.
+ */
+Datum
+mailman_deliveries(PG_FUNCTION_ARGS)
+{
+	static Statement map = {
+		"SELECT coalesce(jsonb_object_agg(d.subscription_id,"
+		" CASE WHEN d.state = 'delivered'"
+		" THEN jsonb_build_object(d.state, e.id)"
+		" WHEN d.reason IS NULL THEN to_jsonb(d.state)"
+		" ELSE jsonb_build_object(d.state, d.reason) END), '{}')"
+		" FROM mailman.delivery d LEFT JOIN mailman.newsletter_email e"
+		" ON e.letter_id = $1 AND e.subscription_id = d.subscription_id"
+		" WHERE d.letter_id = $1",
+		1, {INT8OID}
+	};
+	Oid			role = GetUserId();
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		values[1] = {PG_GETARG_DATUM(0)};
+	ExtensionScope scope;
+	Jsonb	   *result;
+	bool		isnull;
+
+	extension_enter(&scope);
+	preview_letter(PG_GETARG_INT64(0), role);
+	statement_run(&map, SPI_OK_SELECT, values, NULL);
+	MemoryContextSwitchTo(caller);
+	result = DatumGetJsonbPCopy(row_datum(0, 1, &isnull));
+	extension_leave(&scope);
+	PG_RETURN_JSONB_P(result);
+}

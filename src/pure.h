@@ -1,0 +1,179 @@
+/*-------------------------------------------------------------------------
+ *
+ * pure.h
+ *	  The pure layer: bytes in, bytes out.
+ *
+ * No SQL, no network, no clock, no settings; never ereport()s (palloc's
+ * out-of-memory apart): what can be wrong with the input comes back as a
+ * value.  Compiled into the extension and, with FRONTEND, into the unit test
+ * and fuzz binaries.  All text is UTF-8; the SQL layer converts.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_PURE_H
+#define MAILMAN_PURE_H
+
+#ifdef FRONTEND
+#include "postgres_fe.h"
+#else
+#include "postgres.h"
+#endif
+
+#include "lib/stringinfo.h"
+
+/* ---- address.c: RFC 5321 4.1.2, RFC 6531, RFC 5890 ---- */
+
+/*
+ * Is this an addr-spec we would mail?  dot-atom or quoted local part of at
+ * most 64 octets (RFC 5321 4.5.3.1.1), a domain name of at least two labels
+ * (no "localhost"), at most 254 octets in all, no address literal, no
+ * comment, no control or invisible character; UTF-8 allowed in both halves
+ * (RFC 6531), domain convertible by libidn2.  Else false, and *why names the
+ * fault as a sentence for errdetail ("The domain part is empty.").
+ */
+extern bool address_is_valid(const char *address, size_t len,
+							 const char **why);
+
+/*
+ * Append the address as the envelope and headers carry it: the domain in
+ * A-labels (IDNA2008 non-transitional), lower-cased; the local part
+ * untouched.  *smtputf8 becomes true if the local part is not ASCII, else it
+ * is left alone.  false with *why if invalid.
+ */
+extern bool address_to_wire(StringInfo out, const char *address, size_t len,
+							bool *smtputf8, const char **why);
+
+/* ---- template.c ---- */
+
+typedef struct Template Template;
+
+typedef struct TemplateError
+{
+	int			line;			/* from 1 */
+	int			column;			/* from 1, in characters */
+	char		message[160];	/* "unclosed tag, expected \"}}\"" */
+} TemplateError;
+
+/* Append the value of a (dotted) name; false if there is none. */
+typedef bool (*TemplateLookup) (void *context, const char *name, size_t len,
+								StringInfo value);
+
+/*
+ * NULL with *error filled if the text is no template.  The result is one
+ * chunk of memory: pfree() frees it.
+ */
+extern Template *template_parse(const char *source, size_t len,
+								TemplateError *error);
+
+/*
+ * Render into out; values HTML-escaped (& < > " ') if html and the tag is
+ * {{name}}, verbatim for {{{name}}} and {{&name}}.  A missing value is empty.
+ */
+extern void template_render(const Template *tmpl, TemplateLookup lookup,
+							void *context, bool html, StringInfo out);
+
+/* ---- mime_header.c, mime_body.c: RFC 5322, 2045, 2047, 6532 ---- */
+
+/* "Sun, 22 Nov 2026 11:02:31 +0000" */
+extern void mime_date(StringInfo out, int64 unix_seconds);
+
+/*
+ * "Name: value CRLF", unstructured (RFC 5322 2.2.1): RFC 2047 encoded-words
+ * where the value is not printable ASCII, folded so that lines keep to 76
+ * where possible and never exceed 998 octets; CR, LF, NUL and other controls
+ * become one space, so that a value can never start a new header.
+ */
+extern void mime_header_text(StringInfo out, const char *name,
+							 const char *value);
+
+/*
+ * "Name: display <address> CRLF", or "Name: address CRLF" if display is NULL
+ * or empty; address is in wire form.  Atoms, quoted-string or encoded-words
+ * as the display name needs.
+ */
+extern void mime_header_address(StringInfo out, const char *name,
+								const char *display, const char *address);
+
+/* "Name: value CRLF", value trusted (message ids, dates). */
+extern void mime_header_raw(StringInfo out, const char *name,
+							const char *value);
+
+/*
+ * The header fields and body of one text part: Content-Type (charset utf-8),
+ * Content-Transfer-Encoding, blank line, body.  The encoding is chosen from
+ * the content: 7bit if ASCII without long lines, quoted-printable if mostly
+ * ASCII, base64 else.  Line ends of any kind become CRLF; ends with CRLF.
+ * The result is always 7-bit with lines of at most 998 (encoded: 76) octets.
+ */
+extern void mime_text_part(StringInfo out, const char *subtype,
+						   const char *body, size_t len);
+
+/*
+ * Append the message as the wire carries it: dot-stuffed (RFC 5321 4.5.2) and
+ * with the final dot line.  The message must be CRLF-normalised.
+ */
+extern void mime_wire(StringInfo out, const char *message, size_t len);
+
+/* ---- render.c: one recipient's message ---- */
+
+typedef struct RenderFixed RenderFixed;
+
+/* What is the same for every recipient; templates parsed once. */
+typedef struct RenderLetter
+{
+	int64		letter_id;
+	const char *from_name;		/* may be NULL */
+	const char *from_address;
+	const char *reply_to;		/* may be NULL */
+	const char *return_path;	/* envelope sender; NULL: from_address */
+	Template   *subject;
+	Template   *text_body;		/* either body may be NULL */
+	Template   *html_body;
+	const uint8 *secret;		/* of the newsletter */
+	size_t		secret_len;
+	const RenderFixed *fixed;	/* from render_prepare(), or NULL: then it is
+								 * worked out again for every message */
+} RenderLetter;
+
+typedef struct RenderRecipient
+{
+	int64		subscription_id;
+	const char *email;
+	const char *name;			/* may be NULL */
+	int64		date;			/* Unix seconds, for Date: */
+	TemplateLookup lookup;		/* data.x and whatever else there is; name and
+								 * email are answered by render.c itself */
+	void	   *context;
+} RenderRecipient;
+
+typedef struct Rendered
+{
+	StringInfoData message;		/* the bytes of mailman_preview() */
+	StringInfoData wire;		/* the same, stuffed, with the final dot */
+	char	   *message_id;		/* with angle brackets */
+	char	   *mail_from;		/* wire form */
+	char	   *rcpt_to;		/* wire form */
+	bool		smtputf8;
+	const char *error;			/* when render_message() returned false */
+} Rendered;
+
+/*
+ * Work out what depends on the letter alone; the caller puts it into
+ * letter->fixed.  NULL with *error if one of the letter's own addresses is
+ * invalid, which so shows before it is counted against a recipient.
+ */
+extern RenderFixed *render_prepare(const RenderLetter *letter,
+								   const char **error);
+
+/*
+ * Build the message.  Deterministic: the same input gives the same bytes
+ * (Message-ID and boundary are cut from an HMAC-SHA-256 of the letter and
+ * subscription ids under the secret).  Allocates in CurrentMemoryContext.
+ */
+extern bool render_message(const RenderLetter *letter,
+						   const RenderRecipient *recipient,
+						   Rendered *result);
+
+#endif							/* MAILMAN_PURE_H */

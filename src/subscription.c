@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ *
+ * subscription.c
+ *	  Subscriptions: what an address and a line of text may hold, and
+ *	  mailman_subscribe().
+ *
+ * The checks are CHECK constraints, so they hold for INSERT, COPY and
+ * everything else; they raise errors of their own because "violates check
+ * constraint" does not say what is wrong with an address.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "mailman.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(mailman_check_address);
+PG_FUNCTION_INFO_V1(mailman_check_line);
+PG_FUNCTION_INFO_V1(mailman_is_address);
+PG_FUNCTION_INFO_V1(mailman_subscribe);
+
+/* mailman_is_address(text) RETURNS boolean: RFC 5321 4.1.2, RFC 6531 */
+Datum
+mailman_is_address(PG_FUNCTION_ARGS)
+{
+	text	   *address = PG_GETARG_TEXT_PP(0);
+	const char *why;
+
+	PG_RETURN_BOOL(address_is_valid(VARDATA_ANY(address),
+									VARSIZE_ANY_EXHDR(address), &why));
+}
+
+/* A piece of untrusted text that can stand in a message */
+static char *
+shown(const char *value, int len)
+{
+	StringInfoData out;
+	int			i;
+
+	initStringInfo(&out);
+	len = pg_mbcliplen(value, len, 100);
+	for (i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) value[i];
+
+		if (c < 0x20 || c == 0x7f)
+			appendStringInfo(&out, "\\x%02x", c);
+		else
+			appendStringInfoChar(&out, (char) c);
+	}
+	return out.data;
+}
+
+/* mailman.check_address(text): true, or ERROR 23514 */
+Datum
+mailman_check_address(PG_FUNCTION_ARGS)
+{
+	text	   *address = PG_GETARG_TEXT_PP(0);
+	const char *why = NULL;
+
+	if (!address_is_valid(VARDATA_ANY(address), VARSIZE_ANY_EXHDR(address),
+						  &why))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("\"%s\" is not a mail address",
+						shown(VARDATA_ANY(address),
+							  VARSIZE_ANY_EXHDR(address))),
+				 errdetail("%s", why),
+				 errhint("Filter a list with mailman_is_address() before loading it.")));
+	PG_RETURN_BOOL(true);
+}
+
+/* mailman.check_line(text, what): true, or ERROR 23514 */
+Datum
+mailman_check_line(PG_FUNCTION_ARGS)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+	const char *bytes = VARDATA_ANY(value);
+	int			len = VARSIZE_ANY_EXHDR(value);
+	int			i;
+
+	for (i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) bytes[i];
+
+		if (c >= 0x20 && c != 0x7f)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("%s must not contain control characters",
+						text_to_cstring(PG_GETARG_TEXT_PP(1))),
+				 errdetail("Byte 0x%02x at position %d of \"%s\".", c, i + 1,
+						   shown(bytes, len)),
+				 errhint("It becomes part of a mail's header, where a line end would start another field.")));
+	}
+	PG_RETURN_BOOL(true);
+}
+
+/* The caller must be a member of the newsletter's owner */
+static void
+subscribe_check_member(int64 newsletter_id, Oid role)
+{
+	static Statement load = {
+		"SELECT owner::text FROM mailman.newsletter WHERE id = $1",
+		1, {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(newsletter_id)};
+	Letter		letter = {.newsletter_id = newsletter_id};
+	Oid			owner;
+
+	if (statement_run(&load, SPI_OK_SELECT, values, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("newsletter " INT64_FORMAT " does not exist",
+						newsletter_id),
+				 errhint("Newsletters are rows of mailman.newsletter.")));
+	letter.owner = row_text(0, 1);
+	owner = get_role_oid(letter.owner, true);
+	if (!OidIsValid(owner) || !has_privs_of_role(role, owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for newsletter " INT64_FORMAT,
+						newsletter_id),
+				 errdetail("Role \"%s\" is not a member of its owner \"%s\".",
+						   GetUserNameFromId(role, false), letter.owner)));
+}
+
+/*
+ * mailman_subscribe(newsletter_id, email, name, data, again) RETURNS bigint
+ *
+ * The forgiving way: a known address is updated (name if given, data merged
+ * in).  Who unsubscribed or bounced comes back only with again, who
+ * complained never.
+ */
+Datum
+mailman_subscribe(PG_FUNCTION_ARGS)
+{
+	static Statement upsert = {
+		"INSERT INTO mailman.subscription AS s"
+		" (newsletter_id, email, name, data)"
+		" VALUES ($1, $2, $3, coalesce($4, '{}'))"
+		" ON CONFLICT (newsletter_id, lower(email)) DO UPDATE SET"
+		" email = excluded.email, name = coalesce(excluded.name, s.name),"
+		" data = s.data || excluded.data,"
+		" state = CASE WHEN $5 AND s.state IN ('unsubscribed', 'bounced')"
+		" THEN 'active' ELSE s.state END"
+		" RETURNING s.id",
+		5, {INT8OID, TEXTOID, TEXTOID, JSONBOID, BOOLOID}
+	};
+	Oid			role = GetUserId();
+	Datum		values[5];
+	char		nulls[5];
+	ExtensionScope scope;
+	int64		id;
+	int			i;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null",
+						PG_ARGISNULL(0) ? "newsletter_id" : "email")));
+	for (i = 0; i < 5; i++)
+	{
+		values[i] = PG_GETARG_DATUM(i);
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+	}
+	extension_enter(&scope);
+	subscribe_check_member(PG_GETARG_INT64(0), role);
+	statement_run(&upsert, SPI_OK_INSERT_RETURNING, values, nulls);
+	id = row_int64(0, 1, 0);
+	extension_leave(&scope);
+	PG_RETURN_INT64(id);
+}

@@ -1,0 +1,334 @@
+/*-------------------------------------------------------------------------
+ *
+ * transfer.c
+ *	  The pool: which session carries which mail, and when to open another.
+ *
+ * One relay, one queue, up to config.connections sessions.  A session takes
+ * its next mail itself the moment it can use it, so a busy pool does nothing
+ * per mail but unlink it from the queue; this file only opens sessions when
+ * mails wait and none is free, and sorts what comes back.
+ *
+ * A relay is probed before it is trusted: until it has accepted a MAIL, at
+ * most one session is opened (one refused login, not twenty).  If another
+ * session is refused while some are up, those carry on and opening backs
+ * off.  If none is up, the relay is down: everything queued goes back and
+ * the caller decides when to try again.
+ *
+ * Invariants: every submitted mail is in exactly one place: a queue, a
+ * session, or the finished list.  A mail whose session was used up goes back
+ * to the head, to a fresh session, and at most three times.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <stdlib.h>
+#include <time.h>
+
+#include "pool.h"
+
+int64_t
+transfer_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+/* ---- the step ---- */
+
+static void
+transfer_collect(Transfer *t)
+{
+	Connection *conn;
+	Attempt		failure;
+	bool		up;
+
+	while ((conn = connect_finished(t->connector, &up, &failure)) != NULL)
+	{
+		Session    *s = connect_owner(conn);
+
+		if (up)
+			session_came_up(t, s);
+		else
+			session_failed(t, s, &failure);
+	}
+}
+
+/* Whose time is over?  Looks at all sessions, but only when one may be. */
+static void
+transfer_expire(Transfer *t, int64_t now)
+{
+	int			i;
+
+	if (t->deadline < 0 || now < t->deadline)
+		return;
+	t->deadline = -1;
+	for (i = 0; i < t->config->connections; i++)
+	{
+		Session    *s = &t->sessions[i];
+		Attempt		failure;
+		int64_t		deadline;
+
+		if (s->conn == NULL)
+			continue;
+		deadline = s->up ? s->smtp.deadline : s->connect_deadline;
+		if (deadline >= 0 && deadline <= now)
+		{
+			if (s->up)
+			{
+				smtp_expire(&s->smtp, now);
+				session_settle(t, s);
+			}
+			else
+			{
+				connect_expired(s->conn, &failure);
+				session_failed(t, s, &failure);
+			}
+		}
+		else if (deadline >= 0 && (t->deadline < 0 || deadline < t->deadline))
+			t->deadline = deadline;
+	}
+}
+
+/* Mails that neither an idle nor a coming session will take */
+static int
+transfer_unserved(const Transfer *t)
+{
+	int			waiting = t->queue.count - t->idle;
+
+	if (t->stopped)
+		return 0;
+	return t->fresh.count + (waiting > 0 ? waiting : 0) -
+		t->counts.connecting;
+}
+
+/* May one more session be opened now? */
+static bool
+transfer_may_open(const Transfer *t, int64_t now)
+{
+	if (t->free_list == NULL)
+		return false;
+	if (t->counts.sessions + t->counts.connecting == 0)
+		return true;
+	if (!t->proven)
+		return false;
+	return now >= t->open_after &&
+		(t->refused == 0 || t->counts.connecting == 0);
+}
+
+/* A mail needs a fresh session, but idle used ones fill the pool. */
+static void
+transfer_make_place(Transfer *t, int64_t now)
+{
+	Session    *s = t->idle_list;
+
+	if (t->stopped || t->free_list != NULL || s == NULL ||
+		t->fresh.count <= t->counts.connecting || s->smtp.carried == 0)
+		return;
+	smtp_quit(&s->smtp, now);
+	session_settle(t, s);
+}
+
+void
+transfer_step(Transfer *t)
+{
+	int64_t		now = transfer_now();
+
+	t->stirred = false;
+	connector_step(t->connector, now);
+	transfer_collect(t);
+	transfer_expire(t, now);
+	while (t->idle_list != NULL && !t->stopped &&
+		   (t->queue.count > 0 ||
+			(t->fresh.count > 0 && t->idle_list->smtp.carried == 0)))
+	{
+		Session    *s = t->idle_list;
+
+		session_leave_idle(t, s);
+		smtp_begin(&s->smtp, now);
+		session_settle(t, s);
+		if (s->idle)
+			break;
+	}
+	transfer_make_place(t, now);
+	while (transfer_unserved(t) > 0 && transfer_may_open(t, now) &&
+		   session_open(t))
+		;
+}
+
+/* ---- the interface ---- */
+
+Transfer *
+transfer_create(const RelayConfig *config)
+{
+	Transfer   *t = calloc(1, sizeof(Transfer));
+	int			i;
+
+	if (t == NULL)
+		return NULL;
+	t->deadline = -1;
+	t->seed = (unsigned) (transfer_now() ^ (int64_t) (uintptr_t) t);
+	t->connector = connector_create(config, &t->sockets);
+	t->sessions = calloc((size_t) config->connections, sizeof(Session));
+	if (t->connector == NULL || t->sessions == NULL)
+	{
+		if (t->connector != NULL)
+			connector_destroy(t->connector);
+		free(t->sessions);
+		free(t);
+		return NULL;
+	}
+	t->config = connector_config(t->connector);
+	for (i = config->connections - 1; i >= 0; i--)
+	{
+		t->sessions[i].next = t->free_list;
+		t->free_list = &t->sessions[i];
+	}
+	return t;
+}
+
+void
+transfer_submit(Transfer *t, Mail *mail)
+{
+	mail->tries = 0;
+	mail->started_us = 0;
+	mail->finished_us = 0;
+	t->stopped = false;
+	t->stirred = true;
+	queue_append(&t->queue, mail);
+}
+
+Mail *
+transfer_finished(Transfer *t)
+{
+	return queue_pop(&t->finished);
+}
+
+const TransferSocket *
+transfer_sockets(Transfer *t, int *count, uint32_t *generation)
+{
+	*count = t->sockets.count;
+	*generation = t->sockets.generation;
+	return t->sockets.list;
+}
+
+void
+transfer_ready(Transfer *t, int fd, bool readable, bool writable)
+{
+	void	   *owner;
+
+	if (!sockets_find(&t->sockets, fd, &owner))
+		return;
+	if (owner == NULL)
+	{
+		connector_ready(t->connector, fd, readable, writable);
+		transfer_collect(t);
+	}
+	else
+	{
+		Session    *s = owner;
+
+		smtp_ready(&s->smtp, transfer_now());
+		session_settle(t, s);
+	}
+}
+
+int64_t
+transfer_deadline(Transfer *t)
+{
+	int64_t		deadline = t->deadline;
+	int64_t		timer = connector_deadline(t->connector);
+
+	if (t->stirred)
+		return 0;
+	if (timer >= 0 && (deadline < 0 || timer < deadline))
+		deadline = timer;
+	if (t->open_after > 0 && t->free_list != NULL &&
+		transfer_unserved(t) > 0 && t->counts.connecting == 0 &&
+		(deadline < 0 || t->open_after < deadline))
+		deadline = t->open_after;
+	return deadline;
+}
+
+void
+transfer_recall(Transfer *t, bool stop)
+{
+	int64_t		now = transfer_now();
+	int			i;
+
+	t->stopped = true;			/* what sessions give back comes back */
+	for (i = 0; i < t->config->connections; i++)
+		if (t->sessions[i].up)
+		{
+			smtp_recall(&t->sessions[i].smtp, now);
+			session_settle(t, &t->sessions[i]);
+		}
+	pool_return_queued(t);
+	t->stopped = stop;
+}
+
+void
+transfer_abort(Transfer *t)
+{
+	int64_t		now = transfer_now();
+	int			i;
+
+	t->stopped = true;
+	for (i = 0; i < t->config->connections; i++)
+	{
+		Session    *s = &t->sessions[i];
+
+		if (s->up)
+		{
+			smtp_abort(&s->smtp, now);
+			session_settle(t, s);
+		}
+		else if (s->conn != NULL)
+		{
+			t->counts.connecting--;
+			session_release(t, s);
+		}
+	}
+	pool_return_queued(t);
+}
+
+void
+transfer_destroy(Transfer *t)
+{
+	int64_t		now = transfer_now();
+	int			i;
+
+	while (t->idle_list != NULL)
+	{
+		Session    *s = t->idle_list;
+
+		smtp_quit(&s->smtp, now);
+		session_settle(t, s);
+	}
+	transfer_abort(t);
+	for (i = 0; i < t->config->connections; i++)
+		smtp_free(&t->sessions[i].smtp);
+	connector_destroy(t->connector);
+	sockets_free(&t->sockets);
+	free(t->sessions);
+	free(t);
+}
+
+TransferCounts
+transfer_counts(const Transfer *t)
+{
+	TransferCounts counts = t->counts;
+
+	counts.busy = t->counts.sessions - t->idle;
+	counts.queued = t->queue.count + t->fresh.count;
+	counts.finished = t->finished.count;
+	return counts;
+}
+
+const RelayHealth *
+transfer_health(const Transfer *t)
+{
+	return &t->health;
+}

@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ *
+ * transfer.h
+ *	  The network layer: a pool of SMTP sessions with one relay.
+ *
+ * Knows nothing of PostgreSQL: no palloc, no ereport, no latch.  Nothing here
+ * blocks and nothing here sleeps: the caller (wait.c) watches the sockets
+ * named by transfer_sockets() until transfer_deadline(), then calls
+ * transfer_step().  Every function returns; errors are values.
+ *
+ * A Mail belongs to the caller.  Between transfer_submit() and the moment it
+ * comes back from transfer_finished() the caller must leave it and all it
+ * points to alone.  Every submitted mail comes back exactly once.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_TRANSFER_H
+#define MAILMAN_TRANSFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "outcome.h"
+
+/* How to reach a relay.  Copied by transfer_create(). */
+typedef struct RelayConfig
+{
+	const char *url;			/* smtp://host[:port] or smtps://host[:port] */
+	const char *username;		/* NULL: no AUTH */
+	const char *password;
+	const char *ca_file;		/* NULL: the system's */
+	const char *helo;			/* NULL: the host's name */
+	bool		tls_required;	/* false: take STARTTLS if offered?  No: clear
+								 * text, see the README on tls 'none' */
+	int			connections;	/* most sessions at once, >= 1 */
+	int			messages;		/* most mails per session, 0: no limit */
+	int			connect_timeout_ms; /* up to and with AUTH */
+	int			reply_timeout_ms;	/* MAIL, RCPT, RSET: RFC 5321 4.5.3.2 says
+									 * 5 min */
+	int			data_timeout_ms;	/* DATA's 354: 2 min; also each block of
+									 * the body: 3 min */
+	int			dot_timeout_ms; /* reply to the final dot: 10 min */
+} RelayConfig;
+
+typedef struct Mail
+{
+	/* set by the caller */
+	const char *from;			/* envelope sender, "" for the null sender */
+	const char *to;				/* envelope recipient, domain in A-labels */
+	const char *wire;			/* dot-stuffed message with the final dot line */
+	size_t		wire_len;
+	size_t		size;			/* message size for SIZE= (before stuffing) */
+	bool		smtputf8;		/* needs SMTPUTF8 (RFC 6531) */
+
+	/* set by the network layer */
+	Attempt		attempt;
+	Judgement	judgement;		/* outcome_judge(&attempt) */
+	int64_t		started_us;		/* monotonic: MAIL written */
+	int64_t		finished_us;	/* monotonic: verdict known */
+
+	/* the network layer's while submitted */
+	struct Mail *next;
+	int			tries;			/* used-up sessions it has met */
+} Mail;
+
+typedef struct Transfer Transfer;
+
+/* One socket to watch */
+typedef struct TransferSocket
+{
+	int			fd;
+	bool		read;
+	bool		write;
+} TransferSocket;
+
+/* Is the relay of use at all? */
+typedef struct RelayHealth
+{
+	bool		down;			/* no session could be made and none is up */
+	bool		permanent;		/* AUTH refused or not offered: a person must
+								 * act */
+	int			failures;		/* connects that failed in a row */
+	Attempt		last;			/* the last such failure */
+	char		description[REPLY_TEXT_MAX + 128];	/* of it, in words */
+} RelayHealth;
+
+typedef struct TransferCounts
+{
+	int			sessions;		/* up, with or without a mail */
+	int			connecting;
+	int			busy;			/* sessions that hold a mail */
+	int			queued;			/* mails submitted and not begun */
+	int			in_flight;		/* mails begun and not finished */
+	int			finished;		/* waiting in transfer_finished() */
+	uint64_t	opened;			/* sessions ever established */
+} TransferCounts;
+
+/* Once per process, before anything else; returns false if libcurl fails. */
+extern bool transfer_global_init(void);
+
+/* NULL: out of memory or libcurl failed. */
+extern Transfer *transfer_create(const RelayConfig *config);
+
+/* Queue a mail.  Nothing is written before the next transfer_step(). */
+extern void transfer_submit(Transfer *t, Mail *mail);
+
+/* The next mail whose fate is known, or NULL. */
+extern Mail *transfer_finished(Transfer *t);
+
+/*
+ * The sockets to watch.  *generation changes whenever a descriptor was added,
+ * removed or replaced (even by one of the same number), and not when only
+ * read/write interest changed.  The array is valid until the next call of any
+ * function on t.
+ */
+extern const TransferSocket *transfer_sockets(Transfer *t, int *count,
+											  uint32_t *generation);
+
+/* Tell that fd (one of the above) is readable and/or writable. */
+extern void transfer_ready(Transfer *t, int fd, bool readable, bool writable);
+
+/* Monotonic microseconds at which transfer_step() must run again even if no
+ * socket is ready; -1: none. */
+extern int64_t transfer_deadline(Transfer *t);
+
+/*
+ * Make progress: give queued mails to idle sessions, open sessions, handle
+ * libcurl's timers, judge deadlines.  Call it after transfer_ready() was told
+ * all sockets that were ready, so that a reply which is already there is read
+ * before its deadline is judged.
+ */
+extern void transfer_step(Transfer *t);
+
+/*
+ * Hand back every mail of which no byte of the message text was sent: the
+ * queue, and envelopes not yet past DATA's 354.  They come back from
+ * transfer_finished() as END_RETURNED.  Sessions stay open where that is
+ * possible (RSET).  With stop, no further session is opened and nothing new
+ * is begun until transfer_submit() is called again.
+ */
+extern void transfer_recall(Transfer *t, bool stop);
+
+/*
+ * End every session at once, without waiting.  Mails whose dot was sent come
+ * back as END_CLOSED at STAGE_DOT (doubt), others as END_RETURNED.
+ */
+extern void transfer_abort(Transfer *t);
+
+/* Send QUIT on idle sessions as far as the sockets take it, close all, free
+ * t.  Mails still submitted must have been taken back before. */
+extern void transfer_destroy(Transfer *t);
+
+extern TransferCounts transfer_counts(const Transfer *t);
+extern const RelayHealth *transfer_health(const Transfer *t);
+
+/*
+ * Monotonic clock in microseconds (CLOCK_MONOTONIC), the only clock of this
+ * layer.
+ */
+extern int64_t transfer_now(void);
+
+/*
+ * mailman_check(): one session, step by step.  Ends after QUIT or at the
+ * first failure.  The probe reports each finished step through the callback,
+ * in order, with ok and the relay's own words.
+ */
+typedef void (*ProbeReport) (void *context, const char *step, bool ok,
+							 const char *reply);
+typedef struct Probe Probe;
+extern Probe *probe_create(const RelayConfig *config, ProbeReport report,
+						   void *context);
+extern const TransferSocket *probe_sockets(Probe *p, int *count,
+										   uint32_t *generation);
+extern void probe_ready(Probe *p, int fd, bool readable, bool writable);
+extern int64_t probe_deadline(Probe *p);
+extern bool probe_step(Probe *p);	/* true when done */
+extern void probe_destroy(Probe *p);
+
+#endif							/* MAILMAN_TRANSFER_H */

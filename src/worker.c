@@ -1,0 +1,232 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  The worker of one letter.
+ *
+ * A letter is sent by turns: record the outcomes so far and claim the next
+ * few recipients in one transaction, render their mails, exchange them with
+ * the relay, and again.  A worker that finds nothing left to do gives up the
+ * letter's lock and looks once more, so that what was posted meanwhile is
+ * never left behind.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "libpq/pqsignal.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "worker.h"
+
+/* A slot's first block: a usual mail fits, so a reset frees nothing */
+#define SLOT_BLOCK_SIZE (16 * 1024)
+
+PGDLLEXPORT void mailman_letter_main(Datum arg);
+
+static Worker *worker_start(int64 letter_id);
+static bool worker_last_look(Worker *w);
+
+void
+mailman_letter_main(Datum arg)
+{
+	Worker	   *w = worker_start(DatumGetInt64(arg));
+
+	do
+	{
+		while (turn(w))
+		{
+			sending_render(w);
+			sending_transfer(w);
+		}
+	} while (worker_last_look(w));
+
+	proc_exit(0);
+}
+
+void
+delivery_move(Delivery *delivery, DeliveryList *from, DeliveryList *to)
+{
+	dlist_delete(&delivery->node);
+	from->count--;
+	dlist_push_tail(&to->head, &delivery->node);
+	to->count++;
+}
+
+void
+delivery_free(Worker *w, Delivery *delivery, DeliveryList *from)
+{
+	MemoryContext context = delivery->context;
+	dlist_node	node = delivery->node;
+
+	MemoryContextReset(context);
+	memset(delivery, 0, sizeof(Delivery));
+	delivery->context = context;
+	delivery->node = node;
+	delivery_move(delivery, from, &w->free);
+}
+
+static void
+delivery_list_init(DeliveryList *list)
+{
+	dlist_init(&list->head);
+	list->count = 0;
+}
+
+/* Twice a turn's worth of slots: so many rows are 'sending' at most */
+static void
+worker_make_slots(Worker *w)
+{
+	int			i;
+
+	delivery_list_init(&w->free);
+	delivery_list_init(&w->claiming);
+	delivery_list_init(&w->claimed);
+	delivery_list_init(&w->begun);
+	delivery_list_init(&w->done);
+	delivery_list_init(&w->stuck);
+	w->nslots = 2 * mailman_turn_size;
+	w->slots = MemoryContextAllocZero(TopMemoryContext,
+									  w->nslots * sizeof(Delivery));
+	for (i = 0; i < w->nslots; i++)
+	{
+		Delivery   *delivery = &w->slots[i];
+
+		delivery->context = AllocSetContextCreate(TopMemoryContext,
+												  "mailman delivery", 0,
+												  SLOT_BLOCK_SIZE,
+												  ALLOCSET_DEFAULT_MAXSIZE);
+		dlist_push_tail(&w->free.head, &delivery->node);
+		w->free.count++;
+	}
+}
+
+/*
+ * Settings that users may have changed for the whole database and that must
+ * not reach a turn.  Every plan is by key: nested loops over indexes, both
+ * sides bounded, however the tables were analyzed.
+ */
+static void
+worker_pin_settings(void)
+{
+	static const char *const pins[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"session_replication_role", "origin"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"idle_session_timeout", "0"},
+#if COMPAT_HAS_TRANSACTION_TIMEOUT
+		{"transaction_timeout", "0"},
+#endif
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_deferrable", "off"},
+		{"row_security", "off"},
+		{"jit", "off"},
+		{"plan_cache_mode", "force_generic_plan"},
+		{"enable_seqscan", "off"},
+		{"enable_bitmapscan", "off"},
+		{"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"},
+		{"enable_material", "off"},
+	};
+	size_t		i;
+
+	for (i = 0; i < lengthof(pins); i++)
+		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_SESSION);
+	turn_bound_locks();
+}
+
+/* The relay's options, or credentials, may have changed */
+static void
+worker_relay_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	((Worker *) DatumGetPointer(arg))->relay_stale = true;
+}
+
+/*
+ * The worker is ending by an error, pg_terminate_backend() or a shutdown.
+ * Mails whose final dot is out get a short grace for the reply; then what is
+ * known is recorded and what was not sent is handed back.
+ */
+static void
+worker_farewell(int code, Datum arg)
+{
+	Worker	   *w = (Worker *) DatumGetPointer(arg);
+	dlist_mutable_iter iter;
+
+	if (!w->armed)
+		return;
+	w->armed = false;
+	AbortOutOfAnyTransaction();
+	dlist_foreach_modify(iter, &w->claiming.head)
+		delivery_free(w, dlist_container(Delivery, node, iter.cur),
+					  &w->claiming);
+	sending_stop(w, mailman_shutdown_grace * INT64CONST(1000));
+	turn_last(w);
+}
+
+static Worker *
+worker_start(int64 letter_id)
+{
+	Worker	   *w;
+	char		name[NAMEDATALEN];
+	Oid			database;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+
+	memcpy(&database, MyBgworkerEntry->bgw_extra, sizeof(Oid));
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	snprintf(name, sizeof(name), "mailman letter " INT64_FORMAT, letter_id);
+	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
+	worker_pin_settings();
+
+	w = MemoryContextAllocZero(TopMemoryContext, sizeof(Worker));
+	w->letter_id = letter_id;
+	if (!turn_first(w))
+		proc_exit(0);
+	worker_make_slots(w);
+	w->waiter = waiter_create();
+	if (!transfer_global_init())
+		ereport(ERROR,
+				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+				 errmsg("could not initialize libcurl")));
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, worker_relay_changed,
+								  PointerGetDatum(w));
+	CacheRegisterSyscacheCallback(USERMAPPINGOID, worker_relay_changed,
+								  PointerGetDatum(w));
+	before_shmem_exit(worker_farewell, PointerGetDatum(w));
+	w->armed = true;
+	return w;
+}
+
+/*
+ * Give up the lock and look once more: whoever posted while we held it saw it
+ * taken and left the work to us.  True: go on.
+ */
+static bool
+worker_last_look(Worker *w)
+{
+	sending_close(w);
+	w->armed = false;
+	letter_unlock(w->letter_id);
+	if (!turn_has_work(w) || !turn_first(w))
+		return false;
+	w->armed = true;
+	w->stopping = false;
+	w->pause_reason[0] = '\0';
+	return true;
+}
