@@ -97,6 +97,9 @@ typedef struct Relay
 	RelayConfig config;
 } Relay;
 
+extern void relay_defaults_set(Relay *relay);
+extern void relay_apply(Relay *relay, List *options, Oid catalog);
+
 /* May this role send through it?  Else an ERROR that says why not. */
 extern void relay_check(const char *name, Oid role);
 

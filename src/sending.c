@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * sending.c
- *	  Between two turns: render what was claimed, exchange it with the relay,
- *	  and put each answer into words and a state.
+ *	  Between two turns: render what was claimed and exchange it with the
+ *	  relay.
  *
  * The glue of the worker with the pure and the network layer.  No SQL is run
  * here and no transaction is open, however long a relay takes.
@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "mailman.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
@@ -24,9 +23,6 @@
 
 /* Idle sessions are given back to the relay after this */
 #define SESSION_IDLE_US		INT64CONST(5000000)
-
-/* Longest wait for a relay that is down */
-#define RELAY_BACKOFF_MAX_S 300
 
 /* ---- what left lately ---- */
 
@@ -68,210 +64,7 @@ sending_room(Worker *w)
 	return Max(0, target - w->claimed.count - w->begun.count);
 }
 
-/* ---- outcomes ---- */
-
-static void
-outcome_set(Delivery *d, DeliveryState state, TimestampTz due_at,
-			const char *reason)
-{
-	d->state = state;
-	d->due_at = due_at;
-	d->reason = reason ? MemoryContextStrdup(d->context, reason) : NULL;
-}
-
-/* Back to the queue as it was, at no cost */
-static void
-outcome_hand_back(Delivery *d, TimestampTz due_at, const char *reason)
-{
-	outcome_set(d, d->attempts > 0 || reason ? DELIVERY_DEFERRED :
-				DELIVERY_PENDING, due_at, reason);
-	d->costs_attempt = false;
-	d->code = 0;
-}
-
-/* Has it been waiting longer than the newsletter allows? */
-static bool
-outcome_is_too_old(Worker *w, Delivery *d)
-{
-	TimestampTz since = Max(d->queued_at, w->letter->send_at);
-
-	return d->ended_at - since > w->letter->max_age;
-}
-
-/* Try again later, unless it was tried often or long enough */
-static void
-outcome_defer(Worker *w, Delivery *d, const char *reason)
-{
-	int			attempts = d->attempts + (d->costs_attempt ? 1 : 0);
-	char		words[REPLY_TEXT_MAX + 200];
-
-	if (attempts >= w->letter->max_attempts)
-		snprintf(words, sizeof(words), "gave up after %d attempts: %s",
-				 attempts, reason);
-	else if (outcome_is_too_old(w, d))
-		snprintf(words, sizeof(words), "gave up as too old: %s", reason);
-	else
-	{
-		outcome_set(d, DELIVERY_DEFERRED, d->ended_at +
-					guc_retry_delay(attempts) * 1000, reason);
-		return;
-	}
-	outcome_set(d, DELIVERY_FAILED, 0, words);
-}
-
-static void
-outcome_doubt(Worker *w, Delivery *d, const char *reason)
-{
-	d->doubt = true;
-	if (w->letter->hold)
-		outcome_set(d, DELIVERY_DOUBTFUL, 0, reason);
-	else
-		outcome_defer(w, d, reason);
-}
-
-/* ---- the relay ---- */
-
-/*
- * The relay cannot be used at present (or, permanently, until a person has
- * acted): on to the next one in the newsletter's list; after the last, wait
- * with exponential backoff, or pause the letter.
- */
-static void
-relay_failed(Worker *w, const char *description, bool permanent)
-{
-	int			relays = list_length(w->letter->relays);
-	char		words[sizeof(w->relay_trouble)];
-
-	snprintf(words, sizeof(words), "relay \"%s\": %s", w->relay->name,
-			 description);
-	if (strcmp(words, w->relay_trouble) != 0)
-		ereport(LOG,
-				(errmsg("letter " INT64_FORMAT ": %s", w->letter_id, words)));
-	strlcpy(w->relay_trouble, words, sizeof(w->relay_trouble));
-	w->relay_failures++;
-	w->relay_permanent = permanent ? w->relay_permanent + 1 : 0;
-	if (w->relay_permanent >= relays)
-		strlcpy(w->pause_reason, words, sizeof(w->pause_reason));
-	if (w->relay_failures % relays == 0)
-	{
-		int			step = Min(w->relay_failures / relays - 1, 10);
-		double		seconds = Min(1 << step, RELAY_BACKOFF_MAX_S);
-
-		seconds *= 0.8 + 0.4 * pg_prng_double(&pg_global_prng_state);
-		w->relay_retry_us = transfer_now() + (int64) (seconds * 1000000);
-	}
-	if (relays > 1)
-	{
-		w->relay_index = (w->relay_index + 1) % relays;
-		w->relay_stale = true;
-	}
-	w->poked = true;
-}
-
-/* When the relay may be tried again */
-static TimestampTz
-relay_retry_at(Worker *w)
-{
-	return GetCurrentTimestamp() + Max(w->relay_retry_us - transfer_now(), 0);
-}
-
-/* The relay has answered about a recipient: it is well */
-static void
-relay_answered(Worker *w)
-{
-	w->relay_failures = 0;
-	w->relay_permanent = 0;
-	w->relay_trouble[0] = '\0';
-}
-
-/* ---- from attempts to outcomes ---- */
-
-/* Nothing of it was sent */
-static void
-sending_returned(Worker *w, Delivery *d)
-{
-	const RelayHealth *health = transfer_health(w->transfer);
-
-	if (!w->stopping && health->down && health->failures != w->relay_seen)
-	{
-		w->relay_seen = health->failures;
-		relay_failed(w, health->description, health->permanent);
-	}
-	if (w->stopping || w->pause_reason[0] != '\0')
-		outcome_hand_back(d, d->ended_at, NULL);
-	else if (transfer_now() < w->relay_retry_us)
-		outcome_hand_back(d, relay_retry_at(w), w->relay_trouble);
-	else
-	{
-		delivery_move(d, &w->begun, &w->claimed);
-		return;
-	}
-	delivery_move(d, &w->begun, &w->done);
-}
-
-/* Not the recipient's fault, and it has not left */
-static void
-sending_again(Worker *w, Delivery *d, const char *reason)
-{
-	const Judgement *judgement = &d->mail.judgement;
-
-	if (judgement->scope == SCOPE_LETTER && judgement->permanent)
-	{
-		snprintf(w->pause_reason, sizeof(w->pause_reason),
-				 "relay \"%s\": %s", w->relay->name, reason);
-		outcome_hand_back(d, d->ended_at, NULL);
-		w->poked = true;
-		return;
-	}
-	if (judgement->scope == SCOPE_RELAY &&
-		transfer_now() >= w->relay_retry_us)
-		relay_failed(w, reason, judgement->permanent);
-	if (w->stopping || w->pause_reason[0] != '\0')
-		outcome_hand_back(d, d->ended_at, NULL);
-	else if (outcome_is_too_old(w, d))
-		outcome_defer(w, d, reason);
-	else
-		outcome_hand_back(d, Max(relay_retry_at(w),
-								 d->ended_at + USECS_PER_SEC), reason);
-}
-
-static void
-sending_outcome(Worker *w, Delivery *d)
-{
-	const Attempt *attempt = &d->mail.attempt;
-	const Judgement *judgement = &d->mail.judgement;
-	char		reason[REPLY_TEXT_MAX + 128];
-
-	if (outcome_enhanced(attempt, d->enhanced) == NULL)
-		d->enhanced[0] = '\0';
-	outcome_describe(attempt, reason, sizeof(reason));
-	d->code = attempt->code;
-	if (attempt->end == END_REPLY)
-		d->reply = MemoryContextStrdup(d->context, attempt->text);
-	d->costs_attempt = judgement->costs_attempt;
-	if (attempt->end == END_REPLY && attempt->stage >= STAGE_RCPT)
-		relay_answered(w);
-	switch (judgement->verdict)
-	{
-		case VERDICT_DELIVERED:
-			d->costs_attempt = true;
-			outcome_set(d, DELIVERY_DELIVERED, 0, NULL);
-			break;
-		case VERDICT_FAILED:
-			outcome_set(d, DELIVERY_FAILED, 0, reason);
-			break;
-		case VERDICT_DEFERRED:
-			outcome_defer(w, d, reason);
-			break;
-		case VERDICT_AGAIN:
-			sending_again(w, d, reason);
-			break;
-		case VERDICT_DOUBT:
-			outcome_doubt(w, d, reason);
-			break;
-	}
-	delivery_move(d, &w->begun, &w->done);
-}
+/* ---- the exchange ---- */
 
 static void
 sending_collect(Worker *w)
@@ -287,10 +80,10 @@ sending_collect(Worker *w)
 
 		d->ended_at = GetCurrentTimestamp();
 		if (mail->attempt.end == END_RETURNED)
-			sending_returned(w, d);
+			answer_returned(w, d);
 		else
 		{
-			sending_outcome(w, d);
+			answer_outcome(w, d);
 			left++;
 		}
 	}
@@ -342,8 +135,6 @@ sending_render(Worker *w)
 		delivery_move(d, &w->claimed, &w->done);
 	}
 }
-
-/* ---- the exchange ---- */
 
 void
 sending_close(Worker *w)

@@ -145,7 +145,7 @@ worker_pin_settings(void)
 
 	for (i = 0; i < lengthof(pins); i++)
 		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_SESSION);
-	turn_bound_locks();
+	run_bound_locks();
 }
 
 /* The relay's options, or credentials, may have changed */
@@ -174,7 +174,7 @@ worker_farewell(int code, Datum arg)
 		delivery_free(w, dlist_container(Delivery, node, iter.cur),
 					  &w->claiming);
 	sending_stop(w, mailman_shutdown_grace * INT64CONST(1000));
-	turn_last(w);
+	run_last(w);
 }
 
 static Worker *
@@ -196,7 +196,7 @@ worker_start(int64 letter_id)
 
 	w = MemoryContextAllocZero(TopMemoryContext, sizeof(Worker));
 	w->letter_id = letter_id;
-	if (!turn_first(w))
+	if (!run_first(w))
 		proc_exit(0);
 	worker_make_slots(w);
 	w->waiter = waiter_create();
@@ -223,7 +223,7 @@ worker_last_look(Worker *w)
 	sending_close(w);
 	w->armed = false;
 	letter_unlock(w->letter_id);
-	if (!turn_has_work(w) || !turn_first(w))
+	if (!worker_has_work(w) || !run_first(w))
 		return false;
 	w->armed = true;
 	w->stopping = false;

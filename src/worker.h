@@ -125,23 +125,65 @@ extern void delivery_move(Delivery *delivery, DeliveryList *from,
 						  DeliveryList *to);
 extern void delivery_free(Worker *w, Delivery *delivery, DeliveryList *from);
 
-/* ---- turn.c: transactions ---- */
+/* Recipients claimed whose outcome is not known yet */
+static inline int
+worker_outstanding(const Worker *w)
+{
+	return w->claimed.count + w->begun.count;
+}
 
-extern void turn_bound_locks(void);
+/* ---- look.c: what is there to do? ---- */
 
-/* First transaction of a run; false: there is nothing to do */
-extern bool turn_first(Worker *w);
+typedef struct Look
+{
+	LetterMode	mode;
+	char		state[16];
+	bool		postings;
+	bool		sending;		/* the tally knows rows 'sending' */
+	bool		open;			/* the tally knows rows that wait */
+	TimestampTz due_at;			/* of the first that waits, 0: none */
+	TimestampTz send_at;		/* 0: at once */
+} Look;
+
+extern LetterMode look_mode(const char *state, TimestampTz send_at);
+
+/* In a transaction; run 0: whoever's the letter is */
+extern void look_at(Worker *w, int64 run, Look *look);
+
+/* Should a letter have a worker? */
+extern bool look_has_work(const Look *look);
+
+/* The same, in a transaction of its own */
+extern bool worker_has_work(Worker *w);
+
+/* Is there something to record or claim?  If not, w knows when to look next,
+ * or that it has ended. */
+extern bool look_calls_for_turn(Worker *w);
+
+/* ---- run.c: transactions of a worker ---- */
+
+extern void run_bound_locks(void);
+extern void run_begin(Worker *w, ExtensionScope *scope);
+extern void run_commit(ExtensionScope *scope);
+
+/* Take the letter, if it is free and there is work; else false */
+extern bool run_first(Worker *w);
+
+/* The last transaction of a worker that is ending by force */
+extern void run_last(Worker *w);
+
+/* ---- turn.c ---- */
+
+struct Turn;
 
 /* Record the outcomes so far, claim the next few; false: nothing left */
 extern bool turn(Worker *w);
 
-/* Is there work for this letter?  Asked with and without its lock. */
-extern bool turn_has_work(Worker *w);
+/* Parts of it that the last transaction has, too */
+extern bool turn_fence(Worker *w, Look *look, int *revision);
+extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 
-/* The last transaction of a worker that is ending by force */
-extern void turn_last(Worker *w);
-
-/* ---- delivery.c: the statements of a turn, in its transaction ---- */
+/* ---- record.c: one half of a turn's statements ---- */
 
 /* What a turn changes, kept apart until it has committed */
 typedef struct Turn
@@ -153,10 +195,28 @@ typedef struct Turn
 	bool		more;			/* the claim left something behind */
 } Turn;
 
+extern void turn_move(Turn *turn, DeliveryState from, DeliveryState to,
+					  int64 count);
+extern Datum array_of(Datum *values, bool *nulls, int count, Oid type);
+
 extern void delivery_record(Worker *w, Turn *turn, DeliveryList *list);
+extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
+
+/* ---- claim.c: the other half ---- */
+
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
-extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
+
+/* ---- answer.c: from the relay's answers to outcomes ---- */
+
+extern void outcome_set(Delivery *d, DeliveryState state, TimestampTz due_at,
+						const char *reason);
+
+/* Back to the queue as it was, at no cost */
+extern void outcome_hand_back(Delivery *d, TimestampTz due_at,
+							  const char *reason);
+extern void answer_returned(Worker *w, Delivery *d);
+extern void answer_outcome(Worker *w, Delivery *d);
 
 /* ---- sending.c: rendering and the relay ---- */
 

@@ -1,0 +1,183 @@
+/*-------------------------------------------------------------------------
+ *
+ * look.c
+ *	  What is there to do for a letter?
+ *
+ * Read from the tables without locking anything: postings, rows that wait,
+ * rows 'sending'.  A worker with nothing to record looks before it takes a
+ * turn, so one that waits for a relay or for the clock writes nothing; and
+ * whoever asks whether a letter is an orphan asks the same.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mailman.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "worker.h"
+
+/* A worker whose letter is sent stays this long: more may be posted */
+#define LINGER_US		INT64CONST(1000000)
+#define LINGER_LOOK_US	INT64CONST(100000)
+
+LetterMode
+look_mode(const char *state, TimestampTz send_at)
+{
+	if (strcmp(state, "sending") == 0 || strcmp(state, "sent") == 0)
+		return MODE_SEND;
+	if (strcmp(state, "scheduled") == 0)
+		return send_at > GetCurrentTimestamp() ? MODE_WAIT : MODE_SEND;
+	if (strcmp(state, "cancelled") == 0)
+		return MODE_CANCEL;
+	return MODE_STOP;
+}
+
+/* Look without locking anything; run 0: whoever's it is */
+void
+look_at(Worker *w, int64 run, Look *look)
+{
+	static Statement statement = {
+		"SELECT l.state, l.send_at,"
+		" EXISTS (SELECT FROM mailman.posting p WHERE p.letter_id = l.id),"
+		" (SELECT min(d.due_at) FROM mailman.delivery d"
+		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL),"
+		" (l.mail_order->>'sending')::int8 > 0,"
+		" (l.mail_order->>'pending')::int8 > 0"
+		" OR (l.mail_order->>'deferred')::int8 > 0"
+		" FROM mailman.letter l WHERE l.id = $1 AND (l.run = $2 OR $2 = 0)",
+		2, {INT8OID, INT8OID}
+	};
+	Datum		values[2] = {Int64GetDatum(w->letter_id), Int64GetDatum(run)};
+
+	memset(look, 0, sizeof(*look));
+	look->mode = MODE_GONE;
+	if (statement_run(&statement, SPI_OK_SELECT, values, NULL) == 0)
+		return;
+	strlcpy(look->state, row_text(0, 1), sizeof(look->state));
+	look->send_at = row_int64(0, 2, 0);
+	look->postings = row_bool(0, 3);
+	look->due_at = row_int64(0, 4, 0);
+	look->sending = row_bool(0, 5);
+	look->open = row_bool(0, 6);
+	look->mode = look_mode(look->state, look->send_at);
+}
+
+static bool
+look_is_due(const Look *look)
+{
+	return look->due_at != 0 && look->due_at <= GetCurrentTimestamp();
+}
+
+/*
+ * Should a letter have a worker?  Judged by what is in the tables: postings,
+ * rows that wait, rows 'sending'.
+ */
+bool
+look_has_work(const Look *look)
+{
+	switch (look->mode)
+	{
+		case MODE_SEND:
+			return look->postings || look->due_at != 0 || look->sending ||
+				strcmp(look->state, "sent") != 0;
+		case MODE_WAIT:
+			return true;		/* nobody else would start it in time */
+		case MODE_CANCEL:
+			return look->postings || look->due_at != 0 || look->sending;
+		case MODE_STOP:
+			return look->sending;
+		case MODE_GONE:
+			break;
+	}
+	return false;
+}
+
+bool
+worker_has_work(Worker *w)
+{
+	ExtensionScope scope;
+	Look		look;
+
+	run_begin(w, &scope);
+	look_at(w, 0, &look);
+	run_commit(&scope);
+	return look_has_work(&look);
+}
+
+/* Nothing to record and nothing to claim: end, or wait for something */
+static void
+look_idle(Worker *w, const Look *look)
+{
+	int64		now = transfer_now();
+	int64		look_us = now + mailman_poll_interval * INT64CONST(1000);
+	TimestampTz due = look->mode == MODE_WAIT ? look->send_at : look->due_at;
+
+	if (worker_outstanding(w) + w->stuck.count > 0)
+	{
+		w->idle_since_us = 0;
+		return;
+	}
+	if (w->idle_since_us == 0)
+		w->idle_since_us = now;
+	if (look->mode == MODE_SEND && look->due_at == 0 && !look->open)
+	{
+		w->ended = now - w->idle_since_us >= LINGER_US;
+		look_us = now + LINGER_LOOK_US;
+	}
+	else if (look->mode == MODE_STOP || look->mode == MODE_CANCEL)
+		w->ended = true;
+	if (due != 0)
+		look_us = Min(look_us, now + Max(due - GetCurrentTimestamp(), 0));
+	if (look->mode == MODE_SEND && w->relay_retry_us > now)
+		look_us = Max(look_us, Min(w->relay_retry_us, now + 1000000));
+	w->look_us = look_us;
+}
+
+/* Does this look call for a transaction that locks the letter? */
+static bool
+look_wants_turn(Worker *w, const Look *look)
+{
+	switch (look->mode)
+	{
+		case MODE_SEND:
+			if (w->relay_stale || w->pause_reason[0] != '\0')
+				return true;
+			if (worker_outstanding(w) == 0 && !look->postings &&
+				look->due_at == 0 && !look->open &&
+				strcmp(look->state, "sent") != 0)
+				return true;	/* nobody left: it is sent */
+			return (look->postings || look_is_due(look)) &&
+				sending_room(w) > 0 && w->free.count > 0;
+		case MODE_CANCEL:
+			return worker_outstanding(w) == 0 &&
+				(look->postings || look->due_at != 0);
+		default:
+			return false;
+	}
+}
+
+/* A look, and whether it calls for more */
+bool
+look_calls_for_turn(Worker *w)
+{
+	ExtensionScope scope;
+	Look		look;
+	bool		wanted;
+
+	if (w->done.count > 0)
+		return true;
+	run_begin(w, &scope);
+	look_at(w, w->run, &look);
+	run_commit(&scope);
+	w->mode = look.mode;
+	wanted = look_wants_turn(w, &look);
+	if (wanted)
+		w->idle_since_us = 0;
+	else
+		look_idle(w, &look);
+	return wanted;
+}

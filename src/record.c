@@ -1,0 +1,233 @@
+/*-------------------------------------------------------------------------
+ *
+ * record.c
+ *	  The half of a turn that records what became of the mails.
+ *
+ * All statements on rows of mailman.delivery, here and in claim.c, are by key,
+ * batched with arrays, planned once, and keep the rows HOT: no index names a
+ * column they change, save due_at of those that wait.  Each moves the turn's
+ * tally along with the rows; row counts must match, or the turn fails.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mailman.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "worker.h"
+
+void
+turn_move(Turn *turn, DeliveryState from, DeliveryState to, int64 count)
+{
+	turn->tally.count[from] -= count;
+	turn->tally.count[to] += count;
+	turn->changed = true;
+}
+
+Datum
+array_of(Datum *values, bool *nulls, int count, Oid type)
+{
+	int			dims[1] = {count};
+	int			lbs[1] = {1};
+	int16		len;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return PointerGetDatum(construct_md_array(values, nulls, 1, dims, lbs,
+											  type, len, byval, align));
+}
+
+/* Columns of delivery_record(), as arrays in the making */
+typedef struct Columns
+{
+	int			count;
+	Datum	   *values[STATEMENT_MAX_ARGS];
+	bool	   *nulls[STATEMENT_MAX_ARGS];
+} Columns;
+
+static Columns *
+columns_create(int columns, int rows)
+{
+	Columns    *c = palloc0(sizeof(Columns));
+	int			i;
+
+	for (i = 0; i < columns; i++)
+	{
+		c->values[i] = palloc(rows * sizeof(Datum));
+		c->nulls[i] = palloc0(rows * sizeof(bool));
+	}
+	return c;
+}
+
+static void
+columns_set(Columns *c, int column, Datum value, bool isnull)
+{
+	c->values[column][c->count] = value;
+	c->nulls[column][c->count] = isnull;
+}
+
+/* NULL or empty text is null */
+static void
+columns_set_text(Columns *c, int column, const char *text)
+{
+	bool		isnull = text == NULL || text[0] == '\0';
+
+	columns_set(c, column, isnull ? (Datum) 0 : CStringGetTextDatum(text),
+				isnull);
+}
+
+/* The delivery rows of a list of outcomes */
+static void
+delivery_record_rows(Worker *w, DeliveryList *list)
+{
+	static Statement record = {
+		"UPDATE mailman.delivery d SET state = o.state,"
+		" attempts = d.attempts + o.cost, due_at = o.due_at, code = o.code,"
+		" enhanced = o.enhanced, reply = o.reply, reason = o.reason"
+		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9)"
+		" AS o(id, state, cost, due_at, code, enhanced, reply, reason)"
+		" WHERE d.letter_id = $1 AND d.subscription_id = o.id"
+		" AND d.state = 'sending'",
+		9, {INT8OID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+			TIMESTAMPTZARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		TEXTARRAYOID}
+	};
+	static const Oid types[8] = {INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+	INT2OID, TEXTOID, TEXTOID, TEXTOID};
+	Columns    *c = columns_create(8, list->count);
+	Datum		values[9] = {Int64GetDatum(w->letter_id)};
+	dlist_iter	iter;
+	uint64		rows;
+	int			i;
+
+	dlist_foreach(iter, &list->head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+		bool		delivered = d->state == DELIVERY_DELIVERED;
+
+		columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
+		columns_set_text(c, 1, delivery_state_names[d->state]);
+		columns_set(c, 2, Int32GetDatum(d->costs_attempt ? 1 : 0), false);
+		columns_set(c, 3, TimestampTzGetDatum(d->due_at), d->due_at == 0);
+		columns_set(c, 4, Int16GetDatum(d->code), d->code == 0);
+		/* of the delivered, the words are in newsletter_email */
+		columns_set_text(c, 5, delivered ? NULL : d->enhanced);
+		columns_set_text(c, 6, delivered ? NULL : d->reply);
+		columns_set_text(c, 7, d->reason);
+		c->count++;
+	}
+	for (i = 0; i < 8; i++)
+		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
+								 types[i]);
+	rows = statement_run(&record, SPI_OK_UPDATE, values, NULL);
+	if (rows != (uint64) list->count)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("letter " INT64_FORMAT ": " UINT64_FORMAT " of %d deliveries to record are being sent",
+						w->letter_id, rows, list->count),
+				 errhint("Somebody else has changed mailman.delivery.")));
+}
+
+/* newsletter_email rows for the accepted among them */
+static void
+delivery_record_emails(Worker *w, DeliveryList *list)
+{
+	static Statement record = {
+		"INSERT INTO mailman.newsletter_email (letter_id, subscription_id,"
+		" address, message_id, bytes, code, reply, attempts, duration,"
+		" sent_at, relay, revision)"
+		" SELECT $1, o.id, o.address, o.message_id, o.bytes, o.code, o.reply,"
+		" o.attempts, o.took * interval '1 microsecond', o.sent_at, o.relay,"
+		" o.revision"
+		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+		" AS o(id, address, message_id, bytes, code, reply, attempts, took,"
+		" sent_at, relay, revision)",
+		12, {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+			INT2ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID,
+		TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID}
+	};
+	static const Oid types[11] = {INT8OID, TEXTOID, TEXTOID, INT4OID, INT2OID,
+	TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT4OID};
+	Columns    *c = columns_create(11, list->count);
+	Datum		values[12] = {Int64GetDatum(w->letter_id)};
+	dlist_iter	iter;
+	int			i;
+
+	dlist_foreach(iter, &list->head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->state != DELIVERY_DELIVERED)
+			continue;
+		columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
+		columns_set_text(c, 1, d->rendered.rcpt_to);
+		columns_set_text(c, 2, d->rendered.message_id);
+		columns_set(c, 3, Int32GetDatum(d->rendered.message.len), false);
+		columns_set(c, 4, Int16GetDatum(d->code), false);
+		columns_set_text(c, 5, d->reply);
+		columns_set(c, 6, Int32GetDatum(d->attempts + 1), false);
+		columns_set(c, 7, Int64GetDatum(d->mail.finished_us -
+										d->mail.started_us), false);
+		columns_set(c, 8, TimestampTzGetDatum(d->ended_at), false);
+		columns_set_text(c, 9, d->relay);
+		columns_set(c, 10, Int32GetDatum(d->revision), false);
+		c->count++;
+	}
+	if (c->count == 0)
+		return;
+	for (i = 0; i < 11; i++)
+		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
+								 types[i]);
+	statement_run(&record, SPI_OK_INSERT, values, NULL);
+}
+
+/* Record the outcomes in the list */
+void
+delivery_record(Worker *w, Turn *turn, DeliveryList *list)
+{
+	dlist_iter	iter;
+
+	if (list->count == 0)
+		return;
+	delivery_record_rows(w, list);
+	delivery_record_emails(w, list);
+	dlist_foreach(iter, &list->head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		turn_move(turn, DELIVERY_SENDING, d->state, 1);
+		if (d->doubt)
+			turn->doubts++;
+	}
+	turn->recorded += list->count;
+}
+
+/*
+ * Rows left 'sending' by a worker that is no more: nobody knows what became
+ * of them.
+ */
+void
+delivery_resolve_doubt(Worker *w, Turn *turn, bool hold)
+{
+	static Statement resolve = {
+		"UPDATE mailman.delivery SET attempts = attempts + 1,"
+		" state = CASE WHEN $2 THEN 'doubtful' ELSE 'deferred' END,"
+		" due_at = CASE WHEN $2 THEN NULL ELSE now() END,"
+		" reason = 'its worker ended before the outcome was recorded'"
+		" WHERE letter_id = $1 AND state = 'sending'",
+		2, {INT8OID, BOOLOID}
+	};
+	Datum		values[2] = {Int64GetDatum(w->letter_id), BoolGetDatum(hold)};
+	uint64		rows = statement_run(&resolve, SPI_OK_UPDATE, values, NULL);
+
+	turn_move(turn, DELIVERY_SENDING,
+			  hold ? DELIVERY_DOUBTFUL : DELIVERY_DEFERRED, (int64) rows);
+	turn->doubts += (int64) rows;
+}
