@@ -1,8 +1,12 @@
 # mailman: the mail room of a newsletter
 #
-#   make, make install, make installcheck   as with any PGXS extension
-#   make demo                               see it send one letter
-#   make test                               everything
+#	make demo		see it send a letter to 1,000 readers
+#	make test		all tests
+#	make, make install, make installcheck	as with any PGXS extension
+#
+# demo and test install the Debian packages that are missing if run as root,
+# else they print the command that does.
+
 EXTENSION = mailman
 MODULE_big = mailman
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
@@ -10,14 +14,49 @@ DATA = src/mailman--1.0.sql
 PGFILEDESC = "mailman - the mail room of a newsletter"
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+EXTRA_CLEAN = test/unit/*_test test/unit/pure
 
-PG_CPPFLAGS = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
-	-Wno-missing-field-initializers
+PG_CPPFLAGS = -Wall -Wextra -Wno-unused-parameter
 SHLIB_LINK = -lcurl -lidn2
 
 # Nothing here is worth inlining into a query: no bitcode
 override with_llvm = no
 
+# The server's headers may not be there yet when the packages are to come
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(shell command -v $(PG_CONFIG) >/dev/null && $(PG_CONFIG) --pgxs)
+ifneq ($(wildcard $(PGXS)),)
 include $(PGXS)
+
+# No dependency tracking by default in PGXS: a header concerns every file
+$(OBJS): $(wildcard src/*.h)
+else
+all install installcheck clean:
+	@echo "mailman: PostgreSQL's server headers are missing; install" \
+		"postgresql-server-dev, or set PG_CONFIG" >&2; exit 1
+endif
+
+.PHONY: demo test unit built
+
+demo:
+	@PG_CONFIG=$(PG_CONFIG) test/packages demo
+	@$(MAKE) -s built
+	@PG_CONFIG=$(PG_CONFIG) test/demo
+
+test:
+	@PG_CONFIG=$(PG_CONFIG) test/packages test
+	@$(MAKE) -s built unit COPT=-Werror
+	@PG_CONFIG=$(PG_CONFIG) test/run-tests
+
+# Compiled and, if we may, installed
+built: all
+	@if [ -w "$(DESTDIR)$(pkglibdir)" ]; then \
+		$(MAKE) -s install; \
+	elif ! cmp -s mailman.so "$(DESTDIR)$(pkglibdir)/mailman.so"; then \
+		echo "mailman: not installed yet; run: sudo make install" >&2; \
+		exit 1; \
+	fi
+
+unit:
+	@$(MAKE) -s -f test/unit/pure.mk O=test/unit pure-test
+	@$(MAKE) -s -f test/unit/transfer.mk O=test/unit

@@ -57,10 +57,11 @@ static void
 candidates_due(Worker *w, Candidates *c, int limit, TimestampTz until)
 {
 	static Statement due = {
-		"SELECT d.subscription_id, d.state FROM mailman.delivery d"
+		.sql = "SELECT d.subscription_id, d.state FROM mailman.delivery d"
 		" WHERE d.letter_id = $1 AND d.due_at IS NOT NULL AND d.due_at <= $2"
 		" ORDER BY d.due_at LIMIT $3",
-		3, {INT8OID, TIMESTAMPTZOID, INT8OID}
+		.nargs = 3,
+		.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID}
 	};
 	Datum		values[3] = {Int64GetDatum(w->letter_id),
 	TimestampTzGetDatum(until), Int64GetDatum(limit)};
@@ -76,12 +77,13 @@ candidates_of_posting(Worker *w, Candidates *c, Datum id, int64 low,
 					  int64 high)
 {
 	static Statement range = {
-		"SELECT d.subscription_id FROM mailman.delivery d"
+		.sql = "SELECT d.subscription_id FROM mailman.delivery d"
 		" WHERE d.letter_id = $1 AND d.subscription_id >= $2"
 		" AND d.subscription_id <= $3"
 		" AND d.state = 'pending' AND d.due_at IS NULL"
 		" ORDER BY d.subscription_id LIMIT $4",
-		4, {INT8OID, INT8OID, INT8OID, INT8OID}
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID}
 	};
 	int			limit = c->room - c->count;
 	Datum		values[4] = {Int64GetDatum(w->letter_id), Int64GetDatum(low),
@@ -103,9 +105,10 @@ static void
 candidates_posted(Worker *w, Candidates *c)
 {
 	static Statement postings = {
-		"SELECT id, low, high FROM mailman.posting WHERE letter_id = $1"
+		.sql = "SELECT id, low, high FROM mailman.posting WHERE letter_id = $1"
 		" ORDER BY id LIMIT $2",
-		2, {INT8OID, INT8OID}
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
 	};
 	Datum		values[2] = {Int64GetDatum(w->letter_id),
 	Int64GetDatum(POSTINGS_AT_ONCE)};
@@ -144,9 +147,10 @@ static void
 delivery_fold(Worker *w, Turn *turn)
 {
 	static Statement fold = {
-		"UPDATE mailman.posting SET folded = true"
+		.sql = "UPDATE mailman.posting SET folded = true"
 		" WHERE letter_id = $1 AND NOT folded RETURNING recipients, skipped",
-		1, {INT8OID}
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(w->letter_id)};
 	uint64		rows = statement_run(&fold, SPI_OK_UPDATE_RETURNING, values,
@@ -169,11 +173,14 @@ static void
 delivery_advance(Candidates *c)
 {
 	static Statement forget = {
-		"DELETE FROM mailman.posting WHERE id = ANY ($1)", 1, {INT8ARRAYOID}
+		.sql = "DELETE FROM mailman.posting WHERE id = ANY ($1)",
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID}
 	};
 	static Statement advance = {
-		"UPDATE mailman.posting SET low = $2 WHERE id = $1",
-		2, {INT8OID, INT8OID}
+		.sql = "UPDATE mailman.posting SET low = $2 WHERE id = $1",
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
 	};
 	Datum		values[2];
 
@@ -222,7 +229,7 @@ void
 delivery_claim(Worker *w, Turn *turn, int limit)
 {
 	static Statement claim = {
-		"UPDATE mailman.delivery d SET due_at = NULL,"
+		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
 		" state = CASE WHEN s.state = 'active' THEN 'sending'"
 		" ELSE 'skipped' END,"
 		" reason = CASE WHEN s.state <> 'active'"
@@ -233,7 +240,8 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 		" AND d.state = c.state"
 		" RETURNING d.subscription_id, c.state, d.state, s.email, s.name,"
 		" s.data, d.variables, d.attempts::int8, d.queued_at",
-		3, {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
 	};
 	Candidates	c;
 	Datum		values[3] = {Int64GetDatum(w->letter_id)};
@@ -268,12 +276,13 @@ int
 delivery_skip_rest(Worker *w, Turn *turn, int limit)
 {
 	static Statement skip = {
-		"UPDATE mailman.delivery d SET state = 'skipped', due_at = NULL,"
+		.sql = "UPDATE mailman.delivery d SET state = 'skipped', due_at = NULL,"
 		" reason = 'letter was cancelled'"
 		" FROM unnest($2, $3) AS c(id, state)"
 		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
 		" AND d.state = c.state RETURNING c.state",
-		3, {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
 	};
 	Candidates	c;
 	Datum		values[3] = {Int64GetDatum(w->letter_id)};

@@ -35,8 +35,9 @@ static Letter *
 control_prepare(int64 letter_id, Oid role)
 {
 	static Statement lock = {
-		"SELECT FROM mailman.letter WHERE id = $1 FOR NO KEY UPDATE",
-		1, {INT8OID}
+		.sql = "SELECT FROM mailman.letter WHERE id = $1 FOR NO KEY UPDATE",
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(letter_id)};
 	Letter	   *letter;
@@ -57,10 +58,11 @@ static const char *
 control_set(const Letter *letter, const char *state, const char *reason)
 {
 	static Statement set = {
-		"UPDATE mailman.letter SET state_reason = $3, failed_runs = 0,"
+		.sql = "UPDATE mailman.letter SET state_reason = $3, failed_runs = 0,"
 		" state = CASE WHEN $2 = 'sending' AND send_at > now()"
 		" THEN 'scheduled' ELSE $2 END WHERE id = $1 RETURNING state",
-		3, {INT8OID, TEXTOID, TEXTOID}
+		.nargs = 3,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID}
 	};
 	Datum		values[3] = {Int64GetDatum(letter->id),
 	CStringGetTextDatum(state)};
@@ -94,8 +96,9 @@ static bool
 control_is_posted(const Letter *letter)
 {
 	static Statement posted = {
-		"SELECT FROM mailman.posting WHERE letter_id = $1 LIMIT 1",
-		1, {INT8OID}
+		.sql = "SELECT FROM mailman.posting WHERE letter_id = $1 LIMIT 1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 
@@ -166,15 +169,20 @@ static const char *
 control_call_back(const Letter *letter)
 {
 	static Statement empty = {
-		"DELETE FROM mailman.delivery WHERE letter_id = $1", 1, {INT8OID}
+		.sql = "DELETE FROM mailman.delivery WHERE letter_id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	static Statement unpost = {
-		"DELETE FROM mailman.posting WHERE letter_id = $1", 1, {INT8OID}
+		.sql = "DELETE FROM mailman.posting WHERE letter_id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	static Statement draft = {
-		"UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
+		.sql = "UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
 		" sender = NULL, failed_runs = 0, mail_order = $2 WHERE id = $1",
-		2, {INT8OID, JSONBOID}
+		.nargs = 2,
+		.argtypes = {INT8OID, JSONBOID}
 	};
 	Tally		tally = {{0}};
 	Datum		values[2] = {Int64GetDatum(letter->id)};
@@ -191,7 +199,9 @@ static bool
 control_is_untouched(const Letter *letter)
 {
 	static Statement order = {
-		"SELECT mail_order FROM mailman.letter WHERE id = $1", 1, {INT8OID}
+		.sql = "SELECT mail_order FROM mailman.letter WHERE id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 	bool		isnull;

@@ -240,6 +240,10 @@ hearing_failure(const Hearing *h, HearingEnd end, const char *text,
 	failure->fresh = true;
 	failure->stage = h->stage;
 	failure->end = end == HEARING_TIMEOUT ? END_TIMEOUT : END_CLOSED;
+
+	/* libcurl's words for a closed connection, with a chance errno in them */
+	if (strncmp(text, "response reading failed", 23) == 0)
+		text = "";
 	snprintf(failure->text, sizeof(failure->text), "%s", text);
 
 	if (end == HEARING_TLS || end == HEARING_NO_TLS)

@@ -184,11 +184,12 @@ void
 letter_wake(int64 letter_id)
 {
 	static Statement holder = {
-		"SELECT l.pid FROM pg_catalog.pg_locks l"
+		.sql = "SELECT l.pid FROM pg_catalog.pg_locks l"
 		" WHERE l.locktype = 'advisory' AND l.granted"
 		" AND l.database = $1 AND l.classid = $2 AND l.objid = $3"
 		" AND l.objsubid = $4::int2",
-		4, {OIDOID, OIDOID, OIDOID, INT4OID}
+		.nargs = 4,
+		.argtypes = {OIDOID, OIDOID, OIDOID, INT4OID}
 	};
 	LOCKTAG		tag;
 	Datum		values[4];

@@ -56,7 +56,7 @@ Letter *
 letter_load(int64 letter_id)
 {
 	static Statement load = {
-		"SELECT l.newsletter_id, l.state, n.owner::text, l.sender::text,"
+		.sql = "SELECT l.newsletter_id, l.state, n.owner::text, l.sender::text,"
 		" n.relays,"
 		" coalesce(l.text_body, '') <> '' OR coalesce(l.html_body, '') <> '',"
 		" l.on_doubt = 'hold', l.revision::int8, n.max_attempts::int8,"
@@ -74,7 +74,8 @@ letter_load(int64 letter_id)
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
-		1, {INT8OID}
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(letter_id)};
 	Letter	   *letter;
@@ -124,13 +125,15 @@ static void
 letter_load_secret(Letter *letter)
 {
 	static Statement make = {
-		"INSERT INTO mailman.secret (newsletter_id, key) VALUES ($1, $2)"
+		.sql = "INSERT INTO mailman.secret (newsletter_id, key) VALUES ($1, $2)"
 		" ON CONFLICT DO NOTHING",
-		2, {INT8OID, BYTEAOID}
+		.nargs = 2,
+		.argtypes = {INT8OID, BYTEAOID}
 	};
 	static Statement get = {
-		"SELECT key FROM mailman.secret WHERE newsletter_id = $1",
-		1, {INT8OID}
+		.sql = "SELECT key FROM mailman.secret WHERE newsletter_id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Datum		values[2] = {Int64GetDatum(letter->newsletter_id), 0};
 	bool		isnull;
@@ -161,12 +164,13 @@ void
 letter_load_content(Letter *letter)
 {
 	static Statement load = {
-		"SELECT n.from_name, n.from_address, n.reply_to, n.bounce_address,"
+		.sql = "SELECT n.from_name, n.from_address, n.reply_to, n.bounce_address,"
 		" l.subject, l.text_body, l.html_body"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
-		1, {INT8OID}
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 	RenderLetter *render = &letter->render;

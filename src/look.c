@@ -41,7 +41,7 @@ void
 look_at(Worker *w, int64 run, Look *look)
 {
 	static Statement statement = {
-		"SELECT l.state, l.send_at,"
+		.sql = "SELECT l.state, l.send_at,"
 		" EXISTS (SELECT FROM mailman.posting p WHERE p.letter_id = l.id),"
 		" (SELECT min(d.due_at) FROM mailman.delivery d"
 		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL),"
@@ -49,7 +49,8 @@ look_at(Worker *w, int64 run, Look *look)
 		" (l.mail_order->>'pending')::int8 > 0"
 		" OR (l.mail_order->>'deferred')::int8 > 0"
 		" FROM mailman.letter l WHERE l.id = $1 AND (l.run = $2 OR $2 = 0)",
-		2, {INT8OID, INT8OID}
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
 	};
 	Datum		values[2] = {Int64GetDatum(w->letter_id), Int64GetDatum(run)};
 

@@ -86,10 +86,14 @@ pool_return_queued(Transfer *t)
 
 /* ---- health ---- */
 
-/* A session could not be made, or was refused its first MAIL. */
+/*
+ * A session begun at that time could not be made, or was refused its first
+ * MAIL.  Sessions that were begun together are refused together: that counts
+ * once.
+ */
 static void
 pool_blame(Transfer *t, const Attempt *attempt, bool permanent,
-			   int others)
+		   int others, int64_t began)
 {
 	RelayHealth *h = &t->health;
 	int64_t		delay = OPEN_DELAY_MIN;
@@ -108,13 +112,16 @@ pool_blame(Transfer *t, const Attempt *attempt, bool permanent,
 		pool_return_queued(t);
 		return;
 	}
+	if (began <= t->refused_at)
+		return;
 	for (i = 0; i < t->refused && delay < OPEN_DELAY_MAX; i++)
 		delay *= 2;
 	if (delay > OPEN_DELAY_MAX)
 		delay = OPEN_DELAY_MAX;
 	delay = delay * (800 + rand_r(&t->seed) % 401) / 1000;
 	t->refused++;
-	t->open_after = transfer_now() + delay * 1000;
+	t->refused_at = transfer_now();
+	t->open_after = t->refused_at + delay * 1000;
 
 	/* no fresh session to be had: better a used one than none */
 	if (t->refused >= REFUSED_MAX)
@@ -129,9 +136,9 @@ pool_blame(Transfer *t, const Attempt *attempt, bool permanent,
 /* ---- what sessions ask and tell ---- */
 
 static Mail *
-pool_take(void *pool_, Smtp *s, bool riding)
+pool_take(void *context, Smtp *s, bool riding)
 {
-	Transfer   *t = pool_;
+	Transfer   *t = context;
 	Mail	   *mail = NULL;
 
 	if (t->stopped)
@@ -149,9 +156,9 @@ pool_take(void *pool_, Smtp *s, bool riding)
 }
 
 static void
-pool_back(void *pool_, Smtp *s, Mail *mail)
+pool_back(void *context, Smtp *s, Mail *mail)
 {
-	Transfer   *t = pool_;
+	Transfer   *t = context;
 
 	(void) s;
 	t->counts.in_flight--;
@@ -163,9 +170,9 @@ pool_back(void *pool_, Smtp *s, Mail *mail)
 }
 
 static void
-pool_works(void *pool_, Smtp *s)
+pool_works(void *context, Smtp *s)
 {
-	Transfer   *t = pool_;
+	Transfer   *t = context;
 
 	(void) s;
 	if (t->proven)
@@ -177,9 +184,9 @@ pool_works(void *pool_, Smtp *s)
 }
 
 static void
-pool_done(void *pool_, Smtp *s, Mail *mail)
+pool_done(void *context, Smtp *s, Mail *mail)
 {
-	Transfer   *t = pool_;
+	Transfer   *t = context;
 	Judgement  *j = &mail->judgement;
 
 	t->counts.in_flight--;
@@ -195,7 +202,8 @@ pool_done(void *pool_, Smtp *s, Mail *mail)
 	queue_append(&t->finished, mail);
 	if (j->scope == SCOPE_RELAY)
 		pool_blame(t, &mail->attempt, j->permanent,
-					   t->counts.sessions - 1 + t->counts.connecting);
+				   t->counts.sessions - 1 + t->counts.connecting,
+				   transfer_now());
 	else if (j->scope == SCOPE_LETTER && mail->attempt.end == END_REPLY)
 	{
 		/* all of them would be refused: ask before going on */
@@ -286,11 +294,13 @@ session_open(Transfer *t)
 		failure.end = END_LOCAL;
 		snprintf(failure.text, sizeof(failure.text), "out of memory");
 		pool_blame(t, &failure, false,
-					   t->counts.sessions + t->counts.connecting);
+				   t->counts.sessions + t->counts.connecting,
+				   transfer_now());
 		return false;
 	}
 	t->free_list = s->next;
-	s->connect_deadline = transfer_now() +
+	s->began = transfer_now();
+	s->connect_deadline = s->began +
 		(int64_t) t->config->connect_timeout_ms * 1000;
 	if (t->deadline < 0 || s->connect_deadline < t->deadline)
 		t->deadline = s->connect_deadline;
@@ -304,7 +314,7 @@ session_failed(Transfer *t, Session *s, const Attempt *failure)
 	t->counts.connecting--;
 	session_release(t, s);
 	pool_blame(t, failure, outcome_judge(failure).permanent,
-				   t->counts.sessions + t->counts.connecting);
+			   t->counts.sessions + t->counts.connecting, s->began);
 }
 
 void
@@ -316,8 +326,11 @@ session_came_up(Transfer *t, Session *s)
 	t->counts.sessions++;
 	t->counts.opened++;
 	t->health.down = false;
-	t->refused = 0;
-	t->open_after = 0;
+	if (s->began > t->refused_at)
+	{
+		t->refused = 0;
+		t->open_after = 0;
+	}
 	s->up = true;
 	s->writing = false;
 	smtp_start(&s->smtp, s->conn, &pool_calls, t, t->config);

@@ -27,6 +27,7 @@ typedef struct Session
 	bool		up;
 	bool		idle;			/* in the idle list */
 	bool		writing;		/* as told to the socket set */
+	int64_t		began;
 	int64_t		connect_deadline;
 	struct Session *next;		/* in the free or the idle list */
 } Session;
@@ -50,6 +51,7 @@ struct Transfer
 	bool		stopped;		/* transfer_recall(stop) */
 	bool		stirred;		/* transfer_step() has something to do */
 	int			refused;		/* further sessions, in a row */
+	int64_t		refused_at;		/* the last time */
 	int64_t		open_after;		/* not before, while others are up */
 	int64_t		deadline;		/* no session's is earlier; -1: none */
 	unsigned	seed;

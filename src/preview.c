@@ -44,14 +44,15 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 				  RenderRecipient *recipient, LookupContext *lookup)
 {
 	static Statement load = {
-		"SELECT s.id, s.email, s.name, s.data, d.variables,"
+		.sql = "SELECT s.id, s.email, s.name, s.data, d.variables,"
 		" coalesce(d.queued_at, now())"
 		" FROM mailman.subscription s LEFT JOIN mailman.delivery d"
 		" ON d.letter_id = $1 AND d.subscription_id = s.id"
 		" WHERE s.newsletter_id = $2"
 		" AND CASE WHEN $3 IS NULL THEN s.state = 'active' ELSE s.id = $3 END"
 		" ORDER BY s.id LIMIT 1",
-		3, {INT8OID, INT8OID, INT8OID}
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID}
 	};
 	Datum		values[3] = {Int64GetDatum(letter->id),
 	Int64GetDatum(letter->newsletter_id), subscription.value};
@@ -125,7 +126,7 @@ Datum
 mailman_deliveries(PG_FUNCTION_ARGS)
 {
 	static Statement map = {
-		"SELECT coalesce(jsonb_object_agg(d.subscription_id,"
+		.sql = "SELECT coalesce(jsonb_object_agg(d.subscription_id,"
 		" CASE WHEN d.state = 'delivered'"
 		" THEN jsonb_build_object(d.state, e.id)"
 		" WHEN d.reason IS NULL THEN to_jsonb(d.state)"
@@ -133,7 +134,8 @@ mailman_deliveries(PG_FUNCTION_ARGS)
 		" FROM mailman.delivery d LEFT JOIN mailman.newsletter_email e"
 		" ON e.letter_id = $1 AND e.subscription_id = d.subscription_id"
 		" WHERE d.letter_id = $1",
-		1, {INT8OID}
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Oid			role = GetUserId();
 	MemoryContext caller = CurrentMemoryContext;

@@ -88,14 +88,15 @@ static void
 delivery_record_rows(Worker *w, DeliveryList *list)
 {
 	static Statement record = {
-		"UPDATE mailman.delivery d SET state = o.state,"
+		.sql = "UPDATE mailman.delivery d SET state = o.state,"
 		" attempts = d.attempts + o.cost, due_at = o.due_at, code = o.code,"
 		" enhanced = o.enhanced, reply = o.reply, reason = o.reason"
 		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9)"
 		" AS o(id, state, cost, due_at, code, enhanced, reply, reason)"
 		" WHERE d.letter_id = $1 AND d.subscription_id = o.id"
 		" AND d.state = 'sending'",
-		9, {INT8OID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+		.nargs = 9,
+		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 			TIMESTAMPTZARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		TEXTARRAYOID}
 	};
@@ -140,7 +141,7 @@ static void
 delivery_record_emails(Worker *w, DeliveryList *list)
 {
 	static Statement record = {
-		"INSERT INTO mailman.newsletter_email (letter_id, subscription_id,"
+		.sql = "INSERT INTO mailman.newsletter_email (letter_id, subscription_id,"
 		" address, message_id, bytes, code, reply, attempts, duration,"
 		" sent_at, relay, revision)"
 		" SELECT $1, o.id, o.address, o.message_id, o.bytes, o.code, o.reply,"
@@ -149,7 +150,8 @@ delivery_record_emails(Worker *w, DeliveryList *list)
 		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
 		" AS o(id, address, message_id, bytes, code, reply, attempts, took,"
 		" sent_at, relay, revision)",
-		12, {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+		.nargs = 12,
+		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 			INT2ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID,
 		TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID}
 	};
@@ -217,12 +219,13 @@ void
 delivery_resolve_doubt(Worker *w, Turn *turn, bool hold)
 {
 	static Statement resolve = {
-		"UPDATE mailman.delivery SET attempts = attempts + 1,"
+		.sql = "UPDATE mailman.delivery SET attempts = attempts + 1,"
 		" state = CASE WHEN $2 THEN 'doubtful' ELSE 'deferred' END,"
 		" due_at = CASE WHEN $2 THEN NULL ELSE now() END,"
 		" reason = 'its worker ended before the outcome was recorded'"
 		" WHERE letter_id = $1 AND state = 'sending'",
-		2, {INT8OID, BOOLOID}
+		.nargs = 2,
+		.argtypes = {INT8OID, BOOLOID}
 	};
 	Datum		values[2] = {Int64GetDatum(w->letter_id), BoolGetDatum(hold)};
 	uint64		rows = statement_run(&resolve, SPI_OK_UPDATE, values, NULL);

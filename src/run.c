@@ -84,15 +84,17 @@ static bool
 run_take(Worker *w)
 {
 	static Statement take = {
-		"UPDATE mailman.letter SET run = run + 1,"
+		.sql = "UPDATE mailman.letter SET run = run + 1,"
 		" failed_runs = failed_runs + 1 WHERE id = $1"
 		" RETURNING run::int8, mail_order, doubts, on_doubt = 'hold', state",
-		1, {INT8OID}
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	static Statement settle = {
-		"UPDATE mailman.letter SET mail_order = $2, doubts = $3"
+		.sql = "UPDATE mailman.letter SET mail_order = $2, doubts = $3"
 		" WHERE id = $1",
-		3, {INT8OID, JSONBOID, INT8OID}
+		.nargs = 3,
+		.argtypes = {INT8OID, JSONBOID, INT8OID}
 	};
 	Datum		values[3] = {Int64GetDatum(w->letter_id)};
 	Turn		resolved = {0};
@@ -161,9 +163,10 @@ void
 run_last(Worker *w)
 {
 	static Statement fence = {
-		"SELECT FROM mailman.letter WHERE id = $1 AND run = $2"
+		.sql = "SELECT FROM mailman.letter WHERE id = $1 AND run = $2"
 		" FOR NO KEY UPDATE SKIP LOCKED",
-		2, {INT8OID, INT8OID}
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
 	};
 	Datum		values[2] = {Int64GetDatum(w->letter_id),
 	Int64GetDatum(w->run)};

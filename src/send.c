@@ -60,10 +60,11 @@ static void
 send_open(Letter *letter, Oid role)
 {
 	static Statement open = {
-		"UPDATE mailman.letter SET state = CASE WHEN send_at > now()"
+		.sql = "UPDATE mailman.letter SET state = CASE WHEN send_at > now()"
 		" THEN 'scheduled' ELSE 'sending' END, state_reason = NULL,"
 		" sender = $2 WHERE id = $1 AND state = 'draft'",
-		2, {INT8OID, NAMEOID}
+		.nargs = 2,
+		.argtypes = {INT8OID, NAMEOID}
 	};
 	Datum		values[2] = {Int64GetDatum(letter->id)};
 	NameData	sender;
@@ -80,11 +81,12 @@ static void
 send_insert_all(const Letter *letter, Posting *posting)
 {
 	static Statement insert = {
-		"INSERT INTO mailman.delivery (letter_id, subscription_id)"
+		.sql = "INSERT INTO mailman.delivery (letter_id, subscription_id)"
 		" SELECT $1, s.id FROM mailman.subscription s"
 		" WHERE s.newsletter_id = $2 AND s.state = 'active'"
 		" ORDER BY s.id ON CONFLICT DO NOTHING",
-		2, {INT8OID, INT8OID}
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
 	};
 	Datum		values[2] = {Int64GetDatum(letter->id),
 	Int64GetDatum(letter->newsletter_id)};
@@ -101,10 +103,11 @@ static void
 send_check_recipients(const Letter *letter, ArrayType *recipients)
 {
 	static Statement stranger = {
-		"SELECT r.id, s.newsletter_id FROM unnest($1) AS r(id)"
+		.sql = "SELECT r.id, s.newsletter_id FROM unnest($1) AS r(id)"
 		" LEFT JOIN mailman.subscription s ON s.id = r.id"
 		" WHERE s.newsletter_id IS DISTINCT FROM $2 ORDER BY r.id LIMIT 1",
-		2, {INT8ARRAYOID, INT8OID}
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, INT8OID}
 	};
 	Datum		values[2] = {PointerGetDatum(recipients),
 	Int64GetDatum(letter->newsletter_id)};
@@ -137,7 +140,7 @@ send_insert_some(const Letter *letter, ArrayType *recipients,
 				 NullableDatum variables, Posting *posting)
 {
 	static Statement insert = {
-		"WITH queued AS ("
+		.sql = "WITH queued AS ("
 		"INSERT INTO mailman.delivery"
 		" (letter_id, subscription_id, state, reason, variables)"
 		" SELECT $1, s.id,"
@@ -150,7 +153,8 @@ send_insert_some(const Letter *letter, ArrayType *recipients,
 		" RETURNING subscription_id, state)"
 		" SELECT count(*), count(*) FILTER (WHERE state = 'skipped'),"
 		" min(subscription_id), max(subscription_id) FROM queued",
-		4, {INT8OID, INT8OID, INT8ARRAYOID, JSONBOID}
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, INT8ARRAYOID, JSONBOID}
 	};
 	Datum		values[4] = {Int64GetDatum(letter->id),
 		Int64GetDatum(letter->newsletter_id),
@@ -169,10 +173,11 @@ static void
 send_post(const Letter *letter, const Posting *posting)
 {
 	static Statement insert = {
-		"INSERT INTO mailman.posting"
+		.sql = "INSERT INTO mailman.posting"
 		" (letter_id, low, high, recipients, skipped)"
 		" VALUES ($1, $2, $3, $4, $5)",
-		5, {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}
+		.nargs = 5,
+		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}
 	};
 	Datum		values[5] = {Int64GetDatum(letter->id),
 		Int64GetDatum(posting->low), Int64GetDatum(posting->high),

@@ -109,8 +109,9 @@ static void
 subscribe_check_member(int64 newsletter_id, Oid role)
 {
 	static Statement load = {
-		"SELECT owner::text FROM mailman.newsletter WHERE id = $1",
-		1, {INT8OID}
+		.sql = "SELECT owner::text FROM mailman.newsletter WHERE id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(newsletter_id)};
 	Letter		letter = {.newsletter_id = newsletter_id};
@@ -144,7 +145,7 @@ Datum
 mailman_subscribe(PG_FUNCTION_ARGS)
 {
 	static Statement upsert = {
-		"INSERT INTO mailman.subscription AS s"
+		.sql = "INSERT INTO mailman.subscription AS s"
 		" (newsletter_id, email, name, data)"
 		" VALUES ($1, $2, $3, coalesce($4, '{}'))"
 		" ON CONFLICT (newsletter_id, lower(email)) DO UPDATE SET"
@@ -153,7 +154,8 @@ mailman_subscribe(PG_FUNCTION_ARGS)
 		" state = CASE WHEN $5 AND s.state IN ('unsubscribed', 'bounced')"
 		" THEN 'active' ELSE s.state END"
 		" RETURNING s.id",
-		5, {INT8OID, TEXTOID, TEXTOID, JSONBOID, BOOLOID}
+		.nargs = 5,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID, JSONBOID, BOOLOID}
 	};
 	Oid			role = GetUserId();
 	Datum		values[5];

@@ -53,9 +53,10 @@ bool
 turn_fence(Worker *w, Look *look, int *revision)
 {
 	static Statement fence = {
-		"SELECT state, send_at, revision::int8 FROM mailman.letter"
+		.sql = "SELECT state, send_at, revision::int8 FROM mailman.letter"
 		" WHERE id = $1 AND run = $2 FOR NO KEY UPDATE",
-		2, {INT8OID, INT8OID}
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
 	};
 	Datum		values[2] = {Int64GetDatum(w->letter_id),
 	Int64GetDatum(w->run)};
@@ -130,11 +131,12 @@ void
 turn_write(Worker *w, const Turn *turn, Look *look)
 {
 	static Statement write = {
-		"UPDATE mailman.letter SET mail_order = $2, doubts = $3, state = $4,"
+		.sql = "UPDATE mailman.letter SET mail_order = $2, doubts = $3, state = $4,"
 		" state_reason = CASE WHEN $4 = state THEN state_reason ELSE $5 END,"
 		" failed_runs = CASE WHEN $6 THEN 0 ELSE failed_runs END"
 		" WHERE id = $1",
-		6, {INT8OID, JSONBOID, INT8OID, TEXTOID, TEXTOID, BOOLOID}
+		.nargs = 6,
+		.argtypes = {INT8OID, JSONBOID, INT8OID, TEXTOID, TEXTOID, BOOLOID}
 	};
 	const char *state = turn_next_state(w, turn, look);
 	bool		moved = strcmp(state, look->state) != 0;
