@@ -129,6 +129,8 @@ connector_create(const RelayConfig *config, SocketSet *sockets)
 	c->sockets = sockets;
 	c->timer = -1;
 	c->config = *config;
+	if (c->config.connections < 1)
+		c->config.connections = 1;
 	c->config.url = config_copy(config->url, &ok);
 	c->config.username = config_copy(config->username, &ok);
 	c->config.password = config_copy(config->password, &ok);

@@ -109,20 +109,6 @@ hearing_forget(Hearing *h)
 		h->words->ehlo[0] = '\0';
 }
 
-/* "code text" of the last reply, for a probe */
-static void
-hearing_note(const Hearing *h, char *buf)
-{
-	char		enhanced[16] = "";
-	const Reply *r = &h->reply;
-
-	if (r->enhanced[0] != 0)
-		snprintf(enhanced, sizeof(enhanced), "%d.%d.%d ", r->enhanced[0] % 10,
-				 r->enhanced[1] % 1000, r->enhanced[2] % 1000);
-	snprintf(buf, REPLY_TEXT_MAX, "%03d %s%.*s", r->code % 1000, enhanced,
-			 REPLY_TEXT_MAX - 32, r->text);
-}
-
 /* EHLO was accepted; what does libcurl ask for next? */
 static SmtpStage
 hearing_after_ehlo(const Hearing *h)
@@ -142,7 +128,7 @@ hearing_reply(Hearing *h)
 	{
 		case STAGE_GREETING:
 			if (h->words != NULL)
-				hearing_note(h, h->words->greeting);
+				reply_format(&h->reply, h->words->greeting, REPLY_TEXT_MAX);
 			if (positive)
 				h->stage = STAGE_EHLO;
 			break;
@@ -161,7 +147,7 @@ hearing_reply(Hearing *h)
 			break;
 		case STAGE_AUTH:
 			if (h->words != NULL)
-				hearing_note(h, h->words->auth);
+				reply_format(&h->reply, h->words->auth, REPLY_TEXT_MAX);
 			h->authenticated = h->reply.code == 235;
 			break;
 		default:

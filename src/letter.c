@@ -261,6 +261,7 @@ lookup_append(JsonbValue *value, StringInfo out)
 		case jbvBinary:
 			text = JsonbToCString(NULL, value->val.binary.data,
 								  value->val.binary.len);
+
 			appendStringInfoString(out, text);
 			return true;
 		default:

@@ -117,6 +117,7 @@ look_idle(Worker *w, const Look *look)
 	int64		look_us = now + mailman_poll_interval * INT64CONST(1000);
 	TimestampTz due = look->mode == MODE_WAIT ? look->send_at : look->due_at;
 
+	w->look_us = look_us;
 	if (worker_outstanding(w) + w->stuck.count > 0)
 	{
 		w->idle_since_us = 0;

@@ -180,7 +180,27 @@ pool_works(void *context, Smtp *s)
 	t->proven = true;
 	t->stirred = true;
 	t->health.failures = 0;
-	t->health.permanent = false;
+}
+
+/*
+ * A mail that met a used-up session tries a fresh one; one that met a bad
+ * session beside good ones, those.
+ */
+static bool
+pool_try_again(Transfer *t, Mail *mail)
+{
+	Scope		scope = mail->judgement.scope;
+
+	if (scope != SCOPE_SESSION && (scope != SCOPE_RELAY || t->health.down))
+		return false;
+	if (++mail->tries >= TRIES_MAX)
+		return false;
+	if (t->stopped)
+		pool_return(t, mail);
+	else
+		queue_push(scope == SCOPE_SESSION ? &t->fresh : &t->queue, mail);
+	t->stirred = true;
+	return true;
 }
 
 static void
@@ -189,28 +209,21 @@ pool_done(void *context, Smtp *s, Mail *mail)
 	Transfer   *t = context;
 	Judgement  *j = &mail->judgement;
 
+	(void) s;
 	t->counts.in_flight--;
-	if (j->scope == SCOPE_SESSION && ++mail->tries < TRIES_MAX)
-	{
-		if (t->stopped)
-			pool_return(t, mail);
-		else
-			queue_push(&t->fresh, mail);
-		t->stirred = true;
-		return;
-	}
-	queue_append(&t->finished, mail);
 	if (j->scope == SCOPE_RELAY)
 		pool_blame(t, &mail->attempt, j->permanent,
 				   t->counts.sessions - 1 + t->counts.connecting,
 				   transfer_now());
-	else if (j->scope == SCOPE_LETTER && mail->attempt.end == END_REPLY)
+	if (pool_try_again(t, mail))
+		return;
+	queue_append(&t->finished, mail);
+	if (j->scope == SCOPE_LETTER && mail->attempt.end == END_REPLY)
 	{
 		/* all of them would be refused: ask before going on */
 		t->stopped = true;
 		pool_return_queued(t);
 	}
-	(void) s;
 }
 
 static const SmtpPool pool_calls = {
@@ -326,6 +339,7 @@ session_came_up(Transfer *t, Session *s)
 	t->counts.sessions++;
 	t->counts.opened++;
 	t->health.down = false;
+	t->health.permanent = false;
 	if (s->began > t->refused_at)
 	{
 		t->refused = 0;

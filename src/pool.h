@@ -47,7 +47,7 @@ struct Transfer
 								 * opened */
 	int			idle;
 	RelayHealth health;
-	bool		proven;			/* the relay accepted a MAIL since it was down */
+	bool		proven;			/* a MAIL was accepted since it was down */
 	bool		stopped;		/* transfer_recall(stop) */
 	bool		stirred;		/* transfer_step() has something to do */
 	int			refused;		/* further sessions, in a row */

@@ -132,8 +132,7 @@ probe_finish(Probe *p)
 	bool		ok = reply->code / 100 == 2;
 
 	if (reply->code != 0)
-		snprintf(text, sizeof(text), "%03d %s", reply->code % 1000,
-				 reply->text);
+		reply_format(reply, text, sizeof(text));
 	else
 		snprintf(text, sizeof(text), "no reply to QUIT");
 	p->report(p->context, "quit", ok, text);

@@ -12,6 +12,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "reply.h"
@@ -211,4 +212,17 @@ reply_feed(Reply *r, const char *data, size_t len, size_t *used)
 		}
 	}
 	return status;
+}
+
+void
+reply_format(const Reply *r, char *buf, size_t size)
+{
+	char		enhanced[16] = "";
+
+	if (r->enhanced[0] != 0)
+		snprintf(enhanced, sizeof(enhanced), " %d.%d.%d",
+				 r->enhanced[0] % 10, r->enhanced[1] % 1000,
+				 r->enhanced[2] % 1000);
+	snprintf(buf, size, "%03d%s%s%s", r->code % 1000, enhanced,
+			 r->text_len > 0 ? " " : "", r->text);
 }

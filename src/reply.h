@@ -51,4 +51,7 @@ extern ReplyStatus reply_feed(Reply *reply, const char *data, size_t len,
 extern size_t reply_clean(char *dst, size_t size, const char *src,
 						  size_t len);
 
+/* The reply as the relay gave it, on one line. */
+extern void reply_format(const Reply *reply, char *buf, size_t size);
+
 #endif							/* MAILMAN_REPLY_H */

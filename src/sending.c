@@ -247,6 +247,7 @@ sending_transfer(Worker *w)
 		sending_close(w);
 	do
 	{
+		QueryCancelPending = false; /* there is no query to cancel */
 		CHECK_FOR_INTERRUPTS();
 		if (waiter_wait(w->waiter, w->transfer, timeout))
 			w->poked = true;

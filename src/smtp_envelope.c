@@ -19,10 +19,11 @@
 /*
  * May this stand in a path (RFC 5321 4.1.2)?  Not the whole grammar, only
  * what keeps the command one command: no control bytes; no spaces and
- * brackets outside a quoted string, which must be closed.
+ * brackets outside a quoted string, which must be closed; and only ASCII
+ * where SMTPUTF8 was not asked for (RFC 6531 3.4).
  */
 static bool
-smtp_path_is_safe(const char *path)
+smtp_path_is_safe(const char *path, bool utf8)
 {
 	bool		quoted = false;
 	size_t		i;
@@ -31,14 +32,15 @@ smtp_path_is_safe(const char *path)
 	{
 		unsigned char c = (unsigned char) path[i];
 
-		if (i >= SMTP_PATH_MAX || c < 0x20 || c == 0x7f)
+		if (i >= SMTP_PATH_MAX || c < 0x20 || c == 0x7f ||
+			(c >= 0x80 && !utf8))
 			return false;
 		if (c == '"')
 			quoted = !quoted;
 		else if (c == '\\' && quoted)
 		{
 			c = (unsigned char) path[++i];
-			if (c < 0x20 || c == 0x7f)
+			if (c < 0x20 || c >= 0x7f)
 				return false;
 		}
 		else if (!quoted && (c == ' ' || c == '<' || c == '>'))
@@ -81,10 +83,10 @@ smtp_accepts(const Smtp *s, Mail *mail)
 	const Capabilities *caps = connect_capabilities(s->conn);
 	char		text[128];
 
-	if (!smtp_path_is_safe(mail->from))
+	if (!smtp_path_is_safe(mail->from, mail->smtputf8))
 		return smtp_refuse(mail, STAGE_MAIL, 553, 1, 7,
 						   "the envelope sender is not an address");
-	if (mail->to[0] == '\0' || !smtp_path_is_safe(mail->to))
+	if (mail->to[0] == '\0' || !smtp_path_is_safe(mail->to, mail->smtputf8))
 		return smtp_refuse(mail, STAGE_RCPT, 553, 1, 3,
 						   "the recipient is not an address");
 	if (!smtp_is_terminated(mail))

@@ -171,17 +171,20 @@ transfer_create(const RelayConfig *config)
 	t->deadline = -1;
 	t->seed = (unsigned) (transfer_now() ^ (int64_t) (uintptr_t) t);
 	t->connector = connector_create(config, &t->sockets);
-	t->sessions = calloc((size_t) config->connections, sizeof(Session));
-	if (t->connector == NULL || t->sessions == NULL)
+	if (t->connector == NULL)
 	{
-		if (t->connector != NULL)
-			connector_destroy(t->connector);
-		free(t->sessions);
 		free(t);
 		return NULL;
 	}
 	t->config = connector_config(t->connector);
-	for (i = config->connections - 1; i >= 0; i--)
+	t->sessions = calloc((size_t) t->config->connections, sizeof(Session));
+	if (t->sessions == NULL)
+	{
+		connector_destroy(t->connector);
+		free(t);
+		return NULL;
+	}
+	for (i = t->config->connections - 1; i >= 0; i--)
 	{
 		t->sessions[i].next = t->free_list;
 		t->free_list = &t->sessions[i];

@@ -43,7 +43,7 @@
 /* How far a turn came; tells what an error in it means */
 typedef enum TurnStage
 {
-	TURN_FENCE,				/* somebody holds the letter's row */
+	TURN_FENCE,					/* somebody holds the letter's row */
 	TURN_PREPARE,				/* the letter cannot be rendered or sent */
 	TURN_ROWS					/* a row of a delivery */
 } TurnStage;
@@ -196,7 +196,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 static void
 turn_transaction(Worker *w, TurnStage *stage)
 {
-	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
+	Turn		turn = {.tally = w->tally,.doubts = w->doubts,.more = w->more};
 	ExtensionScope scope;
 	Look		look;
 	int			revision;
@@ -427,9 +427,10 @@ turn(Worker *w)
 		w->armed = false;
 		w->ended = true;
 	}
-	else if (w->mode != MODE_SEND)
+	else if (w->mode == MODE_SEND)
+		w->stopping = false;
+	else
 		sending_stop(w, -1);
 	turn_report(w);
 	return !w->ended;
 }
-
