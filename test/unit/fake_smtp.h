@@ -1,0 +1,78 @@
+/*-------------------------------------------------------------------------
+ *
+ * fake_smtp.h
+ *	  A scripted SMTP server in a child process, for transfer_test.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_FAKE_SMTP_H
+#define MAILMAN_FAKE_SMTP_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define FAKE_RULES	8
+#define FAKE_RCPTS	1024
+
+/*
+ * The n-th verb (from 1) is answered by reply if n = first, or with every > 0
+ * also each so many after it.  Verbs: CONNECT EHLO MAIL RCPT DATA BODY DOT
+ * RSET QUIT.  Special replies:
+ *	"@close"	close the connection; "@silent" say nothing more
+ *	"@slow TEXT" TEXT after 200 ms; "@endless" a line that does not end
+ *	"@raw TEXT"	TEXT as it is, without CRLF, then nothing more
+ *	"@last TEXT" TEXT, then close
+ * CONNECT and BODY do nothing unless a rule says so.
+ */
+typedef struct FakeRule
+{
+	const char *verb;
+	int			first;
+	int			every;
+	bool		per_connection; /* count within the connection */
+	const char *reply;
+} FakeRule;
+
+typedef struct FakeScript
+{
+	bool		pipelining;
+	bool		bytewise;		/* replies one byte at a time */
+	bool		multiline;		/* replies of three lines */
+	bool		eager_data;		/* 354 even without a recipient */
+	int			chaos;			/* of 1000 replies so many are at random */
+	int			max_connections;	/* 421 to the greeting beyond */
+	const char *ehlo;			/* further keywords, separated by spaces;
+								 * "_" stands for a space within one */
+	FakeRule	rules[FAKE_RULES];
+} FakeScript;
+
+/* Counted by the server, in shared memory */
+typedef struct FakeStats
+{
+	int			connections;
+	int			open;
+	int			most_open;
+	int			quits;
+	int			rsets;
+	int			accepted;
+	int			empty;			/* accepted messages without a byte */
+	int			lone_dots;		/* for nobody */
+	int			disorder;		/* bad sequence; ahead without PIPELINING */
+	int			smtputf8;
+	unsigned char delivered[FAKE_RCPTS];	/* by N in <N@...> */
+} FakeStats;
+
+typedef struct Fake
+{
+	pid_t		pid;
+	int			port;
+	char		url[64];
+	volatile FakeStats *stats;
+} Fake;
+
+extern void fake_start(Fake *fake, const FakeScript *script);
+extern void fake_stop(Fake *fake);
+
+#endif							/* MAILMAN_FAKE_SMTP_H */

@@ -1,0 +1,147 @@
+#!/usr/bin/perl
+#
+# mime_roundtrip.pl
+#	  Do our messages say to others what was written into them?
+#
+# Reads what "pure_test emit N SEED" prints, has Email::MIME take the messages
+# apart, and compares subject, recipient's name, text and HTML with what they
+# were made from; Message-ID with Digest::SHA, the date with gmtime, and the
+# wire form with the message.  TAP output.
+#
+# Two habits of Email::MIME are allowed for.  It drops the white space at both
+# ends of a header line, so a header that it shows is compared after decoding
+# by Encode's MIME-Header, from the raw bytes.  And a body may come with LF.
+#
+# Copyright (c) 2026, the mailman authors
+
+use strict;
+use utf8;
+use warnings;
+
+use Digest::SHA qw(hmac_sha256);
+use Email::MIME;
+use Encode qw(decode FB_CROAK LEAVE_SRC);
+use POSIX qw(strftime);
+use Test::More;
+
+binmode STDIN;
+binmode $_, ':encoding(UTF-8)'
+  for map { Test::More->builder->$_ } qw(output failure_output todo_output);
+
+# The next record: a hash of its fields, or undef at the end
+sub read_record
+{
+	my %record;
+
+	while (defined(my $line = <STDIN>))
+	{
+		$line =~ /^(\w+) (\d+)$/ or die "bad framing: $line";
+		my ($name, $length) = ($1, $2);
+		read(STDIN, my $value, $length) == $length or die "short read"
+		  if $length;
+		<STDIN>;
+		return \%record if $name eq 'end';
+		$record{$name} = $value // '';
+	}
+	return undef;
+}
+
+# What a reader should get of a header value, of a body
+sub clean
+{
+	my $value = decode('UTF-8', shift, FB_CROAK | LEAVE_SRC);
+	$value =~ s/[\x00-\x1f\x7f-\x9f]+/ /g;
+	return $value;
+}
+
+sub crlf
+{
+	my $body = shift;
+	$body =~ s/\r\n?|\n/\r\n/g;
+	$body .= "\r\n" if length $body && $body !~ /\n\z/;
+	return $body;
+}
+
+sub base32
+{
+	my $bits = unpack 'B*', shift;
+	return join '', map { ('a' .. 'z', 2 .. 7)[ oct "0b$_" ] }
+	  $bits =~ /(.{5})/g;
+}
+
+# The unfolded bytes of a header field
+sub raw_header
+{
+	my ($message, $name) = @_;
+	my ($header) = split /(?<=\r\n)\r\n/, $message, 2;
+	my ($value) = $header =~ /^$name: ?(.*?)\r\n(?! )/ms;
+	$value =~ s/\r\n//g;
+	return $value;
+}
+
+# The parts by type, with their bodies decoded
+sub parts
+{
+	my $mime = shift;
+	my %parts;
+	for my $part ($mime->subparts ? $mime->subparts : $mime)
+	{
+		my ($type) = $part->content_type =~ m{^text/(\w+)};
+		$parts{$type} = crlf($part->body);
+	}
+	return \%parts;
+}
+
+sub check
+{
+	my $r = shift;
+	my ($letter, $subscription, $date) = split / /, $r->{ids};
+	my $mime = Email::MIME->new($r->{message});
+	my $parts = parts($mime);
+	my $wire = $r->{wire};
+	my $digest = hmac_sha256(
+		"message-id" . pack('q> q>', $letter, $subscription), $r->{secret});
+
+	subtest "message $letter" => sub {
+		is(decode('MIME-Header', raw_header($r->{message}, 'Subject')),
+			clean($r->{subject}), 'subject');
+		my $squeezed = clean($r->{subject});
+		my $seen = $mime->header_str('Subject');
+		s/\s+/ /g, s/^ | $//g for $squeezed, $seen;
+		is($seen, $squeezed, 'subject as Email::MIME shows it');
+
+		my $to = raw_header($r->{message}, 'To');
+		$to =~ s/ ?<?ann\.lee\@customer\.example>?$// or fail('address');
+		if ($to =~ s/^"(.*)"$/$1/) { $to =~ s/\\(.)/$1/g }
+		else { $to = decode('MIME-Header', $to) }
+		is($to, clean($r->{name}), 'name');
+
+		is($parts->{plain}, defined $r->{text} ? crlf($r->{text}) : undef,
+			'text');
+		is($parts->{html}, defined $r->{html} ? crlf($r->{html}) : undef,
+			'HTML');
+
+		is($mime->header('Message-ID'),
+			'<' . base32(substr $digest, 0, 20) . '@xn--mnchen-3ya.example>',
+			'Message-ID');
+		is($mime->header('Date'),
+			strftime('%a, %d %b %Y %H:%M:%S +0000', gmtime $date), 'date');
+		is($mime->header_str('From'), '"Die Grüße" <news@xn--mnchen-3ya.example>',
+			'From');
+
+		$wire =~ s/(?<=\r\n)\.\r\n\z// or fail('final dot');
+		$wire =~ s/^\././mg;
+		is($wire, $r->{message}, 'wire');
+		unlike($r->{message}, qr/[^\r\n\t\x20-\x7e]|(?<!\r)\n|\r(?!\n)|.{999}/,
+			'nothing but short lines of ASCII');
+	};
+	return;
+}
+
+$ENV{LC_ALL} = 'C';
+POSIX::setlocale(POSIX::LC_ALL(), 'C');
+while (my $record = read_record())
+{
+	check($record);
+}
+done_testing();

@@ -1,0 +1,57 @@
+# Unit test of the pure layer.  From the checkout's root:
+#
+#	make -f test/unit/pure.mk O=/tmp/build check-pure
+#
+# SANITIZE=1 adds AddressSanitizer and UBSan, check-pure-valgrind runs valgrind.
+# Needs libidn2, libcrypto, and for the round trip Email::MIME (Debian:
+# libemail-mime-perl); no server.
+
+PG_CONFIG ?= pg_config
+O ?= .
+PURE_MK := $(abspath $(lastword $(MAKEFILE_LIST)))
+PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
+
+PURE_SRC := address template mime_header mime_body mime_date render
+PURE_TEST := pure_test pure_text_test pure_mime_test pure_render_test \
+	pure_fuzz_test \
+	pure_decode pure_random
+
+PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)
+PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h mime.h) \
+	$(PURE_TOP)/test/unit/pure_test.h
+
+CFLAGS ?= -O2 -g
+PURE_CFLAGS = $(CFLAGS) -Wall -Wextra -Werror -Wdeclaration-after-statement \
+	-Wmissing-prototypes -Wno-missing-field-initializers \
+	-fno-strict-aliasing -fwrapv \
+	-DFRONTEND -DUSE_ASSERT_CHECKING=1 -I$(PURE_TOP)/src \
+	-I$(shell $(PG_CONFIG) --includedir-server) $(PURE_SANITIZE)
+PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) \
+	-L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport -lidn2 -lcrypto
+
+ifdef SANITIZE
+PURE_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+endif
+
+.PHONY: pure-test check-pure check-pure-valgrind
+
+pure-test: $(O)/pure_test
+
+check-pure: $(O)/pure_test
+	prove -e '' $(O)/pure_test
+	$(O)/pure_test emit 300 7 | perl $(PURE_TOP)/test/unit/mime_roundtrip.pl
+
+check-pure-valgrind: $(O)/pure_test
+	valgrind -q --error-exitcode=9 $(O)/pure_test >$(O)/pure/valgrind.tap
+
+$(O)/pure_test: $(PURE_OBJ)
+	$(CC) $(PURE_CFLAGS) $^ $(LDFLAGS) $(PURE_LIBS) -o $@
+
+$(O)/pure/%.o: $(PURE_TOP)/src/%.c $(PURE_HDR) | $(O)/pure
+	$(CC) $(PURE_CFLAGS) -c $< -o $@
+
+$(O)/pure/%.o: $(PURE_TOP)/test/unit/%.c $(PURE_HDR) | $(O)/pure
+	$(CC) $(PURE_CFLAGS) -c $< -o $@
+
+$(O)/pure:
+	mkdir -p $@

@@ -1,0 +1,293 @@
+/*-------------------------------------------------------------------------
+ *
+ * pure_test.c
+ *	  Unit test of the pure layer: no server, no network, TAP output.
+ *
+ *		pure_test [SEED]			the tests
+ *		pure_test bench				messages per second of 4 KB
+ *		pure_test emit N [SEED]		messages and what is in them, for
+ *									mime_roundtrip.pl to read
+ *
+ * Memory is not freed where it does not matter: in the server contexts do
+ * that, and here the process ends.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "pure_test.h"
+
+#include <time.h>
+
+#ifdef __SANITIZE_ADDRESS__
+extern const char *__asan_default_options(void);
+
+const char *
+__asan_default_options(void)
+{
+	return "detect_leaks=0";
+}
+#endif
+
+static int	tests = 0;
+static int	failures = 0;
+
+/* One line of TAP */
+bool
+ok(bool pass, const char *fmt,...)
+{
+	va_list		args;
+
+	printf("%sok %d - ", pass ? "" : "not ", ++tests);
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	printf("\n");
+	if (!pass)
+		failures++;
+	return pass;
+}
+
+/* What helps to find a fault; control characters made visible */
+void
+diag(const char *fmt,...)
+{
+	va_list		args;
+	char		line[2000];
+	char	   *s;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	printf("# ");
+	for (s = line; *s != '\0'; s++)
+	{
+		if ((unsigned char) *s < 0x20)
+			printf("\\x%02X", *s);
+		else
+			putchar(*s);
+	}
+	printf("\n");
+}
+
+/* data.first, data.city, data.html; context is the first */
+bool
+data_lookup(void *context, const char *name, size_t len, StringInfo value)
+{
+	if (len == 10 && memcmp(name, "data.first", len) == 0)
+		appendStringInfoString(value, (const char *) context);
+	else if (len == 9 && memcmp(name, "data.city", len) == 0)
+		appendStringInfoString(value, "Köln");
+	else if (len == 9 && memcmp(name, "data.html", len) == 0)
+		appendStringInfoString(value, "<b a=\"1\">Tom & 'Jerry'</b>");
+	else
+	{
+		appendStringInfoString(value, "debris");
+		return false;
+	}
+	return true;
+}
+
+/* A template that must be one */
+static Template *
+parse(const char *text)
+{
+	TemplateError error;
+	Template   *tmpl = template_parse(text, strlen(text), &error);
+
+	if (tmpl == NULL)
+	{
+		fprintf(stderr, "%d:%d: %s\n", error.line, error.column,
+				error.message);
+		exit(2);
+	}
+	return tmpl;
+}
+
+static void
+bench_letter(RenderLetter *letter, bool wide)
+{
+	StringInfoData text;
+	StringInfoData html;
+
+	initStringInfo(&text);
+	initStringInfo(&html);
+	appendStringInfoString(&text, wide ? "Grüße, {{name}},\n\n" :
+						   "Dear {{name}},\n\n");
+	appendStringInfoString(&html, "<html><body style=\"margin:0\">"
+						   "<h1>Dear {{name}}</h1>\n");
+	while (text.len < 1300)
+		appendStringInfoString(&text, "this week in {{data.city}} we saw a "
+							   "few things worth telling,\nand more.\n");
+	while (html.len < 2200)
+		appendStringInfoString(&html, "<p style=\"color:#333\">this week in "
+							   "{{data.city}} we saw a few things worth "
+							   "telling, and <a href=\"https://x.example/"
+							   "a?b=c\">more</a>.</p>\n");
+	letter->subject = parse("The news of the week for {{name}}");
+	letter->text_body = parse(text.data);
+	letter->html_body = parse(html.data);
+}
+
+/* Time render_message() */
+static void
+bench_run(const char *title, RenderLetter *letter, const char *name)
+{
+	RenderRecipient recipient = {0};
+	Rendered	result;
+	struct timespec from,
+				to;
+	double		seconds;
+	size_t		bytes = 0;
+	int			i,
+				n = 200000;
+
+	recipient.email = "ann.lee@customer.example";
+	recipient.name = name;
+	recipient.date = 1795345351;
+	recipient.lookup = data_lookup;
+	recipient.context = "Ann";
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (i = 0; i < n; i++)
+	{
+		recipient.subscription_id = i;
+		if (!render_message(letter, &recipient, &result))
+			exit(2);
+		bytes = result.wire.len;
+		pfree(result.message.data);
+		pfree(result.wire.data);
+		pfree(result.message_id);
+		pfree(result.mail_from);
+		pfree(result.rcpt_to);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	seconds = (to.tv_sec - from.tv_sec) + (to.tv_nsec - from.tv_nsec) / 1e9;
+	printf("%-36s %5zu bytes %8.0f messages/s %6.2f us each\n", title, bytes,
+		   n / seconds, seconds / n * 1e6);
+}
+
+static int
+bench(void)
+{
+	RenderLetter letter = {0};
+	const char *error;
+
+	letter.letter_id = 42;
+	letter.from_name = "The Newsletter";
+	letter.from_address = "news@sender.example";
+	letter.secret = (const uint8 *) "0123456789abcdef0123456789abcdef";
+	letter.secret_len = 32;
+
+	bench_letter(&letter, false);
+	bench_run("text + html, not prepared", &letter, "Ann Lee");
+	letter.fixed = render_prepare(&letter, &error);
+	bench_run("text + html, prepared", &letter, "Ann Lee");
+	bench_letter(&letter, true);
+	bench_run("text + html, not ASCII", &letter, "Jürgen Groß");
+	letter.html_body = NULL;
+	bench_run("text alone, not ASCII", &letter, "Jürgen Groß");
+	return 0;
+}
+
+/* A field of emit's framing: "name length LF bytes LF" */
+static void
+emit_field(const char *name, const char *value, size_t len)
+{
+	printf("%s %zu\n", name, len);
+	fwrite(value, 1, len, stdout);
+	putchar('\n');
+}
+
+/* data.0 to data.3: the random parts of a message */
+static bool
+emit_lookup(void *context, const char *name, size_t len, StringInfo value)
+{
+	StringInfo	part = (StringInfo) context + (name[len - 1] - '0');
+
+	appendBinaryStringInfo(value, part->data, part->len);
+	return true;
+}
+
+/* One random message, and what it was made from */
+static void
+emit_one(int number)
+{
+	static const uint8 secret[] = "a secret of the newsletter";
+	StringInfoData parts[4];	/* subject, name, text, html */
+	static const char *const names[] = {"subject", "name", "text", "html"};
+	RenderLetter letter = {0};
+	RenderRecipient recipient = {0};
+	Rendered	result;
+	char		ids[50];
+	int			i;
+
+	for (i = 0; i < 4; i++)
+		initStringInfo(&parts[i]);
+	random_text(&parts[0], random_below(120), true);
+	random_text(&parts[1], random_below(40), true);
+	random_body(&parts[2], random_below(5000));
+	random_body(&parts[3], random_below(5000));
+
+	letter.letter_id = number;
+	letter.from_name = "Die Grüße";
+	letter.from_address = "news@münchen.example";
+	letter.subject = parse("{{{data.0}}}");
+	letter.text_body = number % 5 == 3 ? NULL : parse("{{{data.2}}}");
+	letter.html_body = number % 5 == 4 ? NULL : parse("{{{data.3}}}");
+	letter.secret = secret;
+	letter.secret_len = sizeof(secret) - 1;
+	recipient.subscription_id = (int64) number * 1000000007;
+	recipient.email = "ann.lee@customer.example";
+	recipient.name = parts[1].data;
+	recipient.date = (int64) number * 86399;
+	recipient.lookup = emit_lookup;
+	recipient.context = parts;
+	if (!render_message(&letter, &recipient, &result))
+		exit(2);
+
+	snprintf(ids, sizeof(ids), INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
+			 letter.letter_id, recipient.subscription_id, recipient.date);
+	emit_field("ids", ids, strlen(ids));
+	emit_field("secret", (const char *) secret, letter.secret_len);
+	for (i = 0; i < 4; i++)
+	{
+		if ((i != 2 || letter.text_body) && (i != 3 || letter.html_body))
+			emit_field(names[i], parts[i].data, parts[i].len);
+	}
+	emit_field("message", result.message.data, result.message.len);
+	emit_field("wire", result.wire.data, result.wire.len);
+	printf("end 0\n\n");
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *mode = argc > 1 ? argv[1] : "";
+	uint64		seed;
+	int			i;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (strcmp(mode, "bench") == 0)
+		return bench();
+	if (strcmp(mode, "emit") == 0)
+	{
+		setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+		random_seed(argc > 3 ? strtoul(argv[3], NULL, 10) : 1);
+		for (i = 1; i <= (argc > 2 ? atoi(argv[2]) : 100); i++)
+			emit_one(i);
+		return 0;
+	}
+
+	seed = mode[0] != '\0' ? strtoul(mode, NULL, 10) : 1;
+	diag("seed %llu", (unsigned long long) seed);
+	random_seed(seed);
+	test_addresses();
+	test_templates();
+	test_headers();
+	test_bodies();
+	test_render();
+	test_fuzz();
+	printf("1..%d\n", tests);
+	return failures > 0;
+}

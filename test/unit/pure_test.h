@@ -1,0 +1,53 @@
+/*-------------------------------------------------------------------------
+ *
+ * pure_test.h
+ *	  What the files of the pure layer's unit test share.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PURE_TEST_H
+#define PURE_TEST_H
+
+#include "pure.h"
+
+#define COUNT(array)	((int) lengthof(array))
+
+/* pure_test.c */
+extern bool ok(bool pass, const char *fmt,...) pg_attribute_printf(2, 3);
+extern void diag(const char *fmt,...) pg_attribute_printf(1, 2);
+extern bool data_lookup(void *context, const char *name, size_t len,
+						StringInfo value);
+
+/* the groups of tests */
+extern void test_addresses(void);
+extern void test_templates(void);
+extern void test_headers(void);
+extern void test_bodies(void);
+extern void test_render(void);
+extern void test_fuzz(void);
+
+/* pure_random.c: the same for the same seed, on every machine */
+extern void random_seed(uint64 seed);
+extern uint32 random_below(uint32 n);
+extern void random_text(StringInfo out, int chars, bool controls);
+extern void random_body(StringInfo out, int bytes);
+
+/*
+ * pure_decode.c: the reading side, written apart from the code under test
+ * and strict.  They return false if the input breaks a rule.
+ */
+extern bool decode_header(StringInfo out, const char *field,
+						  const char *name, bool lenient);
+extern bool decode_address(StringInfo display, StringInfo address,
+						   const char *field, const char *name);
+extern bool decode_part(StringInfo out, const char *part, size_t len,
+						const char *subtype, char *encoding);
+extern bool decode_wire(StringInfo out, const char *wire, size_t len);
+extern bool is_clean_wire(const char *text, size_t len, bool ascii);
+extern int	longest_line(const char *text, size_t len);
+extern void expected_header(StringInfo out, const char *value);
+extern void expected_body(StringInfo out, const char *body, size_t len);
+
+#endif							/* PURE_TEST_H */

@@ -1,0 +1,321 @@
+/*-------------------------------------------------------------------------
+ *
+ * pure_text_test.c
+ *	  Tests of address.c and template.c.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "pure_test.h"
+
+#define A16		"aaaaaaaaaaaaaaaa"
+#define A60		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define A64		A16 A16 A16 A16
+#define S(s)	(s), sizeof(s) - 1
+
+typedef struct ValidAddress
+{
+	const char *address;
+	size_t		len;
+	const char *wire;			/* NULL: the same */
+	bool		smtputf8;
+} ValidAddress;
+
+static const ValidAddress valid[] = {
+	{S("a@b.co")},
+	{S("Ann.Lee+news@Example.COM"), "Ann.Lee+news@example.com"},
+	{S("!#$%&'*+-/=?^_`{|}~@example.com")},
+	{S("1@example.com")},
+	{S("-@example.com")},
+	{S("\"ann lee\"@example.com")},
+	{S("\"a@b\"@example.com")},
+	{S("\"a\\\"b\"@example.com")},
+	{S("\"a\\\\\"@example.com")},
+	{S("\"<>,;:()[]..\"@example.com")},
+	{S("\"\"@example.com")},
+	{S("ann@a-b.example")},
+	{S("ann@123.example")},
+	{S("ann@a.1x")},
+	{S("ann@r3---sn.example")},
+	{S(A64 "@example.com")},
+	{S("a@" A60 "aaa.example")},
+	{S(A64 "@" A60 "." A60 "." A60 ".aaaaaa")},
+	{S("ann@münchen.example"), "ann@xn--mnchen-3ya.example"},
+	{S("ann@MÜNCHEN.example"), "ann@xn--mnchen-3ya.example"},
+	{S("ann@mu\xCC\x88nchen.example"), "ann@xn--mnchen-3ya.example"},
+	{S("ann@XN--Mnchen-3ya.example"), "ann@xn--mnchen-3ya.example"},
+	{S("ann@straße.example"), "ann@xn--strae-oqa.example"},
+	{S("ann@例子。广告"), "ann@xn--fsqu00a.xn--4rr70v"},
+	{S("ann@مثال.إختبار"), "ann@xn--mgbh0fb.xn--kgbechtv"},
+	{S("用户@例子.广告"), "用户@xn--fsqu00a.xn--4rr70v", true},
+	{S("δοκιμή@παράδειγμα.δοκιμή"),
+	"δοκιμή@xn--hxajbheg2az3al.xn--jxalpdlp", true},
+	{S("\"jürgen groß\"@example.com"), NULL, true},
+	{S("😀@example.com"), NULL, true},
+};
+
+typedef struct InvalidAddress
+{
+	const char *address;
+	size_t		len;
+	const char *why;			/* part of it */
+} InvalidAddress;
+
+static const InvalidAddress invalid[] = {
+	{S(""), "address is empty"},
+	{S("ann"), "no @"},
+	{S("\"ann@example.com"), "no @"},
+	{S("\"ann\\"), "no @"},
+	{S("\"ann\\\"@example.com"), "no @"},
+	{S("@"), "local part is empty"},
+	{S("@example.com"), "local part is empty"},
+	{S("ann@"), "domain part is empty"},
+	{S("ann@@example.com"), "no host name has"},
+	{S("a@b@example.com"), "no host name has"},
+	{S(".ann@example.com"), "begins with a dot"},
+	{S("ann.@example.com"), "ends with a dot"},
+	{S(".@example.com"), "begins with a dot"},
+	{S("a..b@example.com"), "two dots"},
+	{S("ann lee@example.com"), "a space"},
+	{S(" ann@example.com"), "a space"},
+	{S("ann@example.com "), "no host name has"},
+	{S("ann@ example.com"), "no host name has"},
+	{S("ann,lee@example.com"), "to be quoted"},
+	{S("Ann <ann@example.com>"), "a space"},
+	{S("<ann@example.com>"), "to be quoted"},
+	{S("ann@example.com>"), "no host name has"},
+	{S("ann@example.com,bob@example.com"), "no host name has"},
+	{S("ann(x)@example.com"), "to be quoted"},
+	{S("ann@example.com(x)"), "no host name has"},
+	{S("a\"b@example.com"), "to be quoted"},
+	{S("\"a\"b\"@example.com"), "bare quote"},
+	{S("\"a\"b@example.com"), "not closed"},
+	{S("\"a\\\xC3\xBC\"@example.com"), "non-ASCII"},
+	{S("a\\b@example.com"), "to be quoted"},
+	{S("ann\r\nRCPT TO:<x@y.example>@example.com"), "control"},
+	{S("ann@example.com\r\n"), "control"},
+	{S("ann@example.com\n"), "control"},
+	{S("ann@exam\rple.com"), "control"},
+	{S("\"ann\r\n\"@example.com"), "control"},
+	{S("ann\0@example.com"), "control"},
+	{S("ann@example.com\0.org"), "control"},
+	{S("ann\t@example.com"), "control"},
+	{S("ann\x7F@example.com"), "control"},
+	{S("ann\xC2\x85@example.com"), "invisible"},
+	{S("ann\xC2\xA0@example.com"), "invisible"},
+	{S("\xEF\xBB\xBF" "ann@example.com"), "invisible"},
+	{S("ann@example.com\xE2\x80\x8B"), "invisible"},
+	{S("ann\xE2\x80\xAE@example.com"), "invisible"},
+	{S("ann\xFF@example.com"), "UTF-8"},
+	{S("ann\xC3@example.com"), "UTF-8"},
+	{S("ann@example.com\xE2\x80"), "UTF-8"},
+	{S("ann\xC0\x80@example.com"), "UTF-8"},
+	{S("ann\xED\xA0\x80@example.com"), "UTF-8"},
+	{S("ann@localhost"), "no top-level"},
+	{S("ann@münchen"), "no top-level"},
+	{S("ann@[127.0.0.1]"), "literal"},
+	{S("ann@[IPv6:::1]"), "literal"},
+	{S("ann@127.0.0.1"), "a number"},
+	{S("ann@example.123"), "a number"},
+	{S("ann@.example"), "empty label"},
+	{S("ann@example..com"), "empty label"},
+	{S("ann@example.com."), "empty label"},
+	{S("ann@."), "empty label"},
+	{S("ann@-a.example"), "hyphen"},
+	{S("ann@a-.example"), "hyphen"},
+	{S("ann@a.example-"), "hyphen"},
+	{S("ann@-.example"), "hyphen"},
+	{S("ann@a_b.example"), "no host name has"},
+	{S("ann@exam!ple.com"), "no host name has"},
+	{S("ann@example.com/x"), "no host name has"},
+	{S("ann@xn--0.example"), "internationalized"},
+	{S("ann@xn--a.example"), "internationalized"},
+	{S("ann@☃\xE2\x80\xA6.example"), "no host name has|internationalized"},
+	{S("ann@-ü.example"), "hyphen|internationalized"},
+	{S("ann@a＠b.example"), "no host name has|internationalized"},
+	{S("ann@a＜b.example"), "no host name has|internationalized"},
+	{S("ann@\xCC\x81" "a.example"), "internationalized"},
+	{S(A64 "a@example.com"), "longer than 64"},
+	{S("a@" A60 "aaaa.example"), "longer than 63"},
+	{S(A64 "@" A60 "." A60 "." A60 ".aaaaaaa"), "longer than 254"},
+	{S(A64 "@" A60 "." A60 "." A60 ".ü"), "longer than 254"},
+	{S("a@" A60 "ü.example"), "internationalized"},
+};
+
+/* Does the reason hold one of the alternatives? */
+static bool
+says(const char *why, const char *wanted)
+{
+	char	   *copy = pstrdup(wanted);
+	char	   *bar = strchr(copy, '|');
+	bool		found;
+
+	if (bar)
+		*bar++ = '\0';
+	found = why != NULL && (strstr(why, copy) != NULL ||
+							(bar && strstr(why, bar) != NULL));
+	pfree(copy);
+	return found;
+}
+
+void
+test_addresses(void)
+{
+	StringInfoData out;
+	const char *why;
+	bool		utf8;
+	int			i;
+
+	initStringInfo(&out);
+	for (i = 0; i < COUNT(valid); i++)
+	{
+		const ValidAddress *v = &valid[i];
+
+		resetStringInfo(&out);
+		utf8 = false;
+		why = NULL;
+		if (!ok(address_is_valid(v->address, v->len, &why) &&
+				address_to_wire(&out, v->address, v->len, &utf8, &why) &&
+				strcmp(out.data, v->wire ? v->wire : v->address) == 0 &&
+				utf8 == v->smtputf8, "address %d is valid", i))
+			diag("%s -> %s (%s)", v->address, out.data, why ? why : "");
+	}
+
+	resetStringInfo(&out);
+	for (i = 0; i < COUNT(invalid); i++)
+	{
+		const InvalidAddress *v = &invalid[i];
+
+		why = NULL;
+		utf8 = false;
+		if (!ok(!address_is_valid(v->address, v->len, &why) &&
+				!address_to_wire(&out, v->address, v->len, &utf8, NULL) &&
+				out.len == 0 && !utf8 && says(why, v->why),
+				"address %d is invalid: %s", i, v->why))
+			diag("%s: %s", v->address, why ? why : "valid");
+	}
+
+	utf8 = true;
+	ok(address_to_wire(&out, S("a@b.example"), &utf8, &why) && utf8,
+	   "smtputf8 is never taken back");
+	pfree(out.data);
+}
+
+typedef struct TemplateCase
+{
+	const char *text;
+	const char *plain;
+	const char *html;			/* NULL: the same */
+} TemplateCase;
+
+static const TemplateCase templates[] = {
+	{"", ""},
+	{"plain", "plain"},
+	{"{", "{"},
+	{"a { b } }} {", "a { b } }} {"},
+	{"{{data.first}}", "Ann"},
+	{"Dear {{data.first}}, of {{data.city}}!", "Dear Ann, of Köln!"},
+	{"{{ data.first }}{{\n\tdata.city\r\n}}", "AnnKöln"},
+	{"{{nothing}}|{{data.nothing}}|{{{data.x}}}", "||"},
+	{"{{data.html}}", "<b a=\"1\">Tom & 'Jerry'</b>",
+	"&lt;b a=&quot;1&quot;&gt;Tom &amp; &#39;Jerry&#39;&lt;/b&gt;"},
+	{"{{{data.html}}}{{{ data.first }}}", "<b a=\"1\">Tom & 'Jerry'</b>Ann"},
+	{"{{&data.html}}", "<b a=\"1\">Tom & 'Jerry'</b>"},
+	{"{{ & data.html }}", "<b a=\"1\">Tom & 'Jerry'</b>"},
+	{"a{{! a comment }}b", "ab"},
+	{"a{{!}}b{{ ! with } and { and\nlines }}c", "abc"},
+	{"{{data.first}}}", "Ann}"},
+	{"{ {{data.first}} }", "{ Ann }"},
+	{"<a href='{{data.first}}'>&", "<a href='Ann'>&"},
+	{"{{größe}}{{data.items.0.the-name}}{{_x}}", ""},
+};
+
+typedef struct TemplateFault
+{
+	const char *text;
+	int			line;
+	int			column;
+	const char *message;
+} TemplateFault;
+
+static const TemplateFault faults[] = {
+	{"{{", 1, 1, "unclosed tag, expected \"}}\""},
+	{"a\nbü {{name", 2, 4, "unclosed tag, expected \"}}\""},
+	{"{{name}", 1, 7, "expected \"}}\" after the variable name"},
+	{"{{name} }", 1, 7, "expected \"}}\" after the variable name"},
+	{"{{{name}}", 1, 8, "expected \"}}}\" after the variable name"},
+	{"{{{name", 1, 1, "unclosed tag, expected \"}}}\""},
+	{"{{first name}}", 1, 9, "expected \"}}\" after the variable name"},
+	{"x {{}}", 1, 3, "empty tag, expected a variable name"},
+	{"x\r\ny\rz {{  }}", 3, 3, "empty tag, expected a variable name"},
+	{"{{{}}}", 1, 1, "empty tag, expected a variable name"},
+	{"{{&}}", 1, 1, "empty tag, expected a variable name"},
+	{"{{.}}", 1, 3, "expected a variable name"},
+	{"{{ $x }}", 1, 4, "expected a variable name"},
+	{"{{data.}}", 1, 8, "expected a name after \".\""},
+	{"{{data..x}}", 1, 8, "expected a name after \".\""},
+	{"{{data. x}}", 1, 8, "expected a name after \".\""},
+	{"{{a}} {{name\n\nx}}", 3, 1, "expected \"}}\" after the variable name"},
+	{"{{! never closed }", 1, 1, "unclosed comment, expected \"}}\""},
+	{"a {{#if}}b{{/if}}", 1, 3, "sections are not supported"},
+	{"{{ ^x}}", 1, 1, "sections are not supported"},
+	{"{{/x}}", 1, 1, "sections are not supported"},
+	{"{{> footer}}", 1, 1, "partials are not supported"},
+	{"{{=<% %>=}}", 1, 1, "changing the delimiters is not supported"},
+	{"{{{{x}}}}", 1, 4, "expected a variable name"},
+};
+
+void
+test_templates(void)
+{
+	TemplateError error;
+	Template   *tmpl;
+	StringInfoData out;
+	int			i;
+
+	initStringInfo(&out);
+	for (i = 0; i < COUNT(templates); i++)
+	{
+		const TemplateCase *t = &templates[i];
+		bool		html;
+
+		tmpl = template_parse(t->text, strlen(t->text), &error);
+		for (html = false; tmpl != NULL; html = true)
+		{
+			const char *wanted = html && t->html ? t->html : t->plain;
+
+			resetStringInfo(&out);
+			template_render(tmpl, data_lookup, "Ann",
+							html, &out);
+			if (!ok(strcmp(out.data, wanted) == 0, "template %d, %s", i,
+					html ? "html" : "plain"))
+				diag("%s -> %s", t->text, out.data);
+			if (html)
+				break;
+		}
+		if (tmpl == NULL)
+			ok(false, "template %d: %s", i, error.message);
+		else
+			pfree(tmpl);
+	}
+
+	for (i = 0; i < COUNT(faults); i++)
+	{
+		const TemplateFault *f = &faults[i];
+		size_t		len = strlen(f->text);
+		char	   *exact = malloc(len);	/* no NUL behind it */
+
+		memcpy(exact, f->text, len);
+		memset(&error, 0, sizeof(error));
+		tmpl = template_parse(exact, len, &error);
+		if (!ok(tmpl == NULL && error.line == f->line &&
+				error.column == f->column &&
+				strcmp(error.message, f->message) == 0,
+				"template fault %d: %s", i, f->message))
+			diag("%s: %d:%d: %s", f->text, error.line, error.column,
+				 error.message);
+		free(exact);
+	}
+	pfree(out.data);
+}

@@ -1,0 +1,177 @@
+/*-------------------------------------------------------------------------
+ *
+ * transfer_test.c
+ *	  Tests of the network layer against a scripted SMTP server.
+ *
+ * The oracle is what the server counted, beside the verdicts: what it
+ * accepted, how often for whom, and on how many connections.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "driver.h"
+#include "fake_smtp.h"
+#include "transfer_test.h"
+
+static int	tests;
+static int	failures;
+
+void
+ok(bool good, const char *name)
+{
+	tests++;
+	failures += !good;
+	printf("%sok %d - %s\n", good ? "" : "not ", tests, name);
+}
+
+/* ---- one server, one transfer, some mails ---- */
+
+void
+run_start(Run *run, const FakeScript *script, int connections)
+{
+	memset(run, 0, sizeof(*run));
+	fake_start(&run->fake, script);
+	driver_config(&run->config, run->fake.url, connections);
+}
+
+void
+run_open(Run *run)
+{
+	run->t = transfer_create(&run->config);
+	driver_init(&run->driver, run->t);
+}
+
+void
+run_submit(Run *run, int n)
+{
+	int			i;
+
+	if (run->t == NULL)
+		run_open(run);
+	for (i = 0; i < n; i++)
+	{
+		Mail	   *mail = &run->mails[run->submitted];
+
+		sprintf(run->to[run->submitted], "%d@there.test", run->submitted);
+		driver_mail(mail, "news@here.test", run->to[run->submitted],
+					"Subject: hello\r\n\r\nhello\r\n.\r\n");
+		transfer_submit(run->t, mail);
+		run->submitted++;
+	}
+}
+
+/* Wait for those submitted; false if some did not come back. */
+bool
+run_wait(Run *run)
+{
+	int			left = run->submitted - run->got;
+
+	run->got += driver_run(&run->driver, run->back + run->got, left, 15000);
+	return run->got == run->submitted;
+}
+
+bool
+run_all(Run *run, const FakeScript *script, int connections, int n)
+{
+	run_start(run, script, connections);
+	run_submit(run, n);
+	return run_wait(run);
+}
+
+void
+run_end(Run *run)
+{
+	if (run->t != NULL)
+	{
+		transfer_abort(run->t);
+		while (transfer_finished(run->t) != NULL)
+			;
+		transfer_destroy(run->t);
+		driver_free(&run->driver);
+	}
+	fake_stop(&run->fake);
+}
+
+int
+run_count(const Run *run, Verdict verdict)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < run->got; i++)
+		n += run->back[i]->judgement.verdict == verdict;
+	return n;
+}
+
+static bool
+run_matches(const Run *run)
+{
+	int			delivered = run_count(run, VERDICT_DELIVERED);
+	int			i;
+
+	for (i = 0; i < run->submitted; i++)
+		if (run->fake.stats->delivered[i] !=
+			(run->mails[i].judgement.verdict == VERDICT_DELIVERED))
+			return false;
+	return run->fake.stats->accepted == delivered &&
+		run->fake.stats->empty == 0;
+}
+
+/*
+ * Every mail the client calls delivered was accepted exactly once, and nobody
+ * got an empty one.  The server counts after it has answered: give it time.
+ */
+bool
+run_exact(const Run *run)
+{
+	int			i;
+
+	for (i = 0; i < 100 && !run_matches(run); i++)
+		usleep(2000);
+	return run_matches(run);
+}
+
+/* The first mail ended so? */
+bool
+run_first(const Run *run, SmtpStage stage, AttemptEnd end, Scope scope,
+		  Verdict verdict)
+{
+	const Mail *m = &run->mails[0];
+	char		text[REPLY_TEXT_MAX + 128];
+
+	if (m->attempt.stage == stage && m->attempt.end == end &&
+		m->judgement.scope == scope && m->judgement.verdict == verdict)
+		return true;
+	outcome_describe(&m->attempt, text, sizeof(text));
+	printf("# stage %d end %d scope %d verdict %d: %s\n", m->attempt.stage,
+		   m->attempt.end, m->judgement.scope, m->judgement.verdict, text);
+	return false;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (!transfer_global_init())
+		return 2;
+	if (argc == 7 && strcmp(argv[1], "bench") == 0)
+		return bench_main(argv[2], atoi(argv[3]), atoi(argv[4]),
+						  atoi(argv[5]), (size_t) atol(argv[6]));
+	if (argc >= 3 && strcmp(argv[1], "probe") == 0)
+		return probe_main(argv[2], argc > 3 ? argv[3] : NULL,
+						  argc > 4 ? argv[4] : NULL,
+						  argc > 5 ? argv[5] : NULL);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	test_outcomes();
+	test_dialogue();
+	test_failures();
+	test_pool();
+	printf("1..%d\n", tests);
+	return failures > 0;
+}
