@@ -174,6 +174,7 @@ letter_load_content(Letter *letter)
 	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 	RenderLetter *render = &letter->render;
+	const char *fault;
 
 	if (statement_run(&load, SPI_OK_SELECT, values, NULL) != 1)
 		elog(ERROR, "letter " INT64_FORMAT " is gone", letter->id);
@@ -186,6 +187,13 @@ letter_load_content(Letter *letter)
 	render->text_body = letter_parse(letter->id, "text_body", row_text(0, 6));
 	render->html_body = letter_parse(letter->id, "html_body", row_text(0, 7));
 	letter_load_secret(letter);
+	render->fixed = render_prepare(render, &fault);
+	if (render->fixed == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("letter " INT64_FORMAT " cannot be rendered",
+						letter->id),
+				 errdetail("%s", fault)));
 }
 
 void

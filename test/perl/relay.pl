@@ -498,14 +498,8 @@ sub flush_out
 	{
 		$s->{out} = '';
 	}
-	while (length $s->{out} || $s->{endless})
+	while (length $s->{out})
 	{
-		if ($s->{endless} && !length $s->{out})
-		{
-			my $n = $s->{endless} < 65536 ? $s->{endless} : 65536;
-			$s->{out} = 'x' x $n;
-			$s->{endless} -= $n;
-		}
 		my $want = length $s->{out};
 		if ($s->{split})
 		{
@@ -529,7 +523,6 @@ sub flush_out
 			}
 			$s->{gone} = $s->{eof} = 1;
 			$s->{out} = '';
-			delete $s->{endless};
 			last;
 		}
 		substr($s->{out}, 0, $n, '');
@@ -755,8 +748,10 @@ sub carry_out
 		$s->{out} .= $rule->{garbage} if defined $rule->{garbage};
 		if ($rule->{endless})
 		{
-			$s->{endless} =
-			  $rule->{endless} < ENDLESS_MAX ? $rule->{endless} : ENDLESS_MAX;
+			$s->{out} .= 'x'
+			  x ($rule->{endless} < ENDLESS_MAX
+				? $rule->{endless}
+				: ENDLESS_MAX);
 		}
 	}
 	elsif (defined $rule->{reply}
