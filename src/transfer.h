@@ -107,7 +107,14 @@ extern Transfer *transfer_create(const RelayConfig *config);
 /* Queue a mail.  Nothing is written before the next transfer_step(). */
 extern void transfer_submit(Transfer *t, Mail *mail);
 
-/* The next mail whose fate is known, or NULL. */
+/*
+ * The next mail whose fate is known, or NULL.  A refusal that is the
+ * session's fault (SCOPE_SESSION), or the relay's while other sessions are
+ * well, is tried again here and comes back only after three tries.  When the
+ * relay is down everything queued comes back as END_RETURNED; so it does, and
+ * nothing is begun until the next transfer_submit(), when the relay refuses
+ * the sender (SCOPE_LETTER).
+ */
 extern Mail *transfer_finished(Transfer *t);
 
 /*

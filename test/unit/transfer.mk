@@ -1,15 +1,20 @@
-# The network layer's tests: make -f transfer.mk (or included), O = directory
-# for the output.
+# Unit test of the network layer.  From the checkout's root:
 #
-#	make -f transfer.mk check-transfer
-#	make -f transfer.mk O=/tmp/asan CFLAGS="-g -fsanitize=address,undefined" check-transfer
+#	make -f test/unit/transfer.mk O=/tmp/build check-transfer
+#
+# SANITIZE=1 adds AddressSanitizer and UBSan (another O, please),
+# check-transfer-valgrind runs valgrind.  Needs libcurl; no server: the SMTP
+# server is a child of the test.  bench and probe: see transfer_test.c.
 
 O ?= .
-CC ?= gcc
 CFLAGS ?= -g -O2
 TRANSFER_DIR := $(dir $(lastword $(MAKEFILE_LIST)))
 TRANSFER_FLAGS = -std=gnu99 -Wall -Wextra -Werror -Wmissing-prototypes \
 	-Wdeclaration-after-statement -Werror=vla
+ifdef SANITIZE
+TRANSFER_FLAGS += -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined
+endif
+
 TRANSFER_SRC = $(addprefix $(TRANSFER_DIR)../../src/, outcome.c reply.c \
 	sockets.c hearing.c connector.c connect.c smtp.c smtp_dialogue.c \
 	smtp_envelope.c pool.c transfer.c probe.c) \
@@ -20,13 +25,16 @@ TRANSFER_HEADERS = $(addprefix $(TRANSFER_DIR)../../src/, outcome.h transfer.h \
 	reply.h sockets.h hearing.h connect.h connect_private.h smtp.h \
 	smtp_private.h pool.h) $(wildcard $(TRANSFER_DIR)*.h)
 
-all: $(O)/transfer_test
-
-$(O)/transfer_test: $(TRANSFER_SRC) $(TRANSFER_HEADERS)
-	$(CC) $(TRANSFER_FLAGS) $(CFLAGS) -o $@ $(TRANSFER_SRC) \
-		$(LDFLAGS) -lcurl -lpthread
-
 check-transfer: $(O)/transfer_test
 	$(O)/transfer_test
 
-.PHONY: all check-transfer
+$(O)/transfer_test: $(TRANSFER_SRC) $(TRANSFER_HEADERS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(TRANSFER_FLAGS) -o $@ $(TRANSFER_SRC) \
+		$(LDFLAGS) -lcurl -lpthread
+
+check-transfer-valgrind: $(O)/transfer_test
+	valgrind -q --leak-check=full --error-exitcode=9 \
+		--child-silent-after-fork=yes $(O)/transfer_test
+
+.PHONY: check-transfer check-transfer-valgrind

@@ -28,7 +28,11 @@ ok(bool good, const char *name)
 {
 	tests++;
 	failures += !good;
-	printf("%sok %d - %s\n", good ? "" : "not ", tests, name);
+	printf("%sok %d - ", good ? "" : "not ", tests);
+	for (; *name != '\0'; name++)
+		if (*name != '\r' && *name != '\n')
+			putchar(*name);
+	putchar('\n');
 }
 
 /* ---- one server, one transfer, some mails ---- */
