@@ -1,0 +1,258 @@
+--
+-- The guards: what may be edited and deleted when, and what the extension
+-- alone writes, whatever was granted.
+--
+\set SHOW_CONTEXT never
+\set ON_ERROR_ROLLBACK on
+\set sqlstate '\\echo SQLSTATE :LAST_ERROR_SQLSTATE'
+\pset null '(null)'
+BEGIN;
+CREATE EXTENSION mailman;
+CREATE ROLE regress_mailman_app;
+CREATE ROLE regress_mailman_other;
+CREATE ROLE regress_mailman_both
+	IN ROLE regress_mailman_app, regress_mailman_other;
+-- far too much is granted
+GRANT USAGE ON SCHEMA mailman
+	TO regress_mailman_app, regress_mailman_other;
+GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE
+	ON ALL TABLES IN SCHEMA mailman
+	TO regress_mailman_app, regress_mailman_other;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO regress_mailman_app;
+CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp
+	OPTIONS (url 'smtp://127.0.0.1:1', tls 'none');
+GRANT USAGE ON FOREIGN SERVER relay TO regress_mailman_app;
+
+--
+-- Newsletters: who names an owner, relays or a policy
+--
+SET ROLE regress_mailman_app;
+INSERT INTO mailman.newsletter (name, from_address, relays)
+VALUES ('Weekly', 'weekly@example.com', '{relay}') RETURNING id, owner;
+INSERT INTO mailman.newsletter (owner, name, from_address)
+VALUES ('regress_mailman_other', 'Foreign', 'foreign@example.com');
+:sqlstate
+INSERT INTO mailman.newsletter (owner, name, from_address)
+VALUES ('regress_mailman_nobody', 'Foreign', 'foreign@example.com');
+:sqlstate
+\set VERBOSITY terse
+INSERT INTO mailman.newsletter (owner, name, from_address)
+VALUES (NULL, 'Foreign', 'foreign@example.com');
+:sqlstate
+\set VERBOSITY default
+UPDATE mailman.newsletter SET owner = 'regress_mailman_other';
+:sqlstate
+UPDATE mailman.newsletter SET owner = owner, policy = 'public.policy';
+UPDATE mailman.newsletter SET policy = NULL;
+SET ROLE regress_mailman_other;
+UPDATE mailman.newsletter SET owner = 'regress_mailman_other';
+:sqlstate
+UPDATE mailman.newsletter SET relays = '{theirs}';
+:sqlstate
+UPDATE mailman.newsletter SET policy = 'public.policy';
+:sqlstate
+-- the rest is a matter of what was granted
+UPDATE mailman.newsletter SET name = 'Weekly', relays = '{relay}';
+-- a member of both hands it over
+SET ROLE regress_mailman_both;
+UPDATE mailman.newsletter SET owner = 'regress_mailman_other'
+RETURNING owner;
+UPDATE mailman.newsletter SET owner = 'regress_mailman_app' RETURNING owner;
+RESET ROLE;
+-- a restore may come before its roles
+INSERT INTO mailman.newsletter (owner, name, from_address)
+VALUES ('regress_mailman_later', 'Later', 'later@example.com')
+RETURNING id, owner;
+DELETE FROM mailman.newsletter WHERE owner = 'regress_mailman_later';
+
+--
+-- New letters are drafts
+--
+SET ROLE regress_mailman_app;
+SELECT mailman_subscribe(1, 'ada@example.com'),
+	   mailman_subscribe(1, 'bob@example.com');
+INSERT INTO mailman.letter (newsletter_id, subject, text_body)
+VALUES (1, 'Issue 1', 'Hello') RETURNING id, state, sender, revision, run;
+INSERT INTO mailman.letter (newsletter_id, subject, state)
+VALUES (1, 'Forged', 'sent');
+:sqlstate
+CREATE TEMPORARY TABLE forged (assignment text);
+INSERT INTO forged VALUES
+	('state = ''sending'''), ('state = ''scheduled'''),
+	('state = ''cancelled'''), ('state_reason = ''because'''),
+	('sender = ''postgres'''), ('run = 1'), ('failed_runs = 1'),
+	('doubts = 1'), ('revision = 2'), ('mail_order = ''{}'''),
+	('mail_order = ''[]'''), ('mail_order = ''"pending"'''),
+	('mail_order = mail_order || ''{"pending": 1}'''),
+	('mail_order = mail_order || ''{"recipients": 1}'''),
+	('mail_order = mail_order || ''{"pending": 1, "sending": -1}'''),
+	('mail_order = mail_order || ''{"pending": 0.4}'''),
+	('mail_order = mail_order || ''{"pending": "0"}'''),
+	('mail_order = mail_order - ''pending''');
+CREATE FUNCTION pg_temp.try(statement text, OUT code text,
+							OUT message text, OUT hint text) AS $$
+BEGIN
+	EXECUTE statement;
+	message := 'DONE';
+	RAISE 'undo' USING ERRCODE = 'ZZZZZ';
+EXCEPTION
+	WHEN SQLSTATE 'ZZZZZ' THEN
+		RETURN;
+	WHEN OTHERS THEN
+		code := SQLSTATE;
+		GET STACKED DIAGNOSTICS message = MESSAGE_TEXT,
+			hint = PG_EXCEPTION_HINT;
+END
+$$ LANGUAGE plpgsql;
+SELECT assignment, t.code, t.message, t.hint
+  FROM (SELECT DISTINCT ON (assignment) assignment,
+		split_part(assignment, ' = ', 1) AS name,
+		replace(split_part(assignment, ' = ', 2), 'mail_order', $$
+			'{"recipients": 0, "pending": 0, "sending": 0, "deferred": 0,
+			  "delivered": 0, "failed": 0, "skipped": 0, "doubtful": 0}'::jsonb
+			$$) AS value FROM forged) f,
+  pg_temp.try(format('INSERT INTO mailman.letter (newsletter_id, subject, %I)
+	VALUES (1, ''Forged'', %s)', name, value)) t
+ ORDER BY assignment COLLATE "C";
+-- nor does a draft become something else by hand
+SELECT assignment, t.code, t.message, t.hint
+  FROM forged, pg_temp.try('UPDATE mailman.letter SET ' || assignment) t
+ ORDER BY assignment COLLATE "C";
+-- the superuser is told so, too
+RESET ROLE;
+UPDATE mailman.letter SET state = 'cancelled';
+:sqlstate
+SELECT id, subject, state FROM mailman.letter;
+
+--
+-- A draft is edited and counted
+--
+SET ROLE regress_mailman_app;
+UPDATE mailman.letter SET subject = 'Issue one' RETURNING revision;
+UPDATE mailman.letter SET text_body = 'Hi', html_body = '<p>Hi' RETURNING revision;
+UPDATE mailman.letter SET subject = subject, text_body = 'Hi' RETURNING revision;
+UPDATE mailman.letter SET on_doubt = 'hold', ref = 'a', send_at = 'infinity'
+RETURNING revision;
+UPDATE mailman.letter SET headers = '{"X-A": "b"}' RETURNING revision;
+UPDATE mailman.letter SET headers = '{}', strict = true RETURNING revision;
+UPDATE mailman.letter SET strict = false RETURNING revision;
+UPDATE mailman.letter SET html_body = NULL RETURNING revision;
+
+--
+-- By state: may it be edited, moved, deleted?
+--
+CREATE FUNCTION pg_temp.try_state(new_state text, statement text, OUT result text)
+AS $$
+DECLARE
+	t record;
+BEGIN
+	RESET ROLE;
+	SET LOCAL session_replication_role = replica;
+	UPDATE mailman.letter SET state = new_state WHERE id = 1;
+	SET LOCAL session_replication_role = origin;
+	SET LOCAL ROLE regress_mailman_app;
+	t := pg_temp.try(statement || ' WHERE id = 1');
+	result := concat_ws(' ', t.code, t.message,
+						'(' || nullif(t.hint, '') || ')');
+END
+$$ LANGUAGE plpgsql;
+RESET ROLE;
+SELECT statement, state, pg_temp.try_state(state, statement)
+  FROM unnest(ARRAY[
+	'UPDATE mailman.letter SET text_body = ''New''',
+	'UPDATE mailman.letter SET send_at = now()',
+	'UPDATE mailman.letter SET on_doubt = ''resend''',
+	'UPDATE mailman.letter SET id = 1000',
+	'DELETE FROM mailman.letter']) WITH ORDINALITY AS q(statement, i),
+  unnest(ARRAY['draft', 'scheduled', 'sending', 'paused', 'sent',
+			   'cancelled']) WITH ORDINALITY AS s(state, j)
+ ORDER BY i, j;
+RESET ROLE;
+UPDATE mailman.letter SET send_at = NULL;
+:sqlstate
+SET session_replication_role = replica;
+UPDATE mailman.letter SET state = 'draft';
+SET session_replication_role = origin;
+UPDATE mailman.letter SET send_at = NULL;
+
+--
+-- In the post
+--
+SET ROLE regress_mailman_app;
+SELECT mailman_send(1);
+UPDATE mailman.letter SET text_body = 'Too late';
+:sqlstate
+UPDATE mailman.letter SET send_at = now();
+:sqlstate
+DELETE FROM mailman.letter;
+:sqlstate
+SELECT mailman_pause(1);
+UPDATE mailman.letter SET text_body = 'In time' RETURNING revision, state;
+DELETE FROM mailman.letter;
+:sqlstate
+-- its reader stays for the record
+DO $$
+BEGIN
+	DELETE FROM mailman.subscription WHERE id = 1;
+EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+	RAISE NOTICE 'refused';
+END
+$$;
+SELECT mailman_cancel(1);
+UPDATE mailman.letter SET text_body = 'Too late';
+:sqlstate
+DO $$
+BEGIN
+	DELETE FROM mailman.letter;
+EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+	RAISE NOTICE 'refused';
+END
+$$;
+
+--
+-- The accounts
+--
+SELECT what, t.code, t.message, t.hint
+  FROM unnest(ARRAY['delivery', 'newsletter_email', 'posting', 'secret'])
+	   WITH ORDINALITY AS r(name, i),
+	   unnest(ARRAY['INSERT INTO mailman.%I DEFAULT VALUES',
+					'UPDATE mailman.%I SET ctid = ctid',
+					'DELETE FROM mailman.%I', 'TRUNCATE mailman.%I CASCADE'])
+	   WITH ORDINALITY AS q(statement, j),
+	   format(replace(statement, 'SET ctid = ctid',
+			  CASE name WHEN 'delivery' THEN 'SET state = ''delivered'''
+			  WHEN 'newsletter_email' THEN 'SET code = 250'
+			  WHEN 'posting' THEN 'SET folded = true'
+			  ELSE 'SET key = ''''' END), name) AS what,
+	   pg_temp.try(what) t
+ ORDER BY i, j;
+TRUNCATE mailman.letter CASCADE;
+:sqlstate
+TRUNCATE mailman.newsletter CASCADE;
+:sqlstate
+RESET ROLE;
+-- the superuser as well, unless it loads rows as pg_restore does
+UPDATE mailman.delivery SET state = 'delivered';
+:sqlstate
+DELETE FROM mailman.posting;
+:sqlstate
+COPY mailman.delivery (letter_id, subscription_id, state) FROM stdin;
+\.
+SELECT subscription_id, state FROM mailman.delivery ORDER BY 1;
+
+--
+-- What is no longer needed can go
+--
+SET ROLE regress_mailman_app;
+INSERT INTO mailman.newsletter (name, from_address)
+VALUES ('Short-lived', 'short@example.com') RETURNING id AS short \gset
+SELECT mailman_subscribe(:short, 'ada@example.com') > 0 AS subscribed;
+INSERT INTO mailman.letter (newsletter_id, subject, text_body)
+VALUES (:short, 'Never sent', 'Hello') RETURNING id AS never \gset
+SELECT mailman_preview(:never) <> '' AS previewed;
+DELETE FROM mailman.letter WHERE id = :never;
+DELETE FROM mailman.subscription WHERE newsletter_id = :short;
+DELETE FROM mailman.newsletter WHERE id = :short;
+RESET ROLE;
+SELECT count(*) FROM mailman.newsletter;
+ROLLBACK;

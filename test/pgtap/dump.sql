@@ -1,0 +1,67 @@
+-- pg_dump: every table and sequence of the extension is dumped with its rows,
+-- and the rows can be loaded again with the guards in place.
+\unset ECHO
+\set QUIET 1
+BEGIN;
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS mailman;
+\pset format unaligned
+\pset tuples_only on
+\pset pager off
+
+SELECT plan(9);
+
+CREATE TEMP VIEW dumped AS
+SELECT unnest(extconfig) AS relation, unnest(extcondition) AS condition
+  FROM pg_extension WHERE extname = 'mailman';
+SELECT is_empty($$
+	SELECT c.oid::regclass FROM pg_class c JOIN pg_depend d
+	  ON d.classid = 'pg_class'::regclass AND d.objid = c.oid
+	 WHERE d.refclassid = 'pg_extension'::regclass
+	   AND d.refobjid = (SELECT oid FROM pg_extension
+						  WHERE extname = 'mailman')
+	   AND c.relkind IN ('r', 'p', 'm')
+	EXCEPT SELECT relation::regclass FROM dumped$$,
+	'every table of the extension is dumped');
+SELECT is_empty($$
+	SELECT c.oid::regclass FROM pg_class c
+	 WHERE c.relnamespace = 'mailman'::regnamespace AND c.relkind = 'S'
+	EXCEPT SELECT relation::regclass FROM dumped$$,
+	'every sequence of the extension is dumped');
+SELECT is((SELECT count(*) FROM dumped), (SELECT count(*) FROM pg_class
+	WHERE relnamespace = 'mailman'::regnamespace AND relkind IN ('r', 'S')),
+	'and nothing else, and nothing twice');
+SELECT is_empty('SELECT relation::regclass FROM dumped WHERE condition <> ''''',
+				'all rows are');
+
+-- what pg_dump does: COPY, as the extension's owner, in the order of the
+-- foreign keys; a letter in the post and the accounts are accepted as they are
+SET session_replication_role = origin;
+SELECT lives_ok($$
+	INSERT INTO mailman.newsletter (id, owner, name, from_address)
+	VALUES (900001, 'role_not_yet_restored', 'Weekly', 'weekly@example.com')$$,
+	'a newsletter is restored, even before its owner');
+SELECT lives_ok($$
+	INSERT INTO mailman.letter (id, newsletter_id, subject, state, sender, run,
+								revision, state_reason, mail_order)
+	VALUES (900001, 900001, 'Hello', 'paused', 'somebody', 7, 3, 'paused by me',
+			'{"recipients": 1, "pending": 0, "sending": 0, "deferred": 0,
+			  "delivered": 1, "failed": 0, "skipped": 0, "doubtful": 0}')$$,
+	'a letter is restored in the state it was in');
+INSERT INTO mailman.subscription (id, newsletter_id, email)
+VALUES (900001, 900001, 'ada@example.com');
+SELECT lives_ok($$
+	INSERT INTO mailman.delivery (letter_id, subscription_id, state)
+	VALUES (900001, 900001, 'delivered')$$, 'deliveries are restored');
+SELECT lives_ok($$
+	INSERT INTO mailman.newsletter_email (letter_id, subscription_id, sent_at,
+		bytes, revision, attempts, code, duration, address, message_id, relay)
+	VALUES (900001, 900001, now(), 1000, 3, 1, 250, '1 s', 'ada@example.com',
+			'<a@example.com>', 'relay')$$, 'records of mails are restored');
+SELECT lives_ok($$
+	INSERT INTO mailman.secret VALUES (900001, decode(repeat('00', 32), 'hex'))$$,
+	'secrets are restored');
+
+SELECT * FROM finish();
+ROLLBACK;
