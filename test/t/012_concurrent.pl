@@ -31,6 +31,7 @@ my $node    = Mailman::Cluster->create(
 	'main',
 	conf => {
 		max_connections     => $clients + 20,
+		log_min_messages    => 'debug1',
 		'mailman.turn_size' => 5
 	});
 
@@ -197,6 +198,42 @@ is_deeply([ $relay->duplicates ], [], 'nobody twice');
 is($node->sql("SELECT doubts FROM mailman.letter WHERE id = $third"),
 	'0', 'without a doubt');
 $node->assert_sums($third, 'after the lock');
+
+# ---- posted while the worker is about to leave
+
+# A worker is stopped when it has nothing left to do; one more recipient is
+# posted, and the worker started for it finds the letter taken and goes.  So
+# the first one has to look once more before it leaves.
+$relay->set(slow => 0);
+my $fourth = $node->letter($newsletter);
+$node->send($fourth, $ids[0]);
+ok($node->wait_for_letter($fourth, 'sent'), 'a letter is done');
+my ($worker) = $node->workers($fourth);
+ok(defined $worker, 'its worker stays a moment');
+kill 'STOP', $worker;
+sleep 1.5;
+is($node->send($fourth, $ids[1]), 1, 'one more is posted');
+my $exits = 0;
+$until = time + 20;
+while (!$exits && time < $until)
+{
+	my $log = slurp_file($node->logfile);
+	my @started =
+	  $log =~ /starting background worker process "mailman letter $fourth"/g;
+	my @ended = split(/starting background worker process "mailman letter $fourth"/,
+		$log);
+	$exits = @started == 2
+	  && $ended[-1] =~ /background worker "mailman letter" \(PID \d+\) exited with exit code 0/;
+	sleep 0.01;
+}
+ok($exits, 'the worker started for it leaves it to the first');
+kill 'CONT', $worker;
+ok( $node->wait_for(
+		"SELECT count(*) FROM mailman.newsletter_email"
+		  . " WHERE letter_id = $fourth", 2, 20),
+	'which does not forget it');
+ok($node->wait_for_letter($fourth, 'sent'), 'and the letter is done again');
+$node->assert_sums($fourth, 'posted at the last moment');
 
 $_->quit foreach @idle, $locker;
 $node->stop;
