@@ -39,6 +39,7 @@ outcome_hand_back(Delivery *d, TimestampTz due_at, const char *reason)
 	outcome_set(d, d->attempts > 0 || reason ? DELIVERY_DEFERRED :
 				DELIVERY_PENDING, due_at, reason);
 	d->costs_attempt = false;
+	d->handed_back = true;
 	d->code = 0;
 }
 

@@ -142,13 +142,39 @@ candidates_choose(Worker *w, Candidates *c, int limit, TimestampTz until)
 	candidates_posted(w, c);
 }
 
+/*
+ * A letter that was scheduled for a whole list starts: whoever has subscribed
+ * since gets it, too.
+ */
+void
+delivery_top_up(Worker *w)
+{
+	static Statement insert = {
+		.sql = "WITH added AS (INSERT INTO mailman.delivery"
+		" (letter_id, subscription_id)"
+		" SELECT l.id, s.id FROM mailman.letter l"
+		" JOIN mailman.subscription s ON s.newsletter_id = l.newsletter_id"
+		" WHERE l.id = $1 AND s.state = 'active'"
+		" ON CONFLICT DO NOTHING RETURNING subscription_id)"
+		" INSERT INTO mailman.posting (letter_id, low, high, recipients)"
+		" SELECT $1, min(subscription_id), max(subscription_id), count(*)"
+		" FROM added HAVING count(*) > 0",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
+
+	statement_run(&insert, SPI_OK_INSERT, values, NULL);
+}
+
 /* Take the postings not yet counted into the tally */
 static void
 delivery_fold(Worker *w, Turn *turn)
 {
 	static Statement fold = {
 		.sql = "UPDATE mailman.posting SET folded = true"
-		" WHERE letter_id = $1 AND NOT folded RETURNING recipients, skipped",
+		" WHERE letter_id = $1 AND NOT folded"
+		" RETURNING recipients, skipped, failed, doubtful",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
@@ -164,7 +190,10 @@ delivery_fold(Worker *w, Turn *turn)
 
 		turn->tally.count[DELIVERY_PENDING] += recipients - skipped;
 		turn->tally.count[DELIVERY_SKIPPED] += skipped;
-		turn->changed = true;
+		turn_move(turn, DELIVERY_FAILED, DELIVERY_PENDING,
+				  row_int64(row, 3, 0));
+		turn_move(turn, DELIVERY_DOUBTFUL, DELIVERY_PENDING,
+				  row_int64(row, 4, 0));
 	}
 }
 

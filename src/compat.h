@@ -11,6 +11,7 @@
 #ifndef MAILMAN_COMPAT_H
 #define MAILMAN_COMPAT_H
 
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
@@ -48,6 +49,13 @@ compat_server_aclcheck(Oid serverid, Oid roleid)
 	return pg_foreign_server_aclcheck(serverid, roleid, ACL_USAGE);
 #endif
 }
+
+/* Late in 15 and 16: a database whose DROP was interrupted */
+#ifdef DATCONNLIMIT_INVALID_DB
+#define COMPAT_DATCONNLIMIT_INVALID DATCONNLIMIT_INVALID_DB
+#else
+#define COMPAT_DATCONNLIMIT_INVALID (-2)
+#endif
 
 /* 16: what a check hook hands to its assign hook has an allocator */
 #if PG_VERSION_NUM >= 160000

@@ -24,11 +24,13 @@
 #include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(mailman_pause);
 PG_FUNCTION_INFO_V1(mailman_resume);
 PG_FUNCTION_INFO_V1(mailman_cancel);
+PG_FUNCTION_INFO_V1(mailman_retry);
 
 /* Lock the letter's row; its state cannot change until we are done */
 static Letter *
@@ -43,12 +45,7 @@ control_prepare(int64 letter_id, Oid role)
 	Letter	   *letter;
 
 	statement_run(&lock, SPI_OK_SELECT, values, NULL);
-	letter = letter_load(letter_id);
-	if (letter == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
-				 errhint("Letters are rows of mailman.letter.")));
+	letter = letter_find(letter_id);
 	letter_check_member(letter, role);
 	return letter;
 }
@@ -59,6 +56,7 @@ control_set(const Letter *letter, const char *state, const char *reason)
 {
 	static Statement set = {
 		.sql = "UPDATE mailman.letter SET state_reason = $3, failed_runs = 0,"
+		" line_at = now(),"
 		" state = CASE WHEN $2 = 'sending' AND send_at > now()"
 		" THEN 'scheduled' ELSE $2 END WHERE id = $1 RETURNING state",
 		.nargs = 3,
@@ -180,7 +178,8 @@ control_call_back(const Letter *letter)
 	};
 	static Statement draft = {
 		.sql = "UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
-		" sender = NULL, failed_runs = 0, mail_order = $2 WHERE id = $1",
+		" sender = NULL, failed_runs = 0, whole = false, mail_order = $2"
+		" WHERE id = $1",
 		.nargs = 2,
 		.argtypes = {INT8OID, JSONBOID}
 	};
@@ -240,4 +239,98 @@ mailman_cancel(PG_FUNCTION_ARGS)
 									 GetUserNameFromId(role, false)));
 	launch_at_commit(letter->id);	/* to skip the rest, or to fold */
 	PG_RETURN_TEXT_P(control_return(&scope, state));
+}
+
+/* Make those of one state pending again; returns how many */
+static int64
+control_requeue(const Letter *letter, const char *state)
+{
+	static Statement requeue = {
+		.sql = "UPDATE mailman.delivery d SET state = 'pending',"
+		" due_at = now(), attempts = 0, reason = NULL"
+		" FROM mailman.subscription s"
+		" WHERE d.letter_id = $1 AND d.state = $2"
+		" AND s.id = d.subscription_id AND s.state = 'active'",
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID}
+	};
+	Datum		values[2] = {Int64GetDatum(letter->id),
+	CStringGetTextDatum(state)};
+
+	return (int64) statement_run(&requeue, SPI_OK_UPDATE, values, NULL);
+}
+
+/* Does the list name the state?  An unknown one in it is an ERROR. */
+static bool
+control_names(ArrayType *states, const char *state)
+{
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+	int			i;
+	bool		found = false;
+
+	deconstruct_array(states, TEXTOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &count);
+	for (i = 0; i < count; i++)
+	{
+		char	   *name = nulls[i] ? pstrdup("NULL") :
+			TextDatumGetCString(elements[i]);
+
+		if (strcmp(name, "failed") != 0 && strcmp(name, "doubtful") != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("deliveries in state \"%s\" cannot be tried again",
+							name),
+					 errhint("States are failed and doubtful.")));
+		found = found || strcmp(name, state) == 0;
+	}
+	return found;
+}
+
+/*
+ * mailman_retry(letter_id, states) RETURNS bigint
+ *
+ * Queue deliveries that failed, or are held as doubtful, again; of
+ * subscriptions that are active.  The posting tells the worker how the tally
+ * moves, so the letter's row is left alone.
+ */
+Datum
+mailman_retry(PG_FUNCTION_ARGS)
+{
+	static Statement post = {
+		.sql = "INSERT INTO mailman.posting"
+		" (letter_id, low, high, recipients, failed, doubtful)"
+		" VALUES ($1, 1, 0, 0, $2, $3)",
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, INT8OID}
+	};
+	Oid			role = GetUserId();
+	ArrayType  *states = PG_GETARG_ARRAYTYPE_P(1);
+	bool		want_failed = control_names(states, "failed");
+	bool		want_doubtful = control_names(states, "doubtful");
+	ExtensionScope scope;
+	Letter	   *letter;
+	int64		failed;
+	int64		doubtful;
+	Datum		values[3];
+
+	extension_enter(&scope);
+	letter = letter_find(PG_GETARG_INT64(0));
+	letter_check_member(letter, role);
+	if (letter_is(letter, "draft") || letter_is(letter, "cancelled"))
+		control_refuse(letter, "tried again", NULL);
+	failed = want_failed ? control_requeue(letter, "failed") : 0;
+	doubtful = want_doubtful ? control_requeue(letter, "doubtful") : 0;
+	if (failed + doubtful > 0)
+	{
+		values[0] = Int64GetDatum(letter->id);
+		values[1] = Int64GetDatum(failed);
+		values[2] = Int64GetDatum(doubtful);
+		statement_run(&post, SPI_OK_INSERT, values, NULL);
+		if (!letter_is(letter, "paused"))
+			launch_at_commit(letter->id);
+	}
+	extension_leave(&scope);
+	PG_RETURN_INT64(failed + doubtful);
 }

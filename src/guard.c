@@ -184,8 +184,8 @@ mailman_guard_subscription(PG_FUNCTION_ARGS)
 
 /* Columns of a letter that the extension alone writes */
 static const char *const letter_accounts[] = {
-	"state", "state_reason", "sender", "run", "failed_runs", "doubts",
-	"mail_order", "revision"
+	"state", "state_reason", "sender", "run", "run_at", "failed_runs",
+	"last_error", "line_at", "whole", "doubts", "mail_order", "revision"
 };
 
 /* Columns that make up the content */
@@ -297,6 +297,8 @@ guard_letter_update(TriggerData *trigger, HeapTuple row)
 				 strcmp(state, "sending") == 0 ?
 				 errhint("Pause it with mailman_pause() first.") :
 				 errhint("Make a new letter.")));
+	if (guard_changes(trigger, "send_at"))
+		launch_wake_at_commit();
 	return changed != NULL ? guard_letter_revised(trigger, row) : row;
 }
 

@@ -27,6 +27,9 @@ typedef struct RetrySchedule
 	int			seconds[RETRY_STEPS_MAX];
 } RetrySchedule;
 
+bool		mailman_enabled = true;
+int			mailman_max_workers = 4;
+int			mailman_max_failed_runs = 10;
 int			mailman_turn_size = 100;
 int			mailman_turn_interval = 500;
 int			mailman_poll_interval = 1000;
@@ -124,6 +127,21 @@ guc_retry_delay(int attempts)
 void
 guc_define(void)
 {
+	DefineCustomBoolVariable("mailman.enabled",
+							 "Letters are sent.",
+							 "Off: they are queued and stay; for clones and "
+							 "restored copies.",
+							 &mailman_enabled, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.max_workers",
+							"Most letters sent at once, in all databases.",
+							NULL, &mailman_max_workers, 4, 1, 1000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.max_failed_runs",
+							"Workers of a letter that may fail in a row "
+							"before it is paused.",
+							NULL, &mailman_max_failed_runs, 10, 1, 1000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("mailman.turn_size",
 							"Most outcomes a turn records.",
 							"At most twice as many deliveries of a letter "

@@ -28,9 +28,14 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 /* Fourth field of our advisory locks; pg_advisory_lock() uses 1 and 2 */
 #define LETTER_LOCK_CLASS 0x6d6c
+#define SLOT_LOCK_CLASS 0x6d73
+
+/* When the dispatcher looks whether a worker has come */
+#define LOOK_AFTER_MS 1000
 
 /* A letter to start at COMMIT; newest first, so a subtransaction's are ahead */
 typedef struct Pending
@@ -41,6 +46,12 @@ typedef struct Pending
 } Pending;
 
 static Pending *pending = NULL;
+
+/* Let the dispatcher look, whatever becomes of this transaction */
+static bool wake_wanted = false;
+
+/* Which of the places for workers is ours, from 1; 0: none */
+static int	slot_held = 0;
 
 void
 launch_at_commit(int64 letter_id)
@@ -60,11 +71,17 @@ launch_at_commit(int64 letter_id)
 	pending = entry;
 }
 
+void
+launch_wake_at_commit(void)
+{
+	wake_wanted = true;
+}
+
 /*
  * Register the worker of one letter.  Called after the commit record is
  * written: must not throw.
  */
-static bool
+bool
 launch_letter(int64 letter_id)
 {
 	BackgroundWorker worker;
@@ -84,23 +101,43 @@ launch_letter(int64 letter_id)
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
-static void
+/* All letters of the list; false: there was no slot for all of them */
+static bool
 launch_pending(void)
 {
 	Pending    *entry;
 
+	if (IsBinaryUpgrade)
+		return true;
 	for (entry = pending; entry != NULL; entry = entry->next)
 	{
 		if (launch_letter(entry->letter_id))
 			continue;
-		ereport(LOG,
-				(errmsg("no background worker slot for letter " INT64_FORMAT,
-						entry->letter_id),
-				 errhint("Its worker is started by the next mailman_send() "
-						 "or mailman_resume(); consider a higher "
-						 "max_worker_processes.")));
-		break;
+		if (!shmem_wait(MyDatabaseId, true))
+			ereport(LOG,
+					(errmsg("no background worker slot for letter " INT64_FORMAT,
+							entry->letter_id),
+					 shmem_is_there() ? errdetail("It waits in line.") :
+					 errdetail("mailman_wake() starts it when there is one."),
+					 errhint("Consider a higher max_worker_processes.")));
+		return false;
 	}
+	return true;
+}
+
+/*
+ * The dispatcher looks a second later whether the workers have come, and at
+ * once if there was no slot for them.
+ */
+static void
+launch_at_end(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool		launched = launch_pending();
+
+	if (pending != NULL || wake_wanted)
+		shmem_wake(MyDatabaseId, launched && !wake_wanted ?
+				   TimestampTzPlusMilliseconds(now, LOOK_AFTER_MS) : now);
 }
 
 static void
@@ -109,12 +146,18 @@ launch_xact_callback(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_COMMIT:
-			launch_pending();
-			pending = NULL;
-			break;
-		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE:
+			launch_at_end();
 			pending = NULL;		/* memory goes with the transaction */
+			wake_wanted = false;
+			break;
+		case XACT_EVENT_PREPARE:
+			/* found in the tables after COMMIT PREPARED, by looking often */
+			if (pending != NULL || wake_wanted)
+				shmem_wake(MyDatabaseId, GetCurrentTimestamp());
+			/* FALLTHROUGH */
+		case XACT_EVENT_ABORT:
+			pending = NULL;
+			wake_wanted = false;
 			break;
 		default:
 			break;
@@ -174,6 +217,57 @@ letter_unlock(int64 letter_id)
 
 	letter_locktag(&tag, letter_id);
 	LockRelease(&tag, ExclusiveLock, true);
+}
+
+/* The places are locks of no database, so they count for the whole cluster */
+static void
+slot_locktag(LOCKTAG *tag, int slot)
+{
+	SET_LOCKTAG_ADVISORY(*tag, InvalidOid, 0, (uint32) slot, SLOT_LOCK_CLASS);
+}
+
+bool
+slot_lock(void)
+{
+	LOCKTAG		tag;
+	int			slot;
+
+	for (slot = 1; slot_held == 0 && slot <= mailman_max_workers; slot++)
+	{
+		slot_locktag(&tag, slot);
+		if (LockAcquire(&tag, ExclusiveLock, true, true) !=
+			LOCKACQUIRE_NOT_AVAIL)
+			slot_held = slot;
+	}
+	return slot_held != 0;
+}
+
+void
+slot_unlock(void)
+{
+	LOCKTAG		tag;
+
+	if (slot_held == 0)
+		return;
+	slot_locktag(&tag, slot_held);
+	LockRelease(&tag, ExclusiveLock, true);
+	slot_held = 0;
+}
+
+int
+slot_count(void)
+{
+	static Statement count = {
+		.sql = "SELECT count(*) FROM pg_catalog.pg_locks"
+		" WHERE locktype = 'advisory' AND granted AND database = 0"
+		" AND classid = 0 AND objsubid = $1::int2",
+		.nargs = 1,
+		.argtypes = {INT4OID}
+	};
+	Datum		values[1] = {Int32GetDatum(SLOT_LOCK_CLASS)};
+
+	statement_run(&count, SPI_OK_SELECT, values, NULL);
+	return (int) row_int64(0, 1, 0);
 }
 
 /*

@@ -99,6 +99,20 @@ letter_load(int64 letter_id)
 	return letter;
 }
 
+/* The same; an ERROR if there is none */
+Letter *
+letter_find(int64 letter_id)
+{
+	Letter	   *letter = letter_load(letter_id);
+
+	if (letter == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
+				 errhint("Letters are rows of mailman.letter.")));
+	return letter;
+}
+
 /* Parse one template of the letter; empty ones count as absent */
 static Template *
 letter_parse(int64 letter_id, const char *what, const char *text)

@@ -24,6 +24,9 @@
 #define LINGER_US		INT64CONST(1000000)
 #define LINGER_LOOK_US	INT64CONST(100000)
 
+/* Sooner than this it is not worth ending and being started again */
+#define NEAR_US			INT64CONST(3000000)
+
 LetterMode
 look_mode(const char *state, TimestampTz send_at)
 {
@@ -74,39 +77,45 @@ look_is_due(const Look *look)
 }
 
 /*
- * Should a letter have a worker?  Judged by what is in the tables: postings,
- * rows that wait, rows 'sending'.
+ * When should a letter have a worker?  Judged by what is in the tables:
+ * postings, rows that wait, rows 'sending'.
  */
-bool
-look_has_work(const Look *look)
+TimestampTz
+look_next(const Look *look)
 {
 	switch (look->mode)
 	{
 		case MODE_SEND:
-			return look->postings || look->due_at != 0 || look->sending ||
-				strcmp(look->state, "sent") != 0;
+			if (look->postings || look->sending)
+				return DT_NOBEGIN;
+			if (look->due_at != 0)
+				return look->due_at;
+			return strcmp(look->state, "sent") == 0 ? DT_NOEND : DT_NOBEGIN;
 		case MODE_WAIT:
-			return true;		/* nobody else would start it in time */
+			return look->send_at;
 		case MODE_CANCEL:
-			return look->postings || look->due_at != 0 || look->sending;
+			return look->postings || look->due_at != 0 || look->sending ?
+				DT_NOBEGIN : DT_NOEND;
 		case MODE_STOP:
-			return look->sending;
+			return look->sending ? DT_NOBEGIN : DT_NOEND;
 		case MODE_GONE:
 			break;
 	}
-	return false;
+	return DT_NOEND;
 }
 
+/*
+ * Should it have one now?  Without a dispatcher nobody else would start it
+ * when its time comes, so the worker itself waits.
+ */
 bool
-worker_has_work(Worker *w)
+look_has_work(const Look *look)
 {
-	ExtensionScope scope;
-	Look		look;
+	TimestampTz next = look_next(look);
 
-	run_begin(w, &scope);
-	look_at(w, 0, &look);
-	run_commit(&scope);
-	return look_has_work(&look);
+	if (!shmem_is_there())
+		return next != DT_NOEND;
+	return next <= GetCurrentTimestamp() + NEAR_US;
 }
 
 /* Nothing to record and nothing to claim: end, or wait for something */
@@ -130,8 +139,11 @@ look_idle(Worker *w, const Look *look)
 		w->ended = now - w->idle_since_us >= LINGER_US;
 		look_us = now + LINGER_LOOK_US;
 	}
-	else if (look->mode == MODE_STOP || look->mode == MODE_CANCEL)
+	else if (w->yielding || look->mode == MODE_STOP ||
+			 look->mode == MODE_CANCEL)
 		w->ended = true;
+	else if (!look_has_work(look) && w->relay_retry_us <= now)
+		w->ended = now - w->idle_since_us >= LINGER_US;
 	if (due != 0)
 		look_us = Min(look_us, now + Max(due - GetCurrentTimestamp(), 0));
 	if (look->mode == MODE_SEND && w->relay_retry_us > now)
@@ -146,6 +158,8 @@ look_wants_turn(Worker *w, const Look *look)
 	switch (look->mode)
 	{
 		case MODE_SEND:
+			if (w->yielding)
+				return false;
 			if (w->relay_stale || w->pause_reason[0] != '\0')
 				return true;
 			if (worker_outstanding(w) == 0 && !look->postings &&

@@ -124,14 +124,21 @@ CREATE TABLE mailman.letter (
 	strict boolean NOT NULL DEFAULT false,
 	revision integer NOT NULL DEFAULT 1,
 	sender name,
+	whole boolean NOT NULL DEFAULT false,
+	line_at timestamptz,
 	run integer NOT NULL DEFAULT 0,
+	run_at timestamptz,
 	failed_runs integer NOT NULL DEFAULT 0,
+	last_error text,
 	doubts bigint NOT NULL DEFAULT 0,
 	mail_order jsonb NOT NULL
 		DEFAULT '{"recipients": 0, "pending": 0, "sending": 0, "deferred": 0, "delivered": 0, "failed": 0, "skipped": 0, "doubtful": 0}',
 	created_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
 CREATE INDEX letter_newsletter_id_idx ON mailman.letter (newsletter_id);
+-- what supervision looks through: few, and the state changes seldom
+CREATE INDEX letter_open_idx ON mailman.letter (id)
+	WHERE state IN ('scheduled', 'sending', 'paused', 'cancelled');
 COMMENT ON TABLE mailman.letter IS 'one issue of a newsletter';
 COMMENT ON COLUMN mailman.letter.ref IS 'the application''s own key';
 COMMENT ON COLUMN mailman.letter.subject IS 'template of the Subject:';
@@ -145,6 +152,10 @@ COMMENT ON COLUMN mailman.letter.on_doubt IS 'the final dot was sent and no repl
 COMMENT ON COLUMN mailman.letter.strict IS 'reserved: a variable without value is an error';
 COMMENT ON COLUMN mailman.letter.revision IS 'counts changes of the content';
 COMMENT ON COLUMN mailman.letter.sender IS 'the role that sent it first; its user mappings and rights count';
+COMMENT ON COLUMN mailman.letter.whole IS 'scheduled for every active subscription: whoever subscribes until it starts gets it, too';
+COMMENT ON COLUMN mailman.letter.line_at IS 'since when it waits for a worker; letters start in this order';
+COMMENT ON COLUMN mailman.letter.run_at IS 'when its latest worker began';
+COMMENT ON COLUMN mailman.letter.last_error IS 'what ended the latest worker that failed';
 COMMENT ON COLUMN mailman.letter.run IS 'counts the workers it has had; only the latest may write';
 COMMENT ON COLUMN mailman.letter.failed_runs IS 'workers in a row that ended without recording an outcome';
 COMMENT ON COLUMN mailman.letter.doubts IS 'how often the final dot was sent and no reply was recorded';
@@ -246,6 +257,8 @@ CREATE TABLE mailman.posting (
 	high bigint NOT NULL,
 	recipients bigint NOT NULL,
 	skipped bigint NOT NULL DEFAULT 0,
+	failed bigint NOT NULL DEFAULT 0,
+	doubtful bigint NOT NULL DEFAULT 0,
 	folded boolean NOT NULL DEFAULT false,
 	created_at timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 50);
@@ -255,6 +268,8 @@ COMMENT ON COLUMN mailman.posting.low IS 'no unclaimed subscription of it is bel
 COMMENT ON COLUMN mailman.posting.high IS 'no unclaimed subscription of it is above';
 COMMENT ON COLUMN mailman.posting.recipients IS 'deliveries it made';
 COMMENT ON COLUMN mailman.posting.skipped IS 'those of them that were skipped at once';
+COMMENT ON COLUMN mailman.posting.failed IS 'failed deliveries that mailman_retry() made pending';
+COMMENT ON COLUMN mailman.posting.doubtful IS 'doubtful deliveries that mailman_retry() made pending';
 COMMENT ON COLUMN mailman.posting.folded IS 'counted in letter.mail_order';
 
 CREATE TABLE mailman.secret (
@@ -263,6 +278,17 @@ CREATE TABLE mailman.secret (
 	key bytea NOT NULL CHECK (length(key) >= 32)
 );
 COMMENT ON TABLE mailman.secret IS 'internal: key of a newsletter''s message ids; granted to nobody';
+
+-- The database that may send.  A copy carries this row along and finds that it
+-- is not the one; after a restore there are two rows.
+CREATE TABLE mailman.origin (
+	system_identifier bigint NOT NULL,
+	database oid NOT NULL,
+	armed_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE mailman.origin IS 'internal: the database that was armed to send; see mailman_adopt()';
+COMMENT ON COLUMN mailman.origin.system_identifier IS 'of the cluster';
+COMMENT ON COLUMN mailman.origin.database IS 'in the cluster';
 
 -- pg_dump carries what they hold, and where their sequences stand
 DO $$
@@ -324,12 +350,16 @@ CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON mailman.secret
 	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON mailman.origin
+	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON mailman.letter
 	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
 ALTER TABLE mailman.delivery ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.newsletter_email ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.posting ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.secret ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE mailman.origin ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER guard_truncate;
 
 -- ---------------------------------------------------------------------------
@@ -400,6 +430,26 @@ AS 'MODULE_PATHNAME', 'mailman_cancel';
 COMMENT ON FUNCTION @extschema@.mailman_cancel(bigint) IS
 'call a letter back: to draft if it is still scheduled, else everyone it was not sent to is skipped, for good; returns its state';
 
+CREATE FUNCTION @extschema@.mailman_retry(letter_id bigint,
+	states text[] DEFAULT '{failed}')
+RETURNS bigint
+LANGUAGE c VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'mailman_retry';
+COMMENT ON FUNCTION @extschema@.mailman_retry(bigint, text[]) IS
+'queue deliveries in these states (failed, doubtful) again, of subscriptions that are active; returns how many';
+
+CREATE FUNCTION @extschema@.mailman_wake() RETURNS bigint
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_wake';
+COMMENT ON FUNCTION @extschema@.mailman_wake() IS
+'start the workers of letters that are due or were left behind; returns how many; needed only without shared_preload_libraries';
+
+CREATE FUNCTION @extschema@.mailman_adopt() RETURNS void
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_adopt';
+COMMENT ON FUNCTION @extschema@.mailman_adopt() IS
+'this copy of a database may send from now on; letters that were in the post are paused';
+
 CREATE FUNCTION @extschema@.mailman_preview(letter_id bigint,
 	subscription_id bigint DEFAULT NULL)
 RETURNS text
@@ -426,6 +476,12 @@ REVOKE EXECUTE ON FUNCTION
 	@extschema@.mailman_pause(bigint),
 	@extschema@.mailman_resume(bigint),
 	@extschema@.mailman_cancel(bigint),
+	@extschema@.mailman_retry(bigint, text[]),
+	@extschema@.mailman_wake(),
+	@extschema@.mailman_adopt(),
 	@extschema@.mailman_preview(bigint, bigint),
 	@extschema@.mailman_deliveries(bigint)
 FROM PUBLIC;
+
+-- this database may send
+SELECT @extschema@.mailman_adopt();

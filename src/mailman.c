@@ -3,8 +3,9 @@
  * mailman.c
  *	  Loading the library.
  *
- * Nothing is started here: a letter's worker is registered at COMMIT
- * (launch.c).
+ * With shared_preload_libraries the dispatcher is registered here and a little
+ * shared memory asked for.  Without, letters are sent all the same: their
+ * workers are registered at COMMIT (launch.c).
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -14,6 +15,7 @@
 
 #include "fmgr.h"
 #include "mailman.h"
+#include "miscadmin.h"
 
 COMPAT_MODULE_MAGIC;
 
@@ -25,4 +27,9 @@ _PG_init(void)
 	guc_define();
 	extension_callbacks_register();
 	launch_callbacks_register();
+	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
+	{
+		shmem_define();
+		dispatcher_register();
+	}
 }

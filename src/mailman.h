@@ -31,6 +31,9 @@
 
 /* ---- guc.c: the only globals ---- */
 
+extern bool mailman_enabled;	/* do letters leave at all? */
+extern int	mailman_max_workers;	/* letters at once, in the cluster */
+extern int	mailman_max_failed_runs;	/* then the letter pauses */
 extern int	mailman_turn_size;	/* outcomes a turn records, at most */
 extern int	mailman_turn_interval;	/* ms: a turn at least so often */
 extern int	mailman_poll_interval;	/* ms: an idle worker looks so often */
@@ -154,6 +157,9 @@ typedef struct Letter
 /* NULL if there is no such letter.  Call in an extension scope. */
 extern Letter *letter_load(int64 letter_id);
 
+/* The same; an ERROR if there is none */
+extern Letter *letter_find(int64 letter_id);
+
 /* Templates and secret; an ERROR if they cannot be rendered. */
 extern void letter_load_content(Letter *letter);
 
@@ -181,12 +187,70 @@ extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
 extern void launch_callbacks_register(void);
 extern void launch_at_commit(int64 letter_id);
 
+/* At COMMIT, let the dispatcher look at this database */
+extern void launch_wake_at_commit(void);
+
+/* Register the worker of a letter now; false: no slot for it */
+extern bool launch_letter(int64 letter_id);
+
 /* The lock that makes a letter's worker the only one */
 extern bool letter_lock(int64 letter_id);
 extern void letter_unlock(int64 letter_id);
 
 /* Wake the worker that holds a letter's lock, if there is one */
 extern void letter_wake(int64 letter_id);
+
+/* One of mailman.max_workers places, held until the process ends */
+extern bool slot_lock(void);
+extern void slot_unlock(void);
+
+/* How many places are taken; in an extension scope */
+extern int	slot_count(void);
+
+/* ---- shmem.c: what dispatcher, scouts and workers tell each other ---- */
+
+extern void shmem_define(void);
+extern bool shmem_is_there(void);
+
+/* Look at this database at that time, or before; sets the latch */
+extern void shmem_wake(Oid database, TimestampTz due);
+
+/* Does a letter of this database wait in line?  Returns what was known. */
+extern bool shmem_wait(Oid database, bool waits);
+
+/* Does any letter wait for a slot? */
+extern bool shmem_somebody_waits(void);
+
+/* A worker has ended: whoever waits may be looked at again */
+extern void shmem_slot_free(void);
+
+/* The scout's: how often was it woken; report unless woken since */
+extern uint32 shmem_wakes(Oid database);
+extern void shmem_report(Oid database, uint32 wakes, TimestampTz due);
+
+/* The dispatcher's */
+extern void shmem_dispatcher(int pid);
+extern TimestampTz shmem_next(Oid *database);
+extern void shmem_forget(Oid database);
+extern bool shmem_overflowed(void);
+
+/* ---- dispatcher.c ---- */
+
+extern void dispatcher_register(void);
+
+/* ---- scout.c ---- */
+
+/* Start what is due or orphaned in this database, in a transaction of the
+ * caller; *next is when to look again (DT_NOEND: when woken). */
+extern int	scout_look(TimestampTz *next, bool *waits);
+
+/* How long a letter whose workers fail is left alone, in microseconds */
+extern int64 scout_backoff(int failed_runs);
+
+/* ---- origin.c: a copy must not send ---- */
+
+/* Is this the database that was armed?  In an extension scope. */
+extern bool origin_is_ours(void);
 
 /* ---- wait.c: the only place that sleeps ---- */
 

@@ -24,13 +24,8 @@ PG_FUNCTION_INFO_V1(mailman_deliveries);
 static Letter *
 preview_letter(int64 letter_id, Oid role)
 {
-	Letter	   *letter = letter_load(letter_id);
+	Letter	   *letter = letter_find(letter_id);
 
-	if (letter == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
-				 errhint("Letters are rows of mailman.letter.")));
 	letter_check_member(letter, role);
 	return letter;
 }

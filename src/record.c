@@ -207,8 +207,9 @@ delivery_record(Worker *w, Turn *turn, DeliveryList *list)
 		turn_move(turn, DELIVERY_SENDING, d->state, 1);
 		if (d->doubt)
 			turn->doubts++;
+		if (!d->handed_back)
+			turn->recorded++;
 	}
-	turn->recorded += list->count;
 }
 
 /*

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "worker.h"
 
 /* ---- transactions of a worker ---- */
@@ -79,17 +80,64 @@ run_commit(ExtensionScope *scope)
 
 /* ---- the first transaction ---- */
 
-/* Take the letter: a new run, and what the last one left in doubt resolved */
-static bool
-run_take(Worker *w)
+/* Too many workers in a row have failed: a person must look at it */
+static void
+run_pause(Worker *w, int64 failed_runs)
 {
-	static Statement take = {
-		.sql = "UPDATE mailman.letter SET run = run + 1,"
-		" failed_runs = failed_runs + 1 WHERE id = $1"
-		" RETURNING run::int8, mail_order, doubts, on_doubt = 'hold', state",
+	static Statement pause = {
+		.sql = "UPDATE mailman.letter SET state = 'paused', state_reason ="
+		" format('%s workers in a row ended without an outcome: %s',"
+		" failed_runs, coalesce(last_error, 'see the server''s log'))"
+		" WHERE id = $1 AND state IN ('scheduled', 'sending', 'sent')"
+		" RETURNING state_reason",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
+
+	if (statement_run(&pause, SPI_OK_UPDATE_RETURNING, values, NULL) > 0)
+		ereport(LOG,
+				(errmsg("letter " INT64_FORMAT " is paused: %s", w->letter_id,
+						row_text(0, 1)),
+				 errhint("It goes on with mailman_resume().")));
+}
+
+/* May it be started now, after what became of the workers before? */
+static bool
+run_may_start(Worker *w)
+{
+	static Statement history = {
+		.sql = "SELECT failed_runs::int8, run_at FROM mailman.letter"
+		" WHERE id = $1 FOR NO KEY UPDATE",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
+	int64		failed_runs;
+	TimestampTz until;
+
+	if (!mailman_enabled || !origin_is_ours() ||
+		statement_run(&history, SPI_OK_SELECT, values, NULL) == 0)
+		return false;
+	failed_runs = row_int64(0, 1, 0);
+	if (failed_runs >= mailman_max_failed_runs)
+	{
+		run_pause(w, failed_runs);
+		return false;
+	}
+	until = row_int64(0, 2, 0) + scout_backoff((int) failed_runs);
+	if (failed_runs > 1 && until > GetCurrentTimestamp())
+	{
+		w->wake_at = until;
+		return false;
+	}
+	return true;
+}
+
+/* Resolve what the last worker left 'sending' */
+static void
+run_resolve(Worker *w, Turn *resolved, bool hold)
+{
 	static Statement settle = {
 		.sql = "UPDATE mailman.letter SET mail_order = $2, doubts = $3"
 		" WHERE id = $1",
@@ -97,61 +145,132 @@ run_take(Worker *w)
 		.argtypes = {INT8OID, JSONBOID, INT8OID}
 	};
 	Datum		values[3] = {Int64GetDatum(w->letter_id)};
+	int64		before = resolved->doubts;
+
+	delivery_resolve_doubt(w, resolved, hold);
+	values[1] = tally_to_jsonb(&resolved->tally);
+	values[2] = Int64GetDatum(resolved->doubts);
+	statement_run(&settle, SPI_OK_UPDATE, values, NULL);
+	ereport(LOG,
+			(errmsg("letter " INT64_FORMAT ": " INT64_FORMAT " deliveries of an earlier run are in doubt",
+					w->letter_id, resolved->doubts - before),
+			 hold ? errdetail("They are held as \"doubtful\".") :
+			 errdetail("They are sent again, with the same Message-ID.")));
+}
+
+/* Take the letter: a new run shuts out every earlier worker */
+static void
+run_take(Worker *w)
+{
+	static Statement take = {
+		.sql = "UPDATE mailman.letter SET run = run + 1, run_at = now(),"
+		" failed_runs = failed_runs + 1 WHERE id = $1"
+		" RETURNING run::int8, mail_order, doubts, on_doubt = 'hold'",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
 	Turn		resolved = {0};
 	bool		isnull;
 	bool		hold;
 
-	if (statement_run(&take, SPI_OK_UPDATE_RETURNING, values, NULL) == 0)
-		return false;
+	if (statement_run(&take, SPI_OK_UPDATE_RETURNING, values, NULL) != 1)
+		elog(ERROR, "letter " INT64_FORMAT " is gone", w->letter_id);
 	w->run = row_int64(0, 1, 0);
 	tally_from_jsonb(&resolved.tally, DatumGetJsonbP(row_datum(0, 2, &isnull)));
 	resolved.doubts = row_int64(0, 3, 0);
 	hold = row_bool(0, 4);
-	w->mode = MODE_SEND;
 	if (resolved.tally.count[DELIVERY_SENDING] > 0)
-	{
-		int64		before = resolved.doubts;
-
-		delivery_resolve_doubt(w, &resolved, hold);
-		values[1] = tally_to_jsonb(&resolved.tally);
-		values[2] = Int64GetDatum(resolved.doubts);
-		statement_run(&settle, SPI_OK_UPDATE, values, NULL);
-		ereport(LOG,
-				(errmsg("letter " INT64_FORMAT ": " INT64_FORMAT " deliveries of an earlier run are in doubt",
-						w->letter_id, resolved.doubts - before),
-				 hold ? errdetail("They are held as \"doubtful\".") :
-				 errdetail("They are sent again, with the same Message-ID.")));
-	}
+		run_resolve(w, &resolved, hold);
 	w->tally = resolved.tally;
 	w->doubts = resolved.doubts;
-	return true;
+	w->mode = MODE_SEND;
 }
 
-bool
+/* Under the letter's lock */
+static RunStart
+run_start(Worker *w)
+{
+	Look		look;
+
+	look_at(w, 0, &look);
+	w->wake_at = look_next(&look);
+	if (!look_has_work(&look) || !run_may_start(w))
+		return RUN_NOTHING;
+	if (!slot_lock())
+		return RUN_WAITS;
+	run_take(w);
+	return RUN_TAKEN;
+}
+
+RunStart
 run_first(Worker *w)
 {
 	ExtensionScope scope;
-	Look		look;
-	bool		taken = false;
+	RunStart	start = RUN_NOTHING;
 
+	w->wake_at = DT_NOEND;
 	run_begin(w, &scope);
 	if (!letter_lock(w->letter_id))
 		letter_wake(w->letter_id);
 	else
 	{
-		look_at(w, 0, &look);
-		taken = look_has_work(&look) && run_take(w);
-		if (!taken)
+		start = run_start(w);
+		if (start != RUN_TAKEN)
 			letter_unlock(w->letter_id);
 	}
 	run_commit(&scope);
 	w->ended = false;
+	w->yielding = false;
 	w->idle_since_us = 0;
-	w->last_turn_us = transfer_now();
-	return taken;
+	w->started_us = w->last_turn_us = transfer_now();
+	return start;
+}
+
+/*
+ * A run that ends well: failures before it count no more, and a letter that
+ * gave up its slot goes to the end of the line.
+ */
+void
+run_done(Worker *w)
+{
+	static Statement done = {
+		.sql = "UPDATE mailman.letter SET failed_runs = 0, last_error = NULL,"
+		" line_at = CASE WHEN $3 THEN clock_timestamp() ELSE line_at END"
+		" WHERE id = $1 AND run = $2 AND (failed_runs <> 0 OR $3)",
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, BOOLOID}
+	};
+	Datum		values[3] = {Int64GetDatum(w->letter_id),
+		Int64GetDatum(w->run), BoolGetDatum(w->yielding)};
+	ExtensionScope scope;
+	Look		look;
+
+	run_begin(w, &scope);
+	statement_run(&done, SPI_OK_UPDATE, values, NULL);
+	look_at(w, 0, &look);
+	w->wake_at = look_next(&look);
+	run_commit(&scope);
 }
 
 /* ---- the last transaction ---- */
+
+/* Why this worker ended, for the row; it may become the reason of a pause */
+static void
+run_note_error(Worker *w, const char *error)
+{
+	static Statement note = {
+		.sql = "UPDATE mailman.letter SET last_error = $2 WHERE id = $1",
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID}
+	};
+	Datum		values[2] = {Int64GetDatum(w->letter_id)};
+
+	if (error[0] == '\0')
+		return;
+	values[1] = CStringGetTextDatum(error);
+	statement_run(&note, SPI_OK_UPDATE, values, NULL);
+}
 
 /*
  * The worker is ending by force: record the outcomes known and hand back what
@@ -160,7 +279,7 @@ run_first(Worker *w)
  * next worker.
  */
 void
-run_last(Worker *w)
+run_last(Worker *w, const char *error)
 {
 	static Statement fence = {
 		.sql = "SELECT FROM mailman.letter WHERE id = $1 AND run = $2"
@@ -173,10 +292,9 @@ run_last(Worker *w)
 	ExtensionScope scope;
 	Look		look;
 	int			revision;
+	bool		whole;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
 
-	if (w->done.count == 0)
-		return;
 	run_begin(w, &scope);
 	(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
@@ -185,10 +303,11 @@ run_last(Worker *w)
 				(errmsg("letter " INT64_FORMAT ": %d outcomes could not be recorded and are in doubt",
 						w->letter_id, w->done.count),
 				 errdetail("The letter's row is locked.")));
-	else if (turn_fence(w, &look, &revision))
+	else if (turn_fence(w, &look, &revision, &whole))
 	{
 		delivery_record(w, &turn, &w->done);
 		turn_write(w, &turn, &look);
+		run_note_error(w, error);
 	}
 	run_commit(&scope);
 }

@@ -38,13 +38,8 @@ typedef struct Posting
 static Letter *
 send_prepare(int64 letter_id, Oid role)
 {
-	Letter	   *letter = letter_load(letter_id);
+	Letter	   *letter = letter_find(letter_id);
 
-	if (letter == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
-				 errhint("Letters are rows of mailman.letter.")));
 	letter_check_member(letter, role);
 	if (strcmp(letter->state, "cancelled") == 0)
 		ereport(ERROR,
@@ -57,22 +52,33 @@ send_prepare(int64 letter_id, Oid role)
 
 /* A draft goes into the post */
 static void
-send_open(Letter *letter, Oid role)
+send_open(Letter *letter, Oid role, bool whole)
 {
 	static Statement open = {
 		.sql = "UPDATE mailman.letter SET state = CASE WHEN send_at > now()"
 		" THEN 'scheduled' ELSE 'sending' END, state_reason = NULL,"
-		" sender = $2 WHERE id = $1 AND state = 'draft'",
-		.nargs = 2,
-		.argtypes = {INT8OID, NAMEOID}
+		" sender = $2, whole = $3 AND coalesce(send_at > now(), false),"
+		" line_at = now()"
+		" WHERE id = $1 AND state = 'draft'",
+		.nargs = 3,
+		.argtypes = {INT8OID, NAMEOID, BOOLOID}
 	};
-	Datum		values[2] = {Int64GetDatum(letter->id)};
+	static Statement widen = {
+		.sql = "UPDATE mailman.letter SET whole = true"
+		" WHERE id = $1 AND state = 'scheduled' AND NOT whole",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[3] = {Int64GetDatum(letter->id)};
 	NameData	sender;
 
+	if (strcmp(letter->state, "scheduled") == 0 && whole)
+		statement_run(&widen, SPI_OK_UPDATE, values, NULL);
 	if (strcmp(letter->state, "draft") != 0)
 		return;
 	namestrcpy(&sender, GetUserNameFromId(role, false));
 	values[1] = NameGetDatum(&sender);
+	values[2] = BoolGetDatum(whole);
 	statement_run(&open, SPI_OK_UPDATE, values, NULL);
 }
 
@@ -169,6 +175,32 @@ send_insert_some(const Letter *letter, ArrayType *recipients,
 	posting->high = row_int64(0, 4, 0);
 }
 
+/* Say once per session what will not happen by itself */
+static void
+send_tell(const Letter *letter)
+{
+	static bool told = false;
+
+	if (!origin_is_ours())
+		ereport(WARNING,
+				(errmsg("letter " INT64_FORMAT " is queued and will not be sent",
+						letter->id),
+				 errdetail("This database is a copy of the one that was armed to send."),
+				 errhint("If this one is to send now, and the other is not: SELECT mailman_adopt().")));
+	else if (!mailman_enabled)
+		ereport(WARNING,
+				(errmsg("letter " INT64_FORMAT " is queued and will not be sent",
+						letter->id),
+				 errhint("Setting mailman.enabled is off.")));
+	else if (!shmem_is_there() && !told)
+	{
+		told = true;
+		ereport(NOTICE,
+				(errmsg("letters are not resumed by themselves after a restart"),
+				 errhint("Add mailman to shared_preload_libraries, or call mailman_wake() now and then.")));
+	}
+}
+
 static void
 send_post(const Letter *letter, const Posting *posting)
 {
@@ -185,6 +217,7 @@ send_post(const Letter *letter, const Posting *posting)
 
 	if (posting->recipients > 0)
 		statement_run(&insert, SPI_OK_INSERT, values, NULL);
+	send_tell(letter);
 	if (strcmp(letter->state, "paused") == 0)
 		ereport(NOTICE,
 				(errmsg("letter " INT64_FORMAT " is paused", letter->id),
@@ -208,7 +241,7 @@ mailman_send_all(PG_FUNCTION_ARGS)
 				 errmsg("letter_id must not be null")));
 	extension_enter(&scope);
 	letter = send_prepare(PG_GETARG_INT64(0), role);
-	send_open(letter, role);
+	send_open(letter, role, true);
 	send_insert_all(letter, &posting);
 	send_post(letter, &posting);
 	extension_leave(&scope);
@@ -254,7 +287,7 @@ mailman_send_some(PG_FUNCTION_ARGS)
 		extension_leave(&scope);
 		PG_RETURN_INT64(0);
 	}
-	send_open(letter, role);
+	send_open(letter, role, false);
 	send_insert_some(letter, recipients, variables, &posting);
 	send_post(letter, &posting);
 	extension_leave(&scope);

@@ -40,6 +40,9 @@
 /* How long a row that made turns fail is left alone */
 #define STUCK_RETRY_US	INT64CONST(5000000)
 
+/* A worker may have its slot so long while others wait for one */
+#define YIELD_AFTER_US	INT64CONST(10000000)
+
 /* How far a turn came; tells what an error in it means */
 typedef enum TurnStage
 {
@@ -50,10 +53,11 @@ typedef enum TurnStage
 
 /* Lock the letter's row, if it is still ours, and see what it says */
 bool
-turn_fence(Worker *w, Look *look, int *revision)
+turn_fence(Worker *w, Look *look, int *revision, bool *whole)
 {
 	static Statement fence = {
-		.sql = "SELECT state, send_at, revision::int8 FROM mailman.letter"
+		.sql = "SELECT state, send_at, revision::int8, whole"
+		" FROM mailman.letter"
 		" WHERE id = $1 AND run = $2 FOR NO KEY UPDATE",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
@@ -69,6 +73,7 @@ turn_fence(Worker *w, Look *look, int *revision)
 	look->send_at = row_int64(0, 2, 0);
 	look->mode = look_mode(look->state, look->send_at);
 	*revision = (int) row_int64(0, 3, 0);
+	*whole = row_bool(0, 4) && look->mode == MODE_SEND;
 	return true;
 }
 
@@ -133,7 +138,8 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	static Statement write = {
 		.sql = "UPDATE mailman.letter SET mail_order = $2, doubts = $3, state = $4,"
 		" state_reason = CASE WHEN $4 = state THEN state_reason ELSE $5 END,"
-		" failed_runs = CASE WHEN $6 THEN 0 ELSE failed_runs END"
+		" failed_runs = CASE WHEN $6 THEN 0 ELSE failed_runs END,"
+		" whole = whole AND $4 IN ('scheduled', 'paused')"
 		" WHERE id = $1",
 		.nargs = 6,
 		.argtypes = {INT8OID, JSONBOID, INT8OID, TEXTOID, TEXTOID, BOOLOID}
@@ -165,7 +171,7 @@ turn_work(Worker *w, Turn *turn, const Look *look)
 	bool		idle = worker_outstanding(w) == 0;
 
 	delivery_record(w, turn, &w->done);
-	if (look->mode == MODE_SEND && w->pause_reason[0] == '\0')
+	if (look->mode == MODE_SEND && w->pause_reason[0] == '\0' && !w->yielding)
 	{
 		int			room = Min(sending_room(w), w->free.count);
 
@@ -200,15 +206,18 @@ turn_transaction(Worker *w, TurnStage *stage)
 	ExtensionScope scope;
 	Look		look;
 	int			revision;
+	bool		whole;
 
 	*stage = TURN_FENCE;
 	run_begin(w, &scope);
-	if (turn_fence(w, &look, &revision))
+	if (turn_fence(w, &look, &revision, &whole))
 	{
 		*stage = TURN_PREPARE;
 		if (look.mode == MODE_SEND && w->pause_reason[0] == '\0')
 			turn_prepare(w, revision);
 		*stage = TURN_ROWS;
+		if (whole)
+			delivery_top_up(w);
 		turn_work(w, &turn, &look);
 		turn_write(w, &turn, &look);
 	}
@@ -304,9 +313,10 @@ turn_one_transaction(Worker *w, DeliveryList *one)
 	ExtensionScope scope;
 	Look		look;
 	int			revision;
+	bool		whole;
 
 	run_begin(w, &scope);
-	if (turn_fence(w, &look, &revision))
+	if (turn_fence(w, &look, &revision, &whole))
 	{
 		delivery_record(w, &turn, one);
 		turn_write(w, &turn, &look);
@@ -395,6 +405,16 @@ turn_report(Worker *w)
 						   line);
 }
 
+/* Give the slot to those who wait in line, after some time of our own */
+static bool
+turn_yields(Worker *w)
+{
+	if (!w->yielding && transfer_now() - w->started_us >= YIELD_AFTER_US &&
+		shmem_somebody_waits())
+		w->yielding = true;
+	return w->yielding;
+}
+
 bool
 turn(Worker *w)
 {
@@ -427,7 +447,7 @@ turn(Worker *w)
 		w->armed = false;
 		w->ended = true;
 	}
-	else if (w->mode == MODE_SEND)
+	else if (w->mode == MODE_SEND && !turn_yields(w))
 		w->stopping = false;
 	else
 		sending_stop(w, -1);

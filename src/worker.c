@@ -23,20 +23,29 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 #include "worker.h"
 
 /* A slot's first block: a usual mail fits, so a reset frees nothing */
 #define SLOT_BLOCK_SIZE (16 * 1024)
 
+/* How often a worker asks for a slot if it must do so itself */
+#define SLOT_RETRY_MS 250
+
 PGDLLEXPORT void mailman_letter_main(Datum arg);
 
 static Worker *worker_start(int64 letter_id);
 static bool worker_last_look(Worker *w);
+
+/* What ended this process, if it was an error; of its end, hence its own */
+static char worker_error[512];
+static emit_log_hook_type previous_log_hook = NULL;
 
 void
 mailman_letter_main(Datum arg)
@@ -174,29 +183,88 @@ worker_farewell(int code, Datum arg)
 		delivery_free(w, dlist_container(Delivery, node, iter.cur),
 					  &w->claiming);
 	sending_stop(w, mailman_shutdown_grace * INT64CONST(1000));
-	run_last(w);
+	run_last(w, worker_error);
+}
+
+/* Remember the error that ends us, as nothing else does */
+static void
+worker_log_hook(ErrorData *edata)
+{
+	if (edata->elevel >= ERROR)
+		strlcpy(worker_error, edata->message, sizeof(worker_error));
+	if (previous_log_hook)
+		previous_log_hook(edata);
+}
+
+/*
+ * We are gone, and so are our locks: this was registered before the callback
+ * that releases them, so it runs after it.  Whoever looks now finds the
+ * letter free.
+ */
+static void
+worker_gone(int code, Datum arg)
+{
+	Worker	   *w = (Worker *) DatumGetPointer(arg);
+
+	if (code != 0)
+		w->wake_at = DT_NOBEGIN;
+	if (w->wake_at != DT_NOEND)
+		shmem_wake(w->database, w->wake_at);
+	if (w->run != 0)
+		shmem_slot_free();
+}
+
+/* Wait for a slot; without a dispatcher nobody else would try again for us */
+static bool
+worker_may_run(Worker *w)
+{
+	RunStart	start;
+
+	while ((start = run_first(w)) == RUN_WAITS && !shmem_is_there())
+	{
+		pgstat_report_activity(STATE_IDLE, "waits for a worker slot");
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 SLOT_RETRY_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (start == RUN_WAITS && !shmem_wait(w->database, true))
+		ereport(LOG,
+				(errmsg("letters wait for a worker"),
+				 errdetail("mailman.max_workers is %d.", mailman_max_workers)));
+	return start == RUN_TAKEN;
+}
+
+/* Signals, and an end that is noticed, before anything can fail */
+static Worker *
+worker_create(int64 letter_id)
+{
+	Worker	   *w = MemoryContextAllocZero(TopMemoryContext, sizeof(Worker));
+
+	w->letter_id = letter_id;
+	memcpy(&w->database, MyBgworkerEntry->bgw_extra, sizeof(Oid));
+	w->wake_at = DT_NOEND;
+	before_shmem_exit(worker_gone, PointerGetDatum(w));
+	previous_log_hook = emit_log_hook;
+	emit_log_hook = worker_log_hook;
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	return w;
 }
 
 static Worker *
 worker_start(int64 letter_id)
 {
-	Worker	   *w;
+	Worker	   *w = worker_create(letter_id);
 	char		name[NAMEDATALEN];
-	Oid			database;
 
-	pqsignal(SIGTERM, die);
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	BackgroundWorkerUnblockSignals();
-
-	memcpy(&database, MyBgworkerEntry->bgw_extra, sizeof(Oid));
-	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(w->database, InvalidOid, 0);
 	snprintf(name, sizeof(name), "mailman letter " INT64_FORMAT, letter_id);
 	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
 	worker_pin_settings();
-
-	w = MemoryContextAllocZero(TopMemoryContext, sizeof(Worker));
-	w->letter_id = letter_id;
-	if (!run_first(w))
+	if (!worker_may_run(w))
 		proc_exit(0);
 	worker_make_slots(w);
 	w->waiter = waiter_create();
@@ -220,10 +288,15 @@ worker_start(int64 letter_id)
 static bool
 worker_last_look(Worker *w)
 {
+	bool		yielding = w->yielding;
+
 	sending_close(w);
 	w->armed = false;
+	if (w->mode != MODE_GONE)
+		run_done(w);
 	letter_unlock(w->letter_id);
-	if (!worker_has_work(w) || !run_first(w))
+	slot_unlock();
+	if (yielding || run_first(w) != RUN_TAKEN)
 		return false;
 	w->armed = true;
 	w->stopping = false;

@@ -47,6 +47,7 @@ typedef struct Delivery
 	TimestampTz due_at;			/* 0: none */
 	bool		costs_attempt;
 	bool		doubt;			/* counts in letter.doubts */
+	bool		handed_back;	/* no outcome: back to the queue as it was */
 	int			code;			/* 0: none */
 	char		enhanced[16];	/* "": none */
 	char	   *reply;			/* NULL: none */
@@ -73,6 +74,7 @@ typedef enum LetterMode
 typedef struct Worker
 {
 	int64		letter_id;
+	Oid			database;
 	int64		run;
 	Oid			extension;		/* the one seen at start */
 
@@ -105,6 +107,12 @@ typedef struct Worker
 	DeliveryList done;
 	DeliveryList stuck;			/* done, but their rows make turns fail */
 	int64		stuck_retry_us;
+
+	int64		started_us;		/* of this run */
+	bool		yielding;		/* others wait for a slot: go to the end of
+								 * the line */
+	TimestampTz wake_at;		/* when somebody must look at the letter after
+								 * we have ended; DT_NOEND: nobody */
 
 	bool		more;			/* the last claim left something behind */
 	bool		poked;			/* somebody set our latch */
@@ -150,11 +158,11 @@ extern LetterMode look_mode(const char *state, TimestampTz send_at);
 /* In a transaction; run 0: whoever's the letter is */
 extern void look_at(Worker *w, int64 run, Look *look);
 
-/* Should a letter have a worker? */
+/* Should a letter have a worker now? */
 extern bool look_has_work(const Look *look);
 
-/* The same, in a transaction of its own */
-extern bool worker_has_work(Worker *w);
+/* When it should have one next; DT_NOEND: when something is posted */
+extern TimestampTz look_next(const Look *look);
 
 /* Is there something to record or claim?  If not, w knows when to look next,
  * or that it has ended. */
@@ -166,11 +174,21 @@ extern void run_bound_locks(void);
 extern void run_begin(Worker *w, ExtensionScope *scope);
 extern void run_commit(ExtensionScope *scope);
 
-/* Take the letter, if it is free and there is work; else false */
-extern bool run_first(Worker *w);
+typedef enum RunStart
+{
+	RUN_TAKEN,
+	RUN_NOTHING,				/* somebody has it, or there is no work now */
+	RUN_WAITS					/* there is no slot for it */
+} RunStart;
+
+/* Take the letter, if it is free and there is work */
+extern RunStart run_first(Worker *w);
+
+/* A run that ends well leaves the letter at peace */
+extern void run_done(Worker *w);
 
 /* The last transaction of a worker that is ending by force */
-extern void run_last(Worker *w);
+extern void run_last(Worker *w, const char *error);
 
 /* ---- turn.c ---- */
 
@@ -180,7 +198,7 @@ struct Turn;
 extern bool turn(Worker *w);
 
 /* Parts of it that the last transaction has, too */
-extern bool turn_fence(Worker *w, Look *look, int *revision);
+extern bool turn_fence(Worker *w, Look *look, int *revision, bool *whole);
 extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 
 /* ---- record.c: one half of a turn's statements ---- */
@@ -190,7 +208,7 @@ typedef struct Turn
 {
 	Tally		tally;
 	int64		doubts;
-	int			recorded;
+	int			recorded;		/* outcomes, without what was handed back */
 	bool		changed;		/* tally or doubts */
 	bool		more;			/* the claim left something behind */
 } Turn;
@@ -205,6 +223,7 @@ extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
 /* ---- claim.c: the other half ---- */
 
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
+extern void delivery_top_up(Worker *w);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
 
 /* ---- answer.c: from the relay's answers to outcomes ---- */

@@ -1,0 +1,232 @@
+/*-------------------------------------------------------------------------
+ *
+ * dispatcher.c
+ *	  The dispatcher: sees to it that no letter is forgotten.
+ *
+ * A static worker when mailman is preloaded.  It connects to no database, so
+ * none is pinned by it, runs no SQL of any letter, and sends a scout into one
+ * database at a time: into all at start, then into those whose time has come
+ * or that were woken (shmem.c).  Core's logical replication launcher is the
+ * model.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "libpq/pqsignal.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* Longest visit of a scout, and how long a failed one is left alone */
+#define VISIT_MAX_MS	30000
+#define VISIT_AGAIN_MS	5000
+
+/* Longest sleep */
+#define SLEEP_MAX_MS	60000
+
+PGDLLEXPORT void mailman_dispatcher_main(Datum arg);
+
+/* Register the static worker; called while preloading */
+void
+dispatcher_register(void)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 10;
+	strlcpy(worker.bgw_name, "mailman dispatcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "mailman dispatcher", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "mailman", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "mailman_dispatcher_main", BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+/* May a scout go there?  Not into templates, nor where nobody may connect. */
+static bool
+database_is_candidate(Form_pg_database database)
+{
+	return database->datallowconn && !database->datistemplate &&
+		database->datconnlimit != COMPAT_DATCONNLIMIT_INVALID;
+}
+
+/*
+ * Go through pg_database: wake every candidate (all) or see whether one is
+ * still a candidate.
+ */
+static bool
+dispatcher_scan(Oid wanted, bool all)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (!database_is_candidate(database))
+			continue;
+		if (all)
+			shmem_wake(database->oid, GetCurrentTimestamp());
+		found = found || database->oid == wanted;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+	return found;
+}
+
+/* Start a scout; NULL: no slot */
+static BackgroundWorkerHandle *
+dispatcher_send_scout(Oid database)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	snprintf(worker.bgw_name, BGW_MAXLEN, "mailman scout %u", database);
+	strlcpy(worker.bgw_type, "mailman scout", BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "mailman", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, "mailman_scout_main", BGW_MAXLEN);
+	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	worker.bgw_notify_pid = MyProcPid;
+	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;
+}
+
+static void
+dispatcher_sleep(int64 ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 (long) ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		(void) dispatcher_scan(InvalidOid, true);	/* mailman.enabled, say */
+	}
+}
+
+/* Wait for the scout to come back; one that does not is called back */
+static void
+dispatcher_await(BackgroundWorkerHandle *handle, Oid database)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													VISIT_MAX_MS);
+	bool		called = false;
+	pid_t		pid;
+
+	while (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
+	{
+		if (!called && GetCurrentTimestamp() >= until)
+		{
+			ereport(LOG,
+					(errmsg("mailman scout in database %u takes too long",
+							database)));
+			TerminateBackgroundWorker(handle);
+			called = true;
+		}
+		dispatcher_sleep(1000);
+	}
+}
+
+/*
+ * A visit.  A scout that came back has reported when to look again; if not,
+ * it could not connect, or failed: try again in a while.
+ */
+static void
+dispatcher_visit(Oid database)
+{
+	BackgroundWorkerHandle *handle;
+	uint32		wakes;
+
+	if (!dispatcher_scan(database, false))
+	{
+		shmem_forget(database);
+		return;
+	}
+	wakes = shmem_wakes(database);
+	shmem_report(database, wakes,
+				 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											 VISIT_AGAIN_MS));
+	handle = dispatcher_send_scout(database);
+	if (handle == NULL)
+	{
+		ereport(DEBUG1,
+				(errmsg("no background worker slot for a mailman scout")));
+		dispatcher_sleep(1000);
+		shmem_wake(database, GetCurrentTimestamp());
+		return;
+	}
+	dispatcher_await(handle, database);
+	pfree(handle);
+}
+
+static void
+dispatcher_gone(int code, Datum arg)
+{
+	shmem_dispatcher(0);
+}
+
+void
+mailman_dispatcher_main(Datum arg)
+{
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	SetConfigOption("application_name", "mailman dispatcher", PGC_USERSET,
+					PGC_S_SESSION);
+	before_shmem_exit(dispatcher_gone, 0);
+	shmem_dispatcher(MyProcPid);
+	(void) dispatcher_scan(InvalidOid, true);
+
+	for (;;)
+	{
+		Oid			database;
+		TimestampTz due = shmem_next(&database);
+		TimestampTz now = GetCurrentTimestamp();
+
+		CHECK_FOR_INTERRUPTS();
+		if (OidIsValid(database) && due <= now)
+			dispatcher_visit(database);
+		else if (OidIsValid(database))
+			dispatcher_sleep(Min((due - now) / 1000 + 1, SLEEP_MAX_MS));
+		else
+		{
+			dispatcher_sleep(SLEEP_MAX_MS);
+			if (shmem_overflowed())
+				(void) dispatcher_scan(InvalidOid, true);
+		}
+	}
+}

@@ -1,0 +1,90 @@
+/*-------------------------------------------------------------------------
+ *
+ * origin.c
+ *	  A copy of a database must not send.
+ *
+ * CREATE EXTENSION arms the database: mailman.origin says which cluster and
+ * which database may send.  A restored dump, a copy by CREATE DATABASE ...
+ * TEMPLATE or a logical replica carries the row along and finds that it is
+ * another one (a restore has both rows).  Letters are queued there, and
+ * nothing leaves until mailman_adopt().
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+
+PG_FUNCTION_INFO_V1(mailman_adopt);
+
+bool
+origin_is_ours(void)
+{
+	static Statement compare = {
+		.sql = "SELECT coalesce(bool_and(system_identifier = $1"
+		" AND database = $2), false) FROM mailman.origin",
+		.nargs = 2,
+		.argtypes = {INT8OID, OIDOID}
+	};
+	Datum		values[2] = {Int64GetDatum((int64) GetSystemIdentifier()),
+	ObjectIdGetDatum(MyDatabaseId)};
+
+	statement_run(&compare, SPI_OK_SELECT, values, NULL);
+	return row_bool(0, 1);
+}
+
+/*
+ * mailman_adopt() RETURNS void
+ *
+ * This database may send from now on.  What was in the post when the copy
+ * was made is paused: the original has sent it, or is about to.
+ */
+Datum
+mailman_adopt(PG_FUNCTION_ARGS)
+{
+	static Statement forget = {
+		.sql = "DELETE FROM mailman.origin"
+	};
+	static Statement arm = {
+		.sql = "INSERT INTO mailman.origin (system_identifier, database)"
+		" VALUES ($1, $2)",
+		.nargs = 2,
+		.argtypes = {INT8OID, OIDOID}
+	};
+	static Statement pause = {
+		.sql = "UPDATE mailman.letter l SET state = 'paused',"
+		" state_reason = 'this copy of the database was adopted'"
+		" WHERE l.state IN ('scheduled', 'sending') OR l.state = 'sent'"
+		" AND EXISTS (SELECT FROM mailman.posting p"
+		" WHERE p.letter_id = l.id)"
+	};
+	Oid			role = GetUserId();
+	Datum		values[2] = {Int64GetDatum((int64) GetSystemIdentifier()),
+	ObjectIdGetDatum(MyDatabaseId)};
+	ExtensionScope scope;
+
+	if (!has_privs_of_role(role, extension_owner(extension_oid(false))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to adopt this database"),
+				 errdetail("Only the owner of extension mailman may.")));
+	extension_enter(&scope);
+	if (origin_is_ours())
+		ereport(NOTICE, (errmsg("this database may send already")));
+	else
+	{
+		statement_run(&pause, SPI_OK_UPDATE, NULL, NULL);
+		statement_run(&forget, SPI_OK_DELETE, NULL, NULL);
+		statement_run(&arm, SPI_OK_INSERT, values, NULL);
+		launch_wake_at_commit();
+	}
+	extension_leave(&scope);
+	PG_RETURN_VOID();
+}

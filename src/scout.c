@@ -1,0 +1,250 @@
+/*-------------------------------------------------------------------------
+ *
+ * scout.c
+ *	  A scout: one short visit to one database, to start what is due or
+ *	  orphaned there.
+ *
+ * A letter is orphaned if there is work for it and nobody holds its lock:
+ * exactly and at once, whatever the clock says.  Letters whose workers fail
+ * without recording an outcome are left alone for a while, exponentially
+ * longer each time.  mailman_wake() does the same from a session.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "libpq/pqsignal.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define LOOK_AGAIN_MS		2000	/* whether what was started has come */
+#define LOOK_PREPARED_MS	1000	/* while a prepared transaction exists */
+#define LOOK_RUNNING_MS		60000	/* while letters are being sent */
+#define BACKOFF_MAX_S		300
+
+PG_FUNCTION_INFO_V1(mailman_wake);
+PGDLLEXPORT void mailman_scout_main(Datum arg);
+
+/* One letter with work for a worker, now or later */
+typedef struct OpenLetter
+{
+	int64		id;
+	TimestampTz ready_at;
+} OpenLetter;
+
+int64
+scout_backoff(int failed_runs)
+{
+	if (failed_runs < 2)
+		return 0;
+	return Min(1 << Min(failed_runs - 2, 20), BACKOFF_MAX_S) *
+		(int64) USECS_PER_SEC;
+}
+
+/* All letters with work, in the order of the line */
+static OpenLetter *
+scout_letters(uint64 *count)
+{
+	static Statement open = {
+		.sql = "SELECT o.id, o.ready_at, o.failed_runs::int8, o.run_at FROM ("
+		"SELECT l.id, l.failed_runs, l.run_at, l.line_at,"
+		" CASE l.state WHEN 'scheduled'"
+		" THEN coalesce(l.send_at, timestamptz '-infinity')"
+		" WHEN 'paused' THEN CASE WHEN w.sending THEN timestamptz '-infinity' END"
+		" WHEN 'cancelled' THEN CASE WHEN w.sending"
+		" OR w.posted_at IS NOT NULL OR w.due_at IS NOT NULL"
+		" THEN timestamptz '-infinity' END"
+		" ELSE CASE WHEN w.sending OR w.posted_at IS NOT NULL"
+		" OR l.state = 'sending' AND w.due_at IS NULL"
+		" THEN timestamptz '-infinity' ELSE w.due_at END END AS ready_at,"
+		" coalesce(w.posted_at, l.send_at, w.due_at) AS since"
+		" FROM mailman.letter l CROSS JOIN LATERAL (SELECT"
+		" (l.mail_order->>'sending')::int8 > 0 AS sending,"
+		" (SELECT min(p.created_at) FROM mailman.posting p"
+		" WHERE p.letter_id = l.id) AS posted_at,"
+		" (SELECT min(d.due_at) FROM mailman.delivery d"
+		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL) AS due_at) w"
+		" WHERE l.state IN ('scheduled', 'sending', 'paused', 'cancelled')"
+		" OR l.state = 'sent'"
+		" AND l.id IN (SELECT letter_id FROM mailman.posting)"
+		") o WHERE o.ready_at IS NOT NULL"
+		" ORDER BY greatest(o.line_at, o.since), o.id"
+	};
+	uint64		rows = statement_run(&open, SPI_OK_SELECT, NULL, NULL);
+	OpenLetter *letters = palloc(Max(rows, 1) * sizeof(OpenLetter));
+	uint64		row;
+
+	for (row = 0; row < rows; row++)
+	{
+		int			failed_runs = (int) row_int64(row, 3, 0);
+		TimestampTz run_at = row_int64(row, 4, 0);
+
+		letters[row].id = row_int64(row, 1, 0);
+		letters[row].ready_at = row_int64(row, 2, 0);
+		if (failed_runs > 1)
+			letters[row].ready_at = Max(letters[row].ready_at,
+										run_at + scout_backoff(failed_runs));
+	}
+	*count = rows;
+	return letters;
+}
+
+/* Is anything in this database prepared, and may be committed any moment? */
+static bool
+scout_is_prepared(void)
+{
+	static Statement prepared = {
+		.sql = "SELECT FROM pg_catalog.pg_prepared_xacts"
+		" WHERE database = pg_catalog.current_database() LIMIT 1"
+	};
+
+	return statement_run(&prepared, SPI_OK_SELECT, NULL, NULL) > 0;
+}
+
+/* Is somebody at work on it? */
+static bool
+scout_is_running(int64 letter_id)
+{
+	if (!letter_lock(letter_id))
+		return true;
+	letter_unlock(letter_id);
+	return false;
+}
+
+/*
+ * Start what is ready, as far as there are slots; the rest waits in line.
+ * Returns how many were started.
+ */
+static int
+scout_start(OpenLetter *letters, uint64 count, TimestampTz *next, bool *waits)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			slots = mailman_max_workers - slot_count();
+	int			started = 0;
+	uint64		i;
+
+	for (i = 0; i < count; i++)
+	{
+		if (letters[i].ready_at > now)
+			*next = Min(*next, letters[i].ready_at);
+		else if (scout_is_running(letters[i].id))
+			*next = Min(*next, TimestampTzPlusMilliseconds(now,
+														   LOOK_RUNNING_MS));
+		else if (started < slots && launch_letter(letters[i].id))
+			started++;
+		else
+			*waits = true;
+	}
+	if (started > 0 || *waits)
+		*next = Min(*next, TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS));
+	return started;
+}
+
+int
+scout_look(TimestampTz *next, bool *waits)
+{
+	OpenLetter *letters;
+	uint64		count;
+
+	*next = DT_NOEND;
+	*waits = false;
+	if (!mailman_enabled || !origin_is_ours())
+		return 0;
+	if (scout_is_prepared())
+		*next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											LOOK_PREPARED_MS);
+	letters = scout_letters(&count);
+	return scout_start(letters, count, next, waits);
+}
+
+/* Tell that letters wait, once per episode */
+static void
+scout_report_waiting(bool waits)
+{
+	if (!shmem_wait(MyDatabaseId, waits) && waits)
+		ereport(LOG,
+				(errmsg("letters wait for a worker"),
+				 errdetail("mailman.max_workers is %d.", mailman_max_workers)));
+}
+
+/* mailman_wake() RETURNS bigint */
+Datum
+mailman_wake(PG_FUNCTION_ARGS)
+{
+	ExtensionScope scope;
+	TimestampTz next;
+	bool		waits;
+	int			started;
+
+	extension_enter(&scope);
+	started = scout_look(&next, &waits);
+	extension_leave(&scope);
+	shmem_wake(MyDatabaseId, GetCurrentTimestamp());
+	PG_RETURN_INT64(started);
+}
+
+/* A visit must not hang, whatever users have set for their database */
+static void
+scout_pin_settings(void)
+{
+	static const char *const pins[][2] = {
+		{"application_name", "mailman scout"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"statement_timeout", "20s"},
+		{"lock_timeout", "5s"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_deferrable", "off"},
+		{"row_security", "off"},
+		{"jit", "off"},
+		{"enable_seqscan", "off"},
+	};
+	size_t		i;
+
+	for (i = 0; i < lengthof(pins); i++)
+		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_SESSION);
+}
+
+void
+mailman_scout_main(Datum arg)
+{
+	ExtensionScope scope;
+	TimestampTz next = DT_NOEND;
+	bool		waits = false;
+	uint32		wakes;
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg),
+											  InvalidOid, 0);
+	scout_pin_settings();
+	wakes = shmem_wakes(MyDatabaseId);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, "looking for letters to start");
+	if (OidIsValid(extension_oid(true)))
+	{
+		extension_enter(&scope);
+		(void) scout_look(&next, &waits);
+		extension_leave(&scope);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	scout_report_waiting(waits);
+	shmem_report(MyDatabaseId, wakes, next);
+	proc_exit(0);
+}

@@ -1,0 +1,302 @@
+/*-------------------------------------------------------------------------
+ *
+ * shmem.c
+ *	  What dispatcher, scouts and workers tell each other.
+ *
+ * A cache that may be lost at any time: numbers only, and the tables are the
+ * truth.  Per database it holds when to look at it next.  Committing backends
+ * and ending workers lower that time; a scout may raise it, but only if
+ * nobody has woken the database since before the scout took its snapshot: so
+ * no wake-up is lost.
+ *
+ * Without shared_preload_libraries there is none, and all this does nothing.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mailman.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+/* Databases we can remember; more, and all are looked at now and then */
+#define SHMEM_DATABASES 256
+
+typedef struct SharedDatabase
+{
+	Oid			oid;			/* InvalidOid: free */
+	TimestampTz due;			/* when to look at it next */
+	uint32		wakes;			/* number of its latest wake-up */
+	bool		waits;			/* a letter of it found no slot */
+} SharedDatabase;
+
+typedef struct Shared
+{
+	LWLock	   *lock;
+	int			dispatcher;		/* its pid, 0: not running */
+	uint32		wakes;			/* in all: numbers each one */
+	bool		overflow;
+	SharedDatabase databases[SHMEM_DATABASES];
+} Shared;
+
+static Shared *shared = NULL;
+static shmem_request_hook_type previous_request_hook = NULL;
+static shmem_startup_hook_type previous_startup_hook = NULL;
+
+static void
+shmem_request(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(sizeof(Shared));
+	RequestNamedLWLockTranche("mailman", 1);
+}
+
+static void
+shmem_startup(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("mailman", sizeof(Shared), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(Shared));
+		shared->lock = &GetNamedLWLockTranche("mailman")->lock;
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+shmem_define(void)
+{
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+}
+
+bool
+shmem_is_there(void)
+{
+	return shared != NULL;
+}
+
+/*
+ * The entry of a database; under the lock.  A new one takes a free place, or
+ * that of a database for which nothing is to be done before it is woken.
+ */
+static SharedDatabase *
+shmem_entry(Oid database)
+{
+	SharedDatabase *free = NULL;
+	int			i;
+
+	for (i = 0; i < SHMEM_DATABASES; i++)
+	{
+		SharedDatabase *entry = &shared->databases[i];
+
+		if (entry->oid == database)
+			return entry;
+		if (!OidIsValid(entry->oid))
+			free = entry;
+		else if (free == NULL && entry->due == DT_NOEND && !entry->waits)
+			free = entry;
+	}
+	if (free == NULL)
+	{
+		shared->overflow = true;
+		return NULL;
+	}
+	memset(free, 0, sizeof(*free));
+	free->oid = database;
+	free->due = DT_NOEND;
+	return free;
+}
+
+/* Not under the lock: it may take others */
+static void
+shmem_set_latch(int pid)
+{
+	PGPROC	   *proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
+
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
+}
+
+void
+shmem_wake(Oid database, TimestampTz due)
+{
+	SharedDatabase *entry;
+	int			dispatcher;
+
+	if (shared == NULL)
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+	{
+		entry->wakes = ++shared->wakes;
+		entry->due = Min(entry->due, due);
+	}
+	dispatcher = shared->dispatcher;
+	LWLockRelease(shared->lock);
+	shmem_set_latch(dispatcher);
+}
+
+bool
+shmem_wait(Oid database, bool waits)
+{
+	SharedDatabase *entry;
+	bool		before = false;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+	{
+		before = entry->waits;
+		entry->waits = waits;
+	}
+	LWLockRelease(shared->lock);
+	return before;
+}
+
+bool
+shmem_somebody_waits(void)
+{
+	bool		waits = false;
+	int			i;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (i = 0; !waits && i < SHMEM_DATABASES; i++)
+		waits = OidIsValid(shared->databases[i].oid) &&
+			shared->databases[i].waits;
+	LWLockRelease(shared->lock);
+	return waits;
+}
+
+void
+shmem_slot_free(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			dispatcher;
+	int			i;
+
+	if (shared == NULL)
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SHMEM_DATABASES; i++)
+	{
+		SharedDatabase *entry = &shared->databases[i];
+
+		if (OidIsValid(entry->oid) && entry->waits)
+		{
+			entry->wakes = ++shared->wakes;
+			entry->due = Min(entry->due, now);
+		}
+	}
+	dispatcher = shared->dispatcher;
+	LWLockRelease(shared->lock);
+	shmem_set_latch(dispatcher);
+}
+
+uint32
+shmem_wakes(Oid database)
+{
+	SharedDatabase *entry;
+	uint32		wakes = 0;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+		wakes = entry->wakes;
+	LWLockRelease(shared->lock);
+	return wakes;
+}
+
+void
+shmem_report(Oid database, uint32 wakes, TimestampTz due)
+{
+	SharedDatabase *entry;
+
+	if (shared == NULL)
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+		entry->due = entry->wakes == wakes ? due : Min(entry->due, due);
+	LWLockRelease(shared->lock);
+}
+
+void
+shmem_dispatcher(int pid)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->dispatcher = pid;
+	LWLockRelease(shared->lock);
+}
+
+/* The database to look at first, and when */
+TimestampTz
+shmem_next(Oid *database)
+{
+	TimestampTz due = DT_NOEND;
+	int			i;
+
+	*database = InvalidOid;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (i = 0; i < SHMEM_DATABASES; i++)
+	{
+		SharedDatabase *entry = &shared->databases[i];
+
+		if (OidIsValid(entry->oid) && entry->due < due)
+		{
+			*database = entry->oid;
+			due = entry->due;
+		}
+	}
+	LWLockRelease(shared->lock);
+	return due;
+}
+
+void
+shmem_forget(Oid database)
+{
+	int			i;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < SHMEM_DATABASES; i++)
+	{
+		if (shared->databases[i].oid == database)
+			shared->databases[i].oid = InvalidOid;
+	}
+	LWLockRelease(shared->lock);
+}
+
+/* Were there more databases than room?  Asking forgets it. */
+bool
+shmem_overflowed(void)
+{
+	bool		overflow;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	overflow = shared->overflow;
+	shared->overflow = false;
+	LWLockRelease(shared->lock);
+	return overflow;
+}
