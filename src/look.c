@@ -136,7 +136,8 @@ look_idle(Worker *w, const Look *look)
 		w->idle_since_us = now;
 	if (look->mode == MODE_SEND && look->due_at == 0 && !look->open)
 	{
-		w->ended = now - w->idle_since_us >= LINGER_US;
+		w->ended = now - w->idle_since_us >= LINGER_US ||
+			shmem_somebody_waits();
 		look_us = now + LINGER_LOOK_US;
 	}
 	else if (w->yielding || look->mode == MODE_STOP ||

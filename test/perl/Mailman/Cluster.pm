@@ -43,12 +43,15 @@ my @states =
 #	preload => 1		shared_preload_libraries = 'mailman'
 #	conf => { name => value, ... }	settings
 #	extension => 0		leave CREATE EXTENSION to the caller
+#	streaming => 1		can have standbys
 sub create
 {
 	my ($class, $name, %options) = @_;
 	my $self = $class->new($name);
 
-	$self->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
+	$self->init(
+		extra            => [ '--encoding=UTF8', '--no-locale' ],
+		allows_streaming => $options{streaming} || 0);
 	my %conf = (
 		fsync         => 'off',
 		log_statement => 'none',
@@ -78,6 +81,47 @@ sub restart
 	return $self->SUPER::restart(@arguments);
 }
 
+# Kill the postmaster; what it leaves behind must go by itself
+sub kill9
+{
+	my ($self, @arguments) = @_;
+	delete $self->{mailman_session};
+	return $self->SUPER::kill9(@arguments);
+}
+
+# Start after kill9(): as soon as those left behind have let go of the shared
+# memory.  Returns the seconds it took, or undef.
+sub start_again
+{
+	my ($self, $timeout) = @_;
+	my $start = time;
+
+	$timeout = 60 unless defined $timeout;
+	while (time - $start < $timeout)
+	{
+		return time - $start if $self->start(fail_ok => 1);
+		sleep 0.05;
+
+		# in case it was only slow
+		$self->stop('fast', fail_ok => 1);
+	}
+	return;
+}
+
+# A streaming standby of ours, started
+sub standby
+{
+	my ($self, $name, %conf) = @_;
+	my $standby = ref($self)->new($name);
+
+	$self->backup("for_$name");
+	$standby->init_from_backup($self, "for_$name", has_streaming => 1);
+	$standby->append_conf('postgresql.conf', "$_ = '$conf{$_}'")
+	  foreach sort keys %conf;
+	$standby->start;
+	return $standby;
+}
+
 # ---- SQL
 
 sub session
@@ -90,9 +134,40 @@ sub session
 sub sql
 {
 	my ($self, $sql) = @_;
-	$self->{mailman_session} = Mailman::Session->new($self)
-	  if !$self->{mailman_session} || $self->{mailman_session}{eof};
-	return $self->{mailman_session}->query($sql);
+	my $until = time + ($self->{patience} || 0);
+
+	while (1)
+	{
+		my $result = eval {
+			$self->{mailman_session} = Mailman::Session->new($self)
+			  if !$self->{mailman_session} || $self->{mailman_session}{eof};
+			$self->{mailman_session}->query($sql);
+		};
+		return $result if defined $result;
+		my $lost = !$self->{mailman_session} || $self->{mailman_session}{eof};
+		die $@ unless $lost && time < $until;
+		sleep 0.02;
+	}
+}
+
+# While code runs, sql() waits for a server that crashes and comes back.  For
+# looks only: a statement whose answer was lost is run again.
+sub patiently
+{
+	my ($self, $code) = @_;
+	local $self->{patience} = 60;
+	return $code->();
+}
+
+# SQL in a session of its own; (output, everything the server said)
+sub told
+{
+	my ($self, $sql, %options) = @_;
+	my $session = $self->session(notices => 1, %options);
+	my ($output) = $session->try($sql);
+
+	$session->quit;
+	return $output;
 }
 
 # The error of a statement that must fail, else undef
@@ -343,14 +418,21 @@ sub sums_sql
 			 WHERE letter_id = $letter GROUP BY state),
 		p AS (
 			SELECT coalesce(sum(recipients), 0) AS recipients,
-				coalesce(sum(skipped), 0) AS skipped
+				coalesce(sum(skipped), 0) AS skipped,
+				coalesce(sum(failed), 0) AS failed,
+				coalesce(sum(doubtful), 0) AS doubtful
 			  FROM mailman.posting
 			 WHERE letter_id = $letter AND NOT folded),
 		s AS (
 			SELECT state, coalesce(d.n, 0) AS actual,
 				(o->>state)::bigint
-				+ CASE state WHEN 'pending' THEN p.recipients - p.skipped
-					WHEN 'skipped' THEN p.skipped ELSE 0 END AS told
+				+ CASE state
+					WHEN 'pending' THEN
+						p.recipients - p.skipped + p.failed + p.doubtful
+					WHEN 'skipped' THEN p.skipped
+					WHEN 'failed' THEN - p.failed
+					WHEN 'doubtful' THEN - p.doubtful
+					ELSE 0 END AS told
 			  FROM l, p, unnest(ARRAY[$list]) AS state
 			  LEFT JOIN d USING (state))
 		SELECT string_agg(state || ': ' || actual || ' rows, tally '
@@ -413,6 +495,21 @@ sub wait_for_no_worker
 		sleep 0.005;
 	}
 	return 0;
+}
+
+# How many lines of the server's log, from a position on, fit
+sub log_lines
+{
+	my ($self, $pattern, $from) = @_;
+	my $log = PostgreSQL::Test::Utils::slurp_file($self->logfile, $from || 0);
+	return grep { /$pattern/ } split(/\n/, $log);
+}
+
+# The position to give to log_lines() for what comes from now on
+sub log_position
+{
+	my ($self) = @_;
+	return -s $self->logfile;
 }
 
 # Memory of a process that is its own, in kB; undef when it is gone.  Not the

@@ -289,6 +289,18 @@ sub messages
 	return $self->events('message');
 }
 
+# Those accepted since the last time this was asked
+sub new_messages
+{
+	my ($self) = @_;
+	my $from = $self->{told} || 0;
+
+	$self->_read_log;
+	$self->{told} = @{ $self->{events} };
+	return grep { $_->{event} eq 'message' }
+	  @{ $self->{events} }[ $from .. $self->{told} - 1 ];
+}
+
 sub _pairs
 {
 	my ($self) = @_;
