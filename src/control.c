@@ -153,6 +153,8 @@ mailman_resume(PG_FUNCTION_ARGS)
 	state = letter->state;
 	if (letter_is(letter, "draft"))
 		control_refuse(letter, "resumed", "Send it with mailman_send().");
+	if (letter_is(letter, "cancelled"))
+		control_refuse(letter, "resumed", "Cancelling is final.");
 	if (letter_is(letter, "paused"))
 	{
 		letter_check_sendable(letter, role);
@@ -183,9 +185,16 @@ control_call_back(const Letter *letter)
 		.nargs = 2,
 		.argtypes = {INT8OID, JSONBOID}
 	};
+	static Statement exclude = {
+		.sql = "SELECT FROM mailman.letter WHERE id = $1 FOR UPDATE",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
 	Tally		tally = {{0}};
 	Datum		values[2] = {Int64GetDatum(letter->id)};
 
+	/* wait for every open mailman_send(), whose rows have to go, too */
+	statement_run(&exclude, SPI_OK_SELECT, values, NULL);
 	statement_run(&empty, SPI_OK_DELETE, values, NULL);
 	statement_run(&unpost, SPI_OK_DELETE, values, NULL);
 	values[1] = tally_to_jsonb(&tally);

@@ -182,10 +182,12 @@ mailman_guard_subscription(PG_FUNCTION_ARGS)
 	return PointerGetDatum(guard_row(trigger));
 }
 
-/* Columns of a letter that the extension alone writes */
-static const char *const letter_accounts[] = {
-	"state", "state_reason", "sender", "run", "run_at", "failed_runs",
-	"last_error", "line_at", "whole", "doubts", "mail_order", "revision"
+/* Columns of a letter that the extension alone writes, and what a new one has */
+static const char *const letter_accounts[][2] = {
+	{"state", "draft"}, {"state_reason", NULL}, {"sender", NULL},
+	{"whole", "f"}, {"line_at", NULL}, {"run", "0"}, {"run_at", NULL},
+	{"failed_runs", "0"}, {"last_error", NULL}, {"doubts", "0"},
+	{"revision", "1"}
 };
 
 /* Columns that make up the content */
@@ -193,36 +195,44 @@ static const char *const letter_content[] = {
 	"subject", "text_body", "html_body", "headers", "strict"
 };
 
+/* Is the tally of a new letter the column's default? */
+static bool
+guard_tally_is_empty(TriggerData *trigger, HeapTuple row)
+{
+	Tally		tally = {{0}};
+	Datum		empty = tally_to_jsonb(&tally);
+	bool		isnull;
+	Datum		value = guard_value(trigger, row, "mail_order", &isnull);
+
+	return !isnull &&
+		compareJsonbContainers(&DatumGetJsonbP(value)->root,
+							   &DatumGetJsonbP(empty)->root) == 0;
+}
+
 static void
 guard_letter_insert(TriggerData *trigger, HeapTuple row)
 {
-	char	   *state = guard_text(trigger, row, "state");
-	char	   *order = guard_text(trigger, row, "mail_order");
-	bool		fresh;
+	const char *forged = NULL;
+	size_t		i;
 
-	fresh = state != NULL && strcmp(state, "draft") == 0 &&
-		guard_text(trigger, row, "sender") == NULL &&
-		strcmp(guard_text(trigger, row, "run"), "0") == 0 &&
-		strcmp(guard_text(trigger, row, "failed_runs"), "0") == 0 &&
-		strcmp(guard_text(trigger, row, "doubts"), "0") == 0 &&
-		strcmp(guard_text(trigger, row, "revision"), "1") == 0 &&
-		order != NULL;
-	if (fresh)
+	for (i = 0; forged == NULL && i < lengthof(letter_accounts); i++)
 	{
-		bool		isnull;
-		Tally		tally;
+		const char *wanted = letter_accounts[i][1];
+		const char *value = guard_text(trigger, row, letter_accounts[i][0]);
 
-		tally_from_jsonb(&tally,
-						 DatumGetJsonbP(guard_value(trigger, row, "mail_order",
-													&isnull)));
-		fresh = tally_recipients(&tally) == 0;
+		if (wanted == NULL ? value != NULL :
+			value == NULL || strcmp(value, wanted) != 0)
+			forged = letter_accounts[i][0];
 	}
-	if (!fresh && !guard_is_owner())
+	if (forged == NULL && !guard_tally_is_empty(trigger, row))
+		forged = "mail_order";
+	if (forged != NULL && !guard_is_owner())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("a new letter is a draft"),
-				 errdetail("state, sender, run, revision and mail_order are written by the extension only."),
-				 errhint("Leave them out, and send the letter with mailman_send().")));
+				 errdetail("Column \"%s\" is written by the extension only.",
+						   forged),
+				 errhint("Leave it out, and send the letter with mailman_send().")));
 }
 
 static void
@@ -262,15 +272,19 @@ guard_letter_update(TriggerData *trigger, HeapTuple row)
 	const char *changed = NULL;
 	size_t		i;
 
-	for (i = 0; i < lengthof(letter_accounts); i++)
+	for (i = 0; changed == NULL && i < lengthof(letter_accounts); i++)
 	{
-		if (guard_changes(trigger, letter_accounts[i]))
+		if (guard_changes(trigger, letter_accounts[i][0]))
+			changed = letter_accounts[i][0];
+	}
+	if (changed == NULL && guard_changes(trigger, "mail_order"))
+		changed = "mail_order";
+	if (changed != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("column \"%s\" of letter %s is written by the extension only",
-							letter_accounts[i], id),
+							changed, id),
 					 errhint("Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().")));
-	}
 	for (i = 0; changed == NULL && i < lengthof(letter_content); i++)
 	{
 		if (guard_changes(trigger, letter_content[i]))
@@ -327,6 +341,10 @@ mailman_guard_accounts(PG_FUNCTION_ARGS)
 	if (guard_lets_pass())
 		return PointerGetDatum(NULL);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && guard_is_owner())
+		return PointerGetDatum(NULL);
+	/* a secret goes with its newsletter, by the foreign key */
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && guard_is_owner() &&
+		strcmp(RelationGetRelationName(trigger->tg_relation), "secret") == 0)
 		return PointerGetDatum(NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -190,6 +190,11 @@ letter_load_content(Letter *letter)
 	RenderLetter *render = &letter->render;
 	const char *fault;
 
+	if (!letter->has_body)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("letter " INT64_FORMAT " has no body", letter->id),
+				 errhint("Set text_body, html_body or both.")));
 	if (statement_run(&load, SPI_OK_SELECT, values, NULL) != 1)
 		elog(ERROR, "letter " INT64_FORMAT " is gone", letter->id);
 	render->letter_id = letter->id;
@@ -226,11 +231,10 @@ letter_check_member(const Letter *letter, Oid role)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for letter " INT64_FORMAT,
 						letter->id),
-				 errdetail("Role \"%s\" is not a member of \"%s\", the owner of newsletter " INT64_FORMAT ".",
+				 errdetail("Role \"%s\" does not have the privileges of \"%s\", the owner of newsletter " INT64_FORMAT ".",
 						   GetUserNameFromId(role, false), letter->owner,
 						   letter->newsletter_id),
-				 errhint("GRANT %s TO %s.", quote_identifier(letter->owner),
-						 quote_identifier(GetUserNameFromId(role, false)))));
+				 errhint("Let newsletter.owner be a role whose members may send.")));
 }
 
 void
@@ -238,11 +242,6 @@ letter_check_sendable(Letter *letter, Oid role)
 {
 	ListCell   *cell;
 
-	if (!letter->has_body)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("letter " INT64_FORMAT " has no body", letter->id),
-				 errhint("Set text_body, html_body or both.")));
 	if (letter->unbuilt != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -57,8 +57,8 @@ CREATE TABLE mailman.newsletter (
 	from_address text NOT NULL CHECK (mailman.check_address(from_address)),
 	reply_to text CHECK (mailman.check_address(reply_to)),
 	relays text[] NOT NULL DEFAULT '{}'
-		CHECK (array_position(relays, NULL) IS NULL
-			   AND coalesce(array_ndims(relays), 1) = 1),
+		CHECK (CASE WHEN coalesce(array_ndims(relays), 1) = 1
+			   THEN array_position(relays, NULL) IS NULL ELSE false END),
 	policy text,
 	list_id text CHECK (mailman.check_line(list_id, 'list_id')),
 	unsubscribe_url text
@@ -68,7 +68,7 @@ CREATE TABLE mailman.newsletter (
 	max_attempts integer NOT NULL DEFAULT 20
 		CHECK (max_attempts BETWEEN 1 AND 1000),
 	max_age interval NOT NULL DEFAULT '72 hours'
-		CHECK (max_age > interval '0'),
+		CHECK (max_age > interval '0' AND max_age <= interval '10 years'),
 	created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE mailman.newsletter IS 'a newsletter: who sends, through which relays';
@@ -289,6 +289,42 @@ CREATE TABLE mailman.origin (
 COMMENT ON TABLE mailman.origin IS 'internal: the database that was armed to send; see mailman_adopt()';
 COMMENT ON COLUMN mailman.origin.system_identifier IS 'of the cluster';
 COMMENT ON COLUMN mailman.origin.database IS 'in the cluster';
+
+-- what every table calls alike
+DO $$
+DECLARE
+	col record;
+BEGIN
+	FOR col IN
+		SELECT c.oid::pg_catalog.regclass AS relation, a.attname AS name, v.text
+		  FROM pg_catalog.pg_class c
+		  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+		  JOIN (VALUES ('id', 'identifies it'),
+					   ('created_at', 'when it was made'),
+					   ('newsletter_id', 'the newsletter it belongs to'),
+					   ('letter_id', 'the letter it belongs to'),
+					   ('subscription_id', 'the recipient'),
+					   ('name', 'what it is called'),
+					   ('from_name', 'RFC 5322 display name of From:'),
+					   ('reply_to', 'RFC 5322 Reply-To:'),
+					   ('code', 'RFC 5321 reply code'),
+					   ('reply', 'the relay''s words'),
+					   ('content_type', 'RFC 2045 media type'),
+					   ('content', 'the bytes'),
+					   ('content_id', 'RFC 2392 cid: of an inline image'),
+					   ('template', 'the text'),
+					   ('armed_at', 'since when'),
+					   ('key', 'random bytes')) AS v(name, text)
+			ON v.name = a.attname
+		 WHERE c.relnamespace = 'mailman'::pg_catalog.regnamespace
+		   AND c.relkind = 'r' AND a.attnum > 0
+		   AND pg_catalog.col_description(c.oid, a.attnum) IS NULL
+	LOOP
+		EXECUTE pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L',
+								  col.relation, col.name, col.text);
+	END LOOP;
+END
+$$;
 
 -- pg_dump carries what they hold, and where their sequences stand
 DO $$

@@ -99,7 +99,7 @@ relay_option_unknown(const char *name, Oid catalog)
 		const RelayOption *option = &relay_options[i];
 		int			distance;
 
-		if (option->catalog != catalog)
+		if (option->catalog != catalog || option->kind == OPTION_LATER)
 			continue;
 		appendStringInfo(&all, "%s%s", all.len > 0 ? ", " : "", option->name);
 		if (strlen(name) > 63)
@@ -109,7 +109,9 @@ relay_option_unknown(const char *name, Oid catalog)
 												 strlen(option->name),
 												 1, 1, 1,
 												 nearest_distance, true);
-		if (distance < nearest_distance &&
+		if ((distance < nearest_distance ||
+			 (distance == nearest_distance && nearest != NULL &&
+			  option->name[0] == name[0])) &&
 			distance < (int) strlen(option->name))
 		{
 			nearest = option->name;

@@ -291,8 +291,6 @@ run_last(Worker *w, const char *error)
 	Int64GetDatum(w->run)};
 	ExtensionScope scope;
 	Look		look;
-	int			revision;
-	bool		whole;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
 
 	run_begin(w, &scope);
@@ -303,7 +301,7 @@ run_last(Worker *w, const char *error)
 				(errmsg("letter " INT64_FORMAT ": %d outcomes could not be recorded and are in doubt",
 						w->letter_id, w->done.count),
 				 errdetail("The letter's row is locked.")));
-	else if (turn_fence(w, &look, &revision, &whole))
+	else if (turn_fence(w, &look))
 	{
 		delivery_record(w, &turn, &w->done);
 		turn_write(w, &turn, &look);

@@ -92,6 +92,36 @@ sending_collect(Worker *w)
 
 /* ---- rendering ---- */
 
+/*
+ * The pure layer reports faults as values; what it can still throw, a message
+ * beyond PostgreSQL's limits, is that recipient's failure alone.  A lack of
+ * memory is not.
+ */
+static bool
+sending_render_safely(Worker *w, Delivery *d, const RenderRecipient *recipient)
+{
+	volatile bool ok = false;
+
+	PG_TRY();
+	{
+		ok = render_message(&w->letter->render, recipient, &d->rendered);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(d->context);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+			ERRCODE_INSUFFICIENT_RESOURCES)
+			PG_RE_THROW();
+		FlushErrorState();
+		d->rendered.error = error->message;
+	}
+	PG_END_TRY();
+	return ok;
+}
+
 static bool
 sending_render_one(Worker *w, Delivery *d)
 {
@@ -104,8 +134,7 @@ sending_render_one(Worker *w, Delivery *d)
 		.lookup = lookup_value,
 		.context = &d->lookup
 	};
-	bool		ok = render_message(&w->letter->render, &recipient,
-									&d->rendered);
+	bool		ok = sending_render_safely(w, d, &recipient);
 
 	d->revision = w->letter->revision;
 	d->mail.from = d->rendered.mail_from;

@@ -169,6 +169,11 @@ mailman_subscribe(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("%s must not be null",
 						PG_ARGISNULL(0) ? "newsletter_id" : "email")));
+	if (!PG_ARGISNULL(3) && !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(3)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("data must be a JSON object"),
+				 errhint("Write {\"name\": value, ...}.")));
 	for (i = 0; i < 5; i++)
 	{
 		values[i] = PG_GETARG_DATUM(i);

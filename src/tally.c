@@ -56,6 +56,8 @@ tally_from_jsonb(Tally *tally, Jsonb *mail_order)
 {
 	int			state;
 
+	if (!JB_ROOT_IS_OBJECT(mail_order))
+		elog(ERROR, "mail_order is no object");
 	for (state = 0; state < DELIVERY_STATES; state++)
 	{
 		const char *name = delivery_state_names[state];

@@ -53,12 +53,14 @@ typedef enum TurnStage
 
 /* Lock the letter's row, if it is still ours, and see what it says */
 bool
-turn_fence(Worker *w, Look *look, int *revision, bool *whole)
+turn_fence(Worker *w, Look *look)
 {
 	static Statement fence = {
-		.sql = "SELECT state, send_at, revision::int8, whole"
-		" FROM mailman.letter"
-		" WHERE id = $1 AND run = $2 FOR NO KEY UPDATE",
+		.sql = "SELECT l.state, l.send_at, l.whole,"
+		" concat_ws(' ', l.revision, l.on_doubt, n.xmin)"
+		" FROM mailman.letter l"
+		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
+		" WHERE l.id = $1 AND l.run = $2 FOR NO KEY UPDATE OF l",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
 	};
@@ -72,8 +74,8 @@ turn_fence(Worker *w, Look *look, int *revision, bool *whole)
 	strlcpy(look->state, row_text(0, 1), sizeof(look->state));
 	look->send_at = row_int64(0, 2, 0);
 	look->mode = look_mode(look->state, look->send_at);
-	*revision = (int) row_int64(0, 3, 0);
-	*whole = row_bool(0, 4) && look->mode == MODE_SEND;
+	look->whole = row_bool(0, 3) && look->mode == MODE_SEND;
+	strlcpy(look->version, row_text(0, 4), sizeof(look->version));
 	return true;
 }
 
@@ -82,7 +84,7 @@ turn_fence(Worker *w, Look *look, int *revision, bool *whole)
  * was loaded before stays until the new is complete.
  */
 static void
-turn_prepare(Worker *w, int revision)
+turn_prepare(Worker *w, const char *version)
 {
 	MemoryContext context;
 	MemoryContext old;
@@ -90,7 +92,7 @@ turn_prepare(Worker *w, int revision)
 	Relay	   *relay;
 	Oid			sender;
 
-	if (w->letter != NULL && w->letter->revision == revision &&
+	if (w->letter != NULL && strcmp(w->letter_version, version) == 0 &&
 		!w->relay_stale)
 		return;
 	context = AllocSetContextCreate(CurTransactionContext, "mailman letter",
@@ -111,6 +113,7 @@ turn_prepare(Worker *w, int revision)
 		MemoryContextDelete(w->letter_context);
 	w->letter_context = context;
 	w->letter = letter;
+	strlcpy(w->letter_version, version, sizeof(w->letter_version));
 	w->relay = relay;
 	w->relay_stale = false;
 }
@@ -205,18 +208,16 @@ turn_transaction(Worker *w, TurnStage *stage)
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts,.more = w->more};
 	ExtensionScope scope;
 	Look		look;
-	int			revision;
-	bool		whole;
 
 	*stage = TURN_FENCE;
 	run_begin(w, &scope);
-	if (turn_fence(w, &look, &revision, &whole))
+	if (turn_fence(w, &look))
 	{
 		*stage = TURN_PREPARE;
 		if (look.mode == MODE_SEND && w->pause_reason[0] == '\0')
-			turn_prepare(w, revision);
+			turn_prepare(w, look.version);
 		*stage = TURN_ROWS;
-		if (whole)
+		if (look.whole)
 			delivery_top_up(w);
 		turn_work(w, &turn, &look);
 		turn_write(w, &turn, &look);
@@ -312,11 +313,9 @@ turn_one_transaction(Worker *w, DeliveryList *one)
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
 	ExtensionScope scope;
 	Look		look;
-	int			revision;
-	bool		whole;
 
 	run_begin(w, &scope);
-	if (turn_fence(w, &look, &revision, &whole))
+	if (turn_fence(w, &look))
 	{
 		delivery_record(w, &turn, one);
 		turn_write(w, &turn, &look);

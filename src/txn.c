@@ -19,14 +19,18 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
 #include "commands/extension.h"
 #include "mailman.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 /* Are we inside extension_enter() .. extension_leave()? */
 static bool writing = false;
@@ -64,6 +68,19 @@ extension_oid(bool missing_ok)
 	return get_extension_oid("mailman", missing_ok);
 }
 
+static Oid
+function_owner(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 /* The role that owns the extension; InvalidOid if it is gone */
 Oid
 extension_owner(Oid extension)
@@ -85,11 +102,53 @@ extension_owner(Oid extension)
 	return owner;
 }
 
+/*
+ * Triggers on what we write would run with our rights: those that others may
+ * have made, as GRANT ALL lets them, are refused.  The lock keeps new ones
+ * out until the end of the transaction.
+ */
+static void
+extension_check_triggers(Oid owner)
+{
+	static const char *const tables[] = {
+		"letter", "subscription", "delivery", "newsletter_email", "posting",
+		"secret", "origin"
+	};
+	Oid			schema = get_namespace_oid("mailman", false);
+	size_t		i;
+	int			n;
+
+	for (i = 0; i < lengthof(tables); i++)
+	{
+		Relation	rel = table_open(get_relname_relid(tables[i], schema),
+									 RowExclusiveLock);
+
+		for (n = 0; rel->trigdesc && n < rel->trigdesc->numtriggers; n++)
+		{
+			Trigger    *trigger = &rel->trigdesc->triggers[n];
+			Oid			author = function_owner(trigger->tgfoid);
+
+			if (trigger->tgisinternal || author == owner ||
+				superuser_arg(author))
+				continue;
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("trigger \"%s\" on table \"mailman.%s\" would run with the rights of the extension's owner",
+							trigger->tgname, tables[i]),
+					 errdetail("Its function belongs to role \"%s\".",
+							   GetUserNameFromId(author, true)),
+					 errhint("Drop the trigger, and revoke TRIGGER on the table.")));
+		}
+		table_close(rel, NoLock);
+	}
+}
+
 void
 extension_enter(ExtensionScope *scope)
 {
 	Oid			owner = extension_owner(extension_oid(false));
 
+	extension_check_triggers(owner);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);

@@ -79,6 +79,7 @@ typedef struct Worker
 	Oid			extension;		/* the one seen at start */
 
 	Letter	   *letter;			/* loaded content, or NULL */
+	char		letter_version[64]; /* of what was loaded */
 	MemoryContext letter_context;
 	Relay	   *relay;			/* the one in use */
 	int			relay_index;	/* in letter->relays */
@@ -151,6 +152,8 @@ typedef struct Look
 	bool		open;			/* the tally knows rows that wait */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
+	bool		whole;			/* to be topped up; turn_fence() only */
+	char		version[64];	/* of what it is made of; turn_fence() only */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);
@@ -198,7 +201,7 @@ struct Turn;
 extern bool turn(Worker *w);
 
 /* Parts of it that the last transaction has, too */
-extern bool turn_fence(Worker *w, Look *look, int *revision, bool *whole);
+extern bool turn_fence(Worker *w, Look *look);
 extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 
 /* ---- record.c: one half of a turn's statements ---- */
