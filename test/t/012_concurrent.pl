@@ -63,7 +63,7 @@ if ($pid == 0)
 }
 close($write);
 
-# meanwhile: who holds the letter, who sends
+# meanwhile: who holds the letter's lock (its class is launch.c's)
 my ($looks, $most, $bad) = (0, 0, '');
 my $until = time + 120;
 while (time < $until)
@@ -73,7 +73,8 @@ while (time < $until)
 		$node->sql(
 			    "SELECT (SELECT count(*) FROM mailman.newsletter_email),"
 			  . " (SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
-			  . " WHERE locktype = 'advisory' AND granted"
+			  . " WHERE locktype = 'advisory' AND granted AND database <> 0"
+			  . " AND objid = $letter AND objsubid = x'6d6c'::int"
 			  . " AND backend_type = 'mailman letter')"),
 		-1);
 	my $wrong = $node->sql($node->sums_sql($letter));
