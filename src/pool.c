@@ -146,9 +146,13 @@ pool_take(void *context, Smtp *s, bool riding)
 	if (s->carried == 0 && !riding)
 		mail = queue_pop(&t->fresh);
 
-	/* no mail waits behind a body while a session is free for it */
+	/*
+	 * A mail that rides waits for the dot before it; the last ones of a queue
+	 * had better go to whichever session is free first.
+	 */
 	if (mail == NULL &&
-		!(riding && t->queue.count <= t->idle + t->counts.connecting))
+		!(riding &&
+		  t->queue.count < t->counts.sessions + t->counts.connecting))
 		mail = queue_pop(&t->queue);
 	if (mail != NULL)
 		t->counts.in_flight++;

@@ -229,6 +229,13 @@ sending_submit(Worker *w)
 	}
 }
 
+/* Less is queued than one mail for each session */
+static bool
+sending_runs_dry(TransferCounts counts)
+{
+	return counts.queued < counts.sessions;
+}
+
 /* Is there reason enough for a transaction? */
 static bool
 sending_is_over(Worker *w)
@@ -245,9 +252,9 @@ sending_is_over(Worker *w)
 		return true;
 	if (w->poked && since >= 5000)
 		return true;
-	/* some are done, more are waiting, and the sessions run dry */
+	/* some are done, more are waiting, and the sessions soon run dry */
 	return w->done.count > 0 && w->more && w->transfer != NULL &&
-		transfer_counts(w->transfer).queued == 0 && sending_room(w) > 0;
+		sending_runs_dry(transfer_counts(w->transfer)) && sending_room(w) > 0;
 }
 
 /* ms until sending_is_over() may say so by the clock alone */

@@ -266,7 +266,9 @@ smtp_feed(Smtp *s, const char *data, size_t len)
 		switch (reply_feed(&s->reply, data, len, &used))
 		{
 			case REPLY_DONE:
+				s->unread = used < len;
 				smtp_handle_reply(s);
+				s->unread = false;
 				if (s->state != SMTP_CLOSED)
 					reply_reset(&s->reply);
 				break;

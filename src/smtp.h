@@ -70,6 +70,7 @@ struct Smtp
 	bool		rcpt_ok;		/* RCPT was accepted: no lone dot! */
 	bool		sent_all;		/* MAIL, RCPT and DATA went in one write */
 	bool		used_up;		/* nothing more to begin: QUIT */
+	bool		unread;			/* more was received than the reply at hand */
 	bool		broken;			/* writing failed: read what is left, close */
 	bool		blocked;		/* wants to write */
 	int			begun;			/* mails */

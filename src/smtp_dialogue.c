@@ -66,7 +66,8 @@ smtp_next(Smtp *s)
 	bool		pipelining = connect_capabilities(s->conn)->pipelining;
 	size_t		len = 0;
 
-	if (s->out[0].len != 0)
+	/* said before it was asked: it would be taken for the next mail's reply */
+	if (s->out[0].len != 0 || s->unread)
 	{
 		smtp_disorder(s);
 		return;
@@ -111,7 +112,7 @@ smtp_make_room(Smtp *s, size_t size)
 	return true;
 }
 
-/* 354: the message, its dot, and if the queue is long the next envelope */
+/* 354: the message, its dot, and if there is plenty the next envelope */
 static void
 smtp_send_message(Smtp *s)
 {
