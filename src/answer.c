@@ -153,6 +153,9 @@ answer_returned(Worker *w, Delivery *d)
 	}
 	if (w->stopping || w->pause_reason[0] != '\0')
 		outcome_hand_back(d, d->ended_at, NULL);
+	else if (outcome_is_too_old(w, d))
+		outcome_defer(w, d, w->relay_trouble[0] ? w->relay_trouble :
+					  "the relay took nothing");
 	else if (transfer_now() < w->relay_retry_us)
 		outcome_hand_back(d, relay_retry_at(w), w->relay_trouble);
 	else

@@ -144,7 +144,8 @@ candidates_choose(Worker *w, Candidates *c, int limit, TimestampTz until)
 
 /*
  * A letter that was scheduled for a whole list starts: whoever has subscribed
- * since gets it, too.
+ * since gets it, too.  It may have to wait for somebody who is about to send
+ * the letter to one of them.
  */
 void
 delivery_top_up(Worker *w)
@@ -154,7 +155,7 @@ delivery_top_up(Worker *w)
 		" (letter_id, subscription_id)"
 		" SELECT l.id, s.id FROM mailman.letter l"
 		" JOIN mailman.subscription s ON s.newsletter_id = l.newsletter_id"
-		" WHERE l.id = $1 AND s.state = 'active'"
+		" WHERE l.id = $1 AND s.state = 'active' ORDER BY s.id"
 		" ON CONFLICT DO NOTHING RETURNING subscription_id)"
 		" INSERT INTO mailman.posting (letter_id, low, high, recipients)"
 		" SELECT $1, min(subscription_id), max(subscription_id), count(*)"
@@ -162,9 +163,15 @@ delivery_top_up(Worker *w)
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
+	static Statement done = {
+		.sql = "UPDATE mailman.letter SET whole = false WHERE id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
 	Datum		values[1] = {Int64GetDatum(w->letter_id)};
 
 	statement_run(&insert, SPI_OK_INSERT, values, NULL);
+	statement_run(&done, SPI_OK_UPDATE, values, NULL);
 }
 
 /* Take the postings not yet counted into the tally */
@@ -260,7 +267,7 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 	static Statement claim = {
 		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
 		" state = CASE WHEN s.state = 'active' THEN 'sending'"
-		" ELSE 'skipped' END,"
+		" WHEN d.doubts > 0 THEN 'doubtful' ELSE 'skipped' END,"
 		" reason = CASE WHEN s.state <> 'active'"
 		" THEN 'subscription is ' || s.state END"
 		" FROM unnest($2, $3) AS c(id, state)"
@@ -299,17 +306,19 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 
 /*
  * Of a cancelled letter: skip at most limit of those who still wait, for
- * good.  Returns how many; 0: none is left.
+ * good.  Who may have it, as one attempt is in doubt, is doubtful.  Returns how
+ * many; 0: none is left.
  */
 int
 delivery_skip_rest(Worker *w, Turn *turn, int limit)
 {
 	static Statement skip = {
-		.sql = "UPDATE mailman.delivery d SET state = 'skipped', due_at = NULL,"
+		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
+		" state = CASE WHEN d.doubts > 0 THEN 'doubtful' ELSE 'skipped' END,"
 		" reason = 'letter was cancelled'"
 		" FROM unnest($2, $3) AS c(id, state)"
 		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
-		" AND d.state = c.state RETURNING c.state",
+		" AND d.state = c.state RETURNING c.state, d.state",
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
 	};
@@ -327,6 +336,7 @@ delivery_skip_rest(Worker *w, Turn *turn, int limit)
 	values[2] = array_of(c.states, NULL, c.count, TEXTOID);
 	rows = statement_run(&skip, SPI_OK_UPDATE_RETURNING, values, NULL);
 	for (row = 0; row < rows; row++)
-		turn_move(turn, delivery_state(row_text(row, 1)), DELIVERY_SKIPPED, 1);
+		turn_move(turn, delivery_state(row_text(row, 1)),
+				  delivery_state(row_text(row, 2)), 1);
 	return c.count;
 }

@@ -32,6 +32,24 @@ PG_FUNCTION_INFO_V1(mailman_resume);
 PG_FUNCTION_INFO_V1(mailman_cancel);
 PG_FUNCTION_INFO_V1(mailman_retry);
 
+/*
+ * To call a scheduled letter back, wait for every open mailman_send() of it:
+ * their rows have to go, too.
+ */
+static void
+control_exclude_senders(int64 letter_id)
+{
+	static Statement exclude = {
+		.sql = "SELECT FROM mailman.letter"
+		" WHERE id = $1 AND state = 'scheduled' FOR UPDATE",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter_id)};
+
+	statement_run(&exclude, SPI_OK_SELECT, values, NULL);
+}
+
 /* Lock the letter's row; its state cannot change until we are done */
 static Letter *
 control_prepare(int64 letter_id, Oid role)
@@ -180,21 +198,14 @@ control_call_back(const Letter *letter)
 	};
 	static Statement draft = {
 		.sql = "UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
-		" sender = NULL, failed_runs = 0, whole = false, mail_order = $2"
+		" run = run + 1, sender = NULL, failed_runs = 0, whole = false, mail_order = $2"
 		" WHERE id = $1",
 		.nargs = 2,
 		.argtypes = {INT8OID, JSONBOID}
 	};
-	static Statement exclude = {
-		.sql = "SELECT FROM mailman.letter WHERE id = $1 FOR UPDATE",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
 	Tally		tally = {{0}};
 	Datum		values[2] = {Int64GetDatum(letter->id)};
 
-	/* wait for every open mailman_send(), whose rows have to go, too */
-	statement_run(&exclude, SPI_OK_SELECT, values, NULL);
 	statement_run(&empty, SPI_OK_DELETE, values, NULL);
 	statement_run(&unpost, SPI_OK_DELETE, values, NULL);
 	values[1] = tally_to_jsonb(&tally);
@@ -231,6 +242,7 @@ mailman_cancel(PG_FUNCTION_ARGS)
 	const char *state = "cancelled";
 
 	extension_enter(&scope);
+	control_exclude_senders(PG_GETARG_INT64(0));
 	letter = control_prepare(PG_GETARG_INT64(0), role);
 	if (letter_is(letter, "cancelled"))
 		ereport(NOTICE,
@@ -337,8 +349,7 @@ mailman_retry(PG_FUNCTION_ARGS)
 		values[1] = Int64GetDatum(failed);
 		values[2] = Int64GetDatum(doubtful);
 		statement_run(&post, SPI_OK_INSERT, values, NULL);
-		if (!letter_is(letter, "paused"))
-			launch_at_commit(letter->id);
+		launch_at_commit(letter->id);
 	}
 	extension_leave(&scope);
 	PG_RETURN_INT64(failed + doubtful);

@@ -163,6 +163,7 @@ letter_load_secret(Letter *letter)
 					 errmsg("could not generate a secret for newsletter " INT64_FORMAT,
 							letter->newsletter_id)));
 		values[1] = PointerGetDatum(key);
+		extension_may_write();
 		statement_run(&make, SPI_OK_INSERT, values, NULL);
 		statement_run(&get, SPI_OK_SELECT, values, NULL);
 	}

@@ -24,12 +24,17 @@
 #define LINGER_US		INT64CONST(1000000)
 #define LINGER_LOOK_US	INT64CONST(100000)
 
+/* When to look again after a look has failed */
+#define LOOK_AGAIN_US	INT64CONST(200000)
+
 /* Sooner than this it is not worth ending and being started again */
 #define NEAR_US			INT64CONST(3000000)
 
 LetterMode
 look_mode(const char *state, TimestampTz send_at)
 {
+	if (!mailman_enabled)
+		return MODE_STOP;
 	if (strcmp(state, "sending") == 0 || strcmp(state, "sent") == 0)
 		return MODE_SEND;
 	if (strcmp(state, "scheduled") == 0)
@@ -50,7 +55,7 @@ look_at(Worker *w, int64 run, Look *look)
 		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL),"
 		" (l.mail_order->>'sending')::int8 > 0,"
 		" (l.mail_order->>'pending')::int8 > 0"
-		" OR (l.mail_order->>'deferred')::int8 > 0"
+		" OR (l.mail_order->>'deferred')::int8 > 0, l.whole"
 		" FROM mailman.letter l WHERE l.id = $1 AND (l.run = $2 OR $2 = 0)",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
@@ -68,6 +73,7 @@ look_at(Worker *w, int64 run, Look *look)
 	look->sending = row_bool(0, 5);
 	look->open = row_bool(0, 6);
 	look->mode = look_mode(look->state, look->send_at);
+	look->whole = row_bool(0, 7) && look->mode == MODE_SEND;
 }
 
 static bool
@@ -134,7 +140,8 @@ look_idle(Worker *w, const Look *look)
 	}
 	if (w->idle_since_us == 0)
 		w->idle_since_us = now;
-	if (look->mode == MODE_SEND && look->due_at == 0 && !look->open)
+	if (look->mode == MODE_SEND && look->due_at == 0 && !look->open &&
+		!look->whole)
 	{
 		w->ended = now - w->idle_since_us >= LINGER_US ||
 			shmem_somebody_waits();
@@ -164,7 +171,7 @@ look_wants_turn(Worker *w, const Look *look)
 			if (w->relay_stale || w->pause_reason[0] != '\0')
 				return true;
 			if (worker_outstanding(w) == 0 && !look->postings &&
-				look->due_at == 0 && !look->open &&
+				look->due_at == 0 && !look->open && !look->whole &&
 				strcmp(look->state, "sent") != 0)
 				return true;	/* nobody left: it is sent */
 			return (look->postings || look_is_due(look)) &&
@@ -177,24 +184,36 @@ look_wants_turn(Worker *w, const Look *look)
 	}
 }
 
-/* A look, and whether it calls for more */
+static void
+look_transaction(Worker *w, void *arg)
+{
+	ExtensionScope scope;
+
+	run_begin_reading(w, &scope);
+	look_at(w, w->run, arg);
+	run_commit(&scope);
+}
+
+/* A look, and whether it calls for more; if it fails, not now */
 bool
 look_calls_for_turn(Worker *w)
 {
-	ExtensionScope scope;
 	Look		look;
-	bool		wanted;
 
 	if (w->done.count > 0)
 		return true;
-	run_begin(w, &scope);
-	look_at(w, w->run, &look);
-	run_commit(&scope);
+	if (!run_try(w, look_transaction, &look, NULL))
+	{
+		w->look_us = transfer_now() + LOOK_AGAIN_US;
+		return false;
+	}
 	w->mode = look.mode;
-	wanted = look_wants_turn(w, &look);
-	if (wanted)
+	w->whole = look.whole;
+	if (look_wants_turn(w, &look))
+	{
 		w->idle_since_us = 0;
-	else
-		look_idle(w, &look);
-	return wanted;
+		return true;
+	}
+	look_idle(w, &look);
+	return false;
 }

@@ -193,6 +193,7 @@ CREATE TABLE mailman.delivery (
 	due_at timestamptz,
 	attempts integer NOT NULL DEFAULT 0,
 	code smallint,
+	doubts smallint NOT NULL DEFAULT 0,
 	state text NOT NULL DEFAULT 'pending'
 		CHECK (state IN ('pending', 'sending', 'deferred', 'delivered',
 						 'failed', 'skipped', 'doubtful')),
@@ -213,6 +214,7 @@ COMMENT ON COLUMN mailman.delivery.queued_at IS 'when mailman_send() queued it; 
 COMMENT ON COLUMN mailman.delivery.due_at IS 'not before; null unless it waits';
 COMMENT ON COLUMN mailman.delivery.attempts IS 'tries that counted against the recipient';
 COMMENT ON COLUMN mailman.delivery.code IS 'RFC 5321 reply code of the last attempt';
+COMMENT ON COLUMN mailman.delivery.doubts IS 'how often the final dot was sent and no reply was recorded: it may have that many copies more';
 COMMENT ON COLUMN mailman.delivery.state IS 'pending, sending, deferred, delivered, failed, skipped or doubtful';
 COMMENT ON COLUMN mailman.delivery.enhanced IS 'RFC 3463 status code of the last attempt';
 COMMENT ON COLUMN mailman.delivery.reply IS 'the relay''s words; of a delivered mail see newsletter_email';

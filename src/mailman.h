@@ -29,6 +29,9 @@
 #include "pure.h"
 #include "transfer.h"
 
+/* Of the library; the script's is in pg_extension */
+#define MAILMAN_VERSION "1.0"
+
 /* ---- guc.c: the only globals ---- */
 
 extern bool mailman_enabled;	/* do letters leave at all? */
@@ -53,14 +56,19 @@ typedef struct ExtensionScope
 	Oid			userid;
 	int			sec_context;
 	int			guc_nest;
+	Oid			writing_as;
 } ExtensionScope;
 
 /*
  * Between enter and leave: SPI connected, current user is the extension's
  * owner (security-restricted), search_path pinned, and the guards let us
- * write.  An error leaves the scope by itself.
+ * write.  An error leaves the scope by itself.  The first form is for those
+ * who only read: it waits for nobody's lock on a table.
  */
+extern void extension_enter_reading(ExtensionScope *scope);
 extern void extension_enter(ExtensionScope *scope);
+extern void extension_may_write(void);
+extern bool extension_lock_tables_nowait(void);
 extern void extension_leave(ExtensionScope *scope);
 extern bool extension_is_writing(void);
 extern Oid	extension_oid(bool missing_ok);

@@ -94,7 +94,7 @@ mailman_preview(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	subscription.isnull = PG_ARGISNULL(1);
 	subscription.value = PG_GETARG_DATUM(1);
-	extension_enter(&scope);
+	extension_enter_reading(&scope);
 	letter = preview_letter(PG_GETARG_INT64(0), role);
 	letter_load_content(letter);
 	preview_recipient(letter, subscription, &recipient, &lookup);
@@ -139,7 +139,7 @@ mailman_deliveries(PG_FUNCTION_ARGS)
 	Jsonb	   *result;
 	bool		isnull;
 
-	extension_enter(&scope);
+	extension_enter_reading(&scope);
 	preview_letter(PG_GETARG_INT64(0), role);
 	statement_run(&map, SPI_OK_SELECT, values, NULL);
 	MemoryContextSwitchTo(caller);

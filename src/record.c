@@ -90,20 +90,21 @@ delivery_record_rows(Worker *w, DeliveryList *list)
 	static Statement record = {
 		.sql = "UPDATE mailman.delivery d SET state = o.state,"
 		" attempts = d.attempts + o.cost, due_at = o.due_at, code = o.code,"
-		" enhanced = o.enhanced, reply = o.reply, reason = o.reason"
-		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9)"
-		" AS o(id, state, cost, due_at, code, enhanced, reply, reason)"
+		" enhanced = o.enhanced, reply = o.reply, reason = o.reason,"
+		" doubts = d.doubts + o.doubts"
+		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)"
+		" AS o(id, state, cost, due_at, code, enhanced, reply, reason, doubts)"
 		" WHERE d.letter_id = $1 AND d.subscription_id = o.id"
 		" AND d.state = 'sending'",
-		.nargs = 9,
+		.nargs = 10,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 			TIMESTAMPTZARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		TEXTARRAYOID}
+		TEXTARRAYOID, INT2ARRAYOID}
 	};
-	static const Oid types[8] = {INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-	INT2OID, TEXTOID, TEXTOID, TEXTOID};
-	Columns    *c = columns_create(8, list->count);
-	Datum		values[9] = {Int64GetDatum(w->letter_id)};
+	static const Oid types[9] = {INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
+	INT2OID, TEXTOID, TEXTOID, TEXTOID, INT2OID};
+	Columns    *c = columns_create(9, list->count);
+	Datum		values[10] = {Int64GetDatum(w->letter_id)};
 	dlist_iter	iter;
 	uint64		rows;
 	int			i;
@@ -122,9 +123,10 @@ delivery_record_rows(Worker *w, DeliveryList *list)
 		columns_set_text(c, 5, delivered ? NULL : d->enhanced);
 		columns_set_text(c, 6, delivered ? NULL : d->reply);
 		columns_set_text(c, 7, d->reason);
+		columns_set(c, 8, Int16GetDatum(d->doubt ? 1 : 0), false);
 		c->count++;
 	}
-	for (i = 0; i < 8; i++)
+	for (i = 0; i < 9; i++)
 		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
 								 types[i]);
 	rows = statement_run(&record, SPI_OK_UPDATE, values, NULL);
@@ -212,6 +214,29 @@ delivery_record(Worker *w, Turn *turn, DeliveryList *list)
 	}
 }
 
+void
+delivery_lock_nowait(Worker *w)
+{
+	static Statement lock = {
+		.sql = "SELECT FROM mailman.delivery"
+		" WHERE letter_id = $1 AND subscription_id = $2"
+		" FOR NO KEY UPDATE SKIP LOCKED",
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
+	};
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &w->done.head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+		Datum		values[2] = {Int64GetDatum(w->letter_id),
+		Int64GetDatum(d->subscription_id)};
+
+		if (statement_run(&lock, SPI_OK_SELECT, values, NULL) == 0)
+			delivery_move(d, &w->done, &w->stuck);
+	}
+}
+
 /*
  * Rows left 'sending' by a worker that is no more: nobody knows what became
  * of them.
@@ -221,6 +246,7 @@ delivery_resolve_doubt(Worker *w, Turn *turn, bool hold)
 {
 	static Statement resolve = {
 		.sql = "UPDATE mailman.delivery SET attempts = attempts + 1,"
+		" doubts = doubts + 1,"
 		" state = CASE WHEN $2 THEN 'doubtful' ELSE 'deferred' END,"
 		" due_at = CASE WHEN $2 THEN NULL ELSE now() END,"
 		" reason = 'its worker ended before the outcome was recorded'"

@@ -25,6 +25,9 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
+/* A letter that ends well is not worth more than this many tries */
+#define DONE_TRIES 10
+
 /* ---- transactions of a worker ---- */
 
 /* Bound every wait for somebody's lock */
@@ -42,7 +45,7 @@ run_bound_locks(void)
  * started with, this worker has no business here any more.
  */
 void
-run_begin(Worker *w, ExtensionScope *scope)
+run_begin_reading(Worker *w, ExtensionScope *scope)
 {
 	Oid			extension;
 
@@ -61,12 +64,19 @@ run_begin(Worker *w, ExtensionScope *scope)
 		AbortCurrentTransaction();
 		proc_exit(0);
 	}
-	extension_enter(scope);
+	extension_enter_reading(scope);
 	/* a claim must survive a crash that its mail survives */
 	if (synchronous_commit < SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
 		(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
 								 false);
+}
+
+void
+run_begin(Worker *w, ExtensionScope *scope)
+{
+	run_begin_reading(w, scope);
+	extension_may_write();
 }
 
 void
@@ -203,23 +213,33 @@ run_start(Worker *w)
 	return RUN_TAKEN;
 }
 
-RunStart
-run_first(Worker *w)
+static void
+run_first_transaction(Worker *w, void *arg)
 {
+	RunStart   *start = arg;
 	ExtensionScope scope;
-	RunStart	start = RUN_NOTHING;
 
-	w->wake_at = DT_NOEND;
 	run_begin(w, &scope);
 	if (!letter_lock(w->letter_id))
 		letter_wake(w->letter_id);
 	else
 	{
-		start = run_start(w);
-		if (start != RUN_TAKEN)
-			letter_unlock(w->letter_id);
+		w->locked = true;
+		*start = run_start(w);
 	}
 	run_commit(&scope);
+}
+
+RunStart
+run_first(Worker *w)
+{
+	RunStart	start = RUN_NOTHING;
+
+	w->wake_at = DT_NOEND;
+	if (!run_try(w, run_first_transaction, &start, NULL))
+		start = RUN_AGAIN;
+	if (start != RUN_TAKEN)
+		run_unlock(w);
 	w->ended = false;
 	w->yielding = false;
 	w->idle_since_us = 0;
@@ -227,12 +247,18 @@ run_first(Worker *w)
 	return start;
 }
 
-/*
- * A run that ends well: failures before it count no more, and a letter that
- * gave up its slot goes to the end of the line.
- */
+/* These are locks of the session: a rollback does not release them */
 void
-run_done(Worker *w)
+run_unlock(Worker *w)
+{
+	if (w->locked)
+		letter_unlock(w->letter_id);
+	w->locked = false;
+	slot_unlock();
+}
+
+static void
+run_done_transaction(Worker *w, void *arg)
 {
 	static Statement done = {
 		.sql = "UPDATE mailman.letter SET failed_runs = 0, last_error = NULL,"
@@ -251,6 +277,24 @@ run_done(Worker *w)
 	look_at(w, 0, &look);
 	w->wake_at = look_next(&look);
 	run_commit(&scope);
+}
+
+/*
+ * A run that ends well: failures before it count no more, and a letter that
+ * gave up its slot goes to the end of the line.
+ */
+void
+run_done(Worker *w)
+{
+	int			tries;
+
+	for (tries = 0; tries < DONE_TRIES; tries++)
+	{
+		if (run_try(w, run_done_transaction, NULL, NULL))
+			return;
+		run_wait(w, 100);
+	}
+	w->wake_at = DT_NOBEGIN;	/* let somebody look */
 }
 
 /* ---- the last transaction ---- */
@@ -293,19 +337,27 @@ run_last(Worker *w, const char *error)
 	Look		look;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
 
-	run_begin(w, &scope);
+	if (w->done.count == 0 && error[0] == '\0')
+		return;
+	run_begin_reading(w, &scope);
 	(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	if (statement_run(&fence, SPI_OK_SELECT, values, NULL) == 0)
+	if (!extension_lock_tables_nowait() ||
+		statement_run(&fence, SPI_OK_SELECT, values, NULL) == 0)
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %d outcomes could not be recorded and are in doubt",
 						w->letter_id, w->done.count),
-				 errdetail("The letter's row is locked.")));
-	else if (turn_fence(w, &look))
+				 errdetail("The letter's row or a table is locked.")));
+	else
 	{
-		delivery_record(w, &turn, &w->done);
-		turn_write(w, &turn, &look);
-		run_note_error(w, error);
+		extension_may_write();
+		if (turn_fence(w, &look))
+		{
+			delivery_lock_nowait(w);
+			delivery_record(w, &turn, &w->done);
+			turn_write(w, &turn, &look);
+			run_note_error(w, error);
+		}
 	}
 	run_commit(&scope);
 }

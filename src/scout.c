@@ -189,7 +189,7 @@ mailman_wake(PG_FUNCTION_ARGS)
 	bool		waits;
 	int			started;
 
-	extension_enter(&scope);
+	extension_enter_reading(&scope);
 	started = scout_look(&next, &waits);
 	extension_leave(&scope);
 	shmem_wake(MyDatabaseId, GetCurrentTimestamp());
@@ -238,7 +238,7 @@ mailman_scout_main(Datum arg)
 	pgstat_report_activity(STATE_RUNNING, "looking for letters to start");
 	if (OidIsValid(extension_oid(true)))
 	{
-		extension_enter(&scope);
+		extension_enter_reading(&scope);
 		(void) scout_look(&next, &waits);
 		extension_leave(&scope);
 	}

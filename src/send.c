@@ -234,8 +234,8 @@ send_post(const Letter *letter, const Posting *posting)
 		ereport(NOTICE,
 				(errmsg("letter " INT64_FORMAT " is paused", letter->id),
 				 errhint("It goes on with mailman_resume().")));
-	else
-		launch_at_commit(letter->id);
+	/* a paused letter, too: it may be resumed before we commit */
+	launch_at_commit(letter->id);
 }
 
 /* mailman_send(letter_id bigint) RETURNS bigint */

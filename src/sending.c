@@ -66,7 +66,7 @@ sending_room(Worker *w)
 
 /* ---- the exchange ---- */
 
-static void
+void
 sending_collect(Worker *w)
 {
 	Mail	   *mail;
@@ -215,6 +215,9 @@ sending_submit(Worker *w)
 {
 	dlist_mutable_iter iter;
 
+	/* a relay that is about to be replaced gets nothing more */
+	if (w->relay_stale)
+		return;
 	sending_open(w);
 	if (w->transfer == NULL || w->relay == NULL ||
 		strcmp(w->transfer_fingerprint, w->relay->fingerprint) != 0)
@@ -250,7 +253,8 @@ sending_is_over(Worker *w)
 	if (w->done.count >= mailman_turn_size ||
 		since >= mailman_turn_interval * INT64CONST(1000))
 		return true;
-	if (w->poked && since >= 5000)
+	if ((w->poked || (w->relay_stale && w->mode == MODE_SEND)) &&
+		since >= 5000)
 		return true;
 	/* some are done, more are waiting, and the sessions soon run dry */
 	return w->done.count > 0 && w->more && w->transfer != NULL &&

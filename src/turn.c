@@ -37,6 +37,9 @@
 /* Rows of a cancelled letter skipped in one turn */
 #define SKIP_AT_ONCE	2000
 
+/* How soon a list that could not be topped up is tried again */
+#define TOP_UP_RETRY_US INT64CONST(5000000)
+
 /* How long a row that made turns fail is left alone */
 #define STUCK_RETRY_US	INT64CONST(5000000)
 
@@ -95,6 +98,7 @@ turn_prepare(Worker *w, const char *version)
 	if (w->letter != NULL && strcmp(w->letter_version, version) == 0 &&
 		!w->relay_stale)
 		return;
+	w->relay_stale = false;		/* again true if anything changes meanwhile */
 	context = AllocSetContextCreate(CurTransactionContext, "mailman letter",
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
@@ -115,7 +119,6 @@ turn_prepare(Worker *w, const char *version)
 	w->letter = letter;
 	strlcpy(w->letter_version, version, sizeof(w->letter_version));
 	w->relay = relay;
-	w->relay_stale = false;
 }
 
 /* The state a letter has after this turn */
@@ -128,7 +131,7 @@ turn_next_state(Worker *w, const Turn *turn, const Look *look)
 		return look->state;
 	if (w->pause_reason[0] != '\0')
 		return "paused";
-	if (tally->count[DELIVERY_PENDING] + tally->count[DELIVERY_SENDING] +
+	if (look->whole || tally->count[DELIVERY_PENDING] + tally->count[DELIVERY_SENDING] +
 		tally->count[DELIVERY_DEFERRED] > 0)
 		return "sending";
 	return "sent";
@@ -141,8 +144,7 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	static Statement write = {
 		.sql = "UPDATE mailman.letter SET mail_order = $2, doubts = $3, state = $4,"
 		" state_reason = CASE WHEN $4 = state THEN state_reason ELSE $5 END,"
-		" failed_runs = CASE WHEN $6 THEN 0 ELSE failed_runs END,"
-		" whole = whole AND $4 IN ('scheduled', 'paused')"
+		" failed_runs = CASE WHEN $6 THEN 0 ELSE failed_runs END"
 		" WHERE id = $1",
 		.nargs = 6,
 		.argtypes = {INT8OID, JSONBOID, INT8OID, TEXTOID, TEXTOID, BOOLOID}
@@ -200,11 +202,18 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	w->doubts = turn->doubts;
 	w->more = turn->more;
 	w->mode = look->mode;
+	w->whole = look->whole;
+	if (strcmp(look->state, "paused") == 0)
+	{
+		w->pause_reason[0] = '\0';
+		w->relay_permanent = 0;
+	}
 }
 
 static void
-turn_transaction(Worker *w, TurnStage *stage)
+turn_transaction(Worker *w, void *arg)
 {
+	TurnStage  *stage = arg;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts,.more = w->more};
 	ExtensionScope scope;
 	Look		look;
@@ -217,8 +226,6 @@ turn_transaction(Worker *w, TurnStage *stage)
 		if (look.mode == MODE_SEND && w->pause_reason[0] == '\0')
 			turn_prepare(w, look.version);
 		*stage = TURN_ROWS;
-		if (look.whole)
-			delivery_top_up(w);
 		turn_work(w, &turn, &look);
 		turn_write(w, &turn, &look);
 	}
@@ -236,24 +243,6 @@ turn_transaction(Worker *w, TurnStage *stage)
 						turn.tally.count[DELIVERY_FAILED],
 						turn.tally.count[DELIVERY_SKIPPED],
 						turn.tally.count[DELIVERY_DOUBTFUL])));
-}
-
-/* After an ERROR in a transaction of ours: back to where we were */
-static ErrorData *
-turn_failed(Worker *w, MemoryContext context)
-{
-	dlist_mutable_iter iter;
-	ErrorData  *error;
-
-	MemoryContextSwitchTo(context);
-	error = CopyErrorData();
-	FlushErrorState();
-	AbortCurrentTransaction();
-	MemoryContextSwitchTo(context);
-	dlist_foreach_modify(iter, &w->claiming.head)
-		delivery_free(w, dlist_container(Delivery, node, iter.cur),
-					  &w->claiming);
-	return error;
 }
 
 /* Is it the letter that is wrong, and not the moment? */
@@ -277,39 +266,45 @@ error_is_lasting(const ErrorData *error)
 static bool
 turn_try(Worker *w, TurnStage *stage)
 {
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool done = false;
+	ErrorData  *error;
 
-	PG_TRY();
-	{
-		turn_transaction(w, stage);
-		done = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error = turn_failed(w, context);
+	if (run_try(w, turn_transaction, stage, &error))
+		return true;
+	if (*stage == TURN_PREPARE)
+		w->relay_stale = true;	/* nothing was loaded */
+	if (*stage == TURN_PREPARE && error_is_lasting(error))
+		strlcpy(w->pause_reason, error->message, sizeof(w->pause_reason));
+	run_log_failure(w, w->pause_reason[0] ? "pausing" :
+					"a turn failed and is repeated", error);
+	FreeErrorData(error);
+	return false;
+}
 
-		if (*stage == TURN_PREPARE && error_is_lasting(error))
-			strlcpy(w->pause_reason, error->message, sizeof(w->pause_reason));
-		ereport(LOG,
-				(errcode(error->sqlerrcode),
-				 errmsg("letter " INT64_FORMAT ": %s: %s", w->letter_id,
-						w->pause_reason[0] ? "pausing" :
-						"a turn failed and is repeated", error->message),
-				 error->detail ? errdetail("%s", error->detail) : 0,
-				 error->hint ? errhint("%s", error->hint) : 0));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	return done;
+/*
+ * The list it was scheduled for has grown meanwhile.  In a transaction of its
+ * own, as it may have to wait for somebody; those who are queued already do
+ * not.
+ */
+static void
+turn_top_up(Worker *w, void *arg)
+{
+	ExtensionScope scope;
+	Look		look;
+
+	run_begin(w, &scope);
+	if (turn_fence(w, &look) && look.whole)
+		delivery_top_up(w);
+	run_commit(&scope);
+	w->whole = false;
 }
 
 /* ---- one bad row delays itself alone ---- */
 
 /* Record a single outcome; it is in the list of its own */
 static void
-turn_one_transaction(Worker *w, DeliveryList *one)
+turn_one_transaction(Worker *w, void *arg)
 {
+	DeliveryList *one = arg;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
 	ExtensionScope scope;
 	Look		look;
@@ -329,32 +324,26 @@ turn_one_transaction(Worker *w, DeliveryList *one)
 static void
 turn_one(Worker *w, DeliveryList *from)
 {
-	MemoryContext context = CurrentMemoryContext;
 	Delivery   *delivery = dlist_container(Delivery, node,
 										   dlist_head_node(&from->head));
 	DeliveryList one;
+	ErrorData  *error;
 
 	dlist_init(&one.head);
 	one.count = 0;
 	delivery_move(delivery, from, &one);
-	PG_TRY();
+	if (run_try(w, turn_one_transaction, &one, &error))
 	{
-		turn_one_transaction(w, &one);
 		delivery_free(w, delivery, &one);
+		return;
 	}
-	PG_CATCH();
-	{
-		ErrorData  *error = turn_failed(w, context);
-
-		ereport(LOG,
-				(errcode(error->sqlerrcode),
-				 errmsg("letter " INT64_FORMAT ", subscription " INT64_FORMAT ": its outcome could not be recorded yet: %s",
-						w->letter_id, delivery->subscription_id,
-						error->message)));
-		FreeErrorData(error);
-		delivery_move(delivery, &one, &w->stuck);
-	}
-	PG_END_TRY();
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("letter " INT64_FORMAT ", subscription " INT64_FORMAT ": its outcome could not be recorded yet: %s",
+					w->letter_id, delivery->subscription_id,
+					error->message)));
+	FreeErrorData(error);
+	delivery_move(delivery, &one, &w->stuck);
 }
 
 static void
@@ -368,20 +357,6 @@ turn_one_by_one(Worker *w, DeliveryList *from)
 }
 
 /* ---- between turns ---- */
-
-/* Wait a moment with the sessions open, as somebody is in our way */
-static void
-turn_wait(Worker *w, int failures)
-{
-	int64		until = transfer_now() + Min(failures, 10) * INT64CONST(50000);
-
-	while (transfer_now() < until)
-	{
-		CHECK_FOR_INTERRUPTS();
-		waiter_wait(w->waiter, w->transfer,
-					(until - transfer_now()) / 1000 + 1);
-	}
-}
 
 /* One line for pg_stat_activity */
 static void
@@ -414,12 +389,47 @@ turn_yields(Worker *w)
 	return w->yielding;
 }
 
-bool
-turn(Worker *w)
+/* Repeat until it succeeds; nothing is lost meanwhile */
+static void
+turn_until_done(Worker *w)
 {
 	TurnStage	stage = TURN_FENCE;
 	int			failures = 0;
 
+	while (!turn_try(w, &stage))
+	{
+		if (++failures % 3 == 0 && stage == TURN_ROWS)
+			turn_one_by_one(w, &w->done);
+		if (w->pause_reason[0] == '\0')
+			run_wait(w, Min(failures, 10) * 50);
+	}
+	w->idle_since_us = 0;
+}
+
+/* The letter is not ours any more: forget all we know of it */
+static void
+turn_drop_all(Worker *w)
+{
+	DeliveryList *lists[] = {&w->claimed, &w->begun, &w->done, &w->stuck};
+	dlist_mutable_iter iter;
+	size_t		i;
+
+	if (w->transfer != NULL)
+		transfer_abort(w->transfer);
+	sending_collect(w);
+	for (i = 0; i < lengthof(lists); i++)
+	{
+		dlist_foreach_modify(iter, &lists[i]->head)
+			delivery_free(w, dlist_container(Delivery, node, iter.cur),
+						  lists[i]);
+	}
+	w->armed = false;
+	w->ended = true;
+}
+
+bool
+turn(Worker *w)
+{
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
@@ -429,23 +439,16 @@ turn(Worker *w)
 	if (w->stuck.count > 0 && transfer_now() >= w->stuck_retry_us)
 		turn_one_by_one(w, &w->stuck);
 	if (look_calls_for_turn(w))
+		turn_until_done(w);
+	if (w->whole && w->mode == MODE_SEND && transfer_now() >= w->top_up_us)
 	{
-		while (!turn_try(w, &stage))
-		{
-			if (++failures % 3 == 0 && stage == TURN_ROWS)
-				turn_one_by_one(w, &w->done);
-			if (w->pause_reason[0] == '\0')
-				turn_wait(w, failures);
-		}
-		w->idle_since_us = 0;
+		w->top_up_us = transfer_now() + TOP_UP_RETRY_US;
+		(void) run_try(w, turn_top_up, NULL, NULL);
 	}
 	w->last_turn_us = transfer_now();
 	w->poked = false;
 	if (w->mode == MODE_GONE)
-	{
-		w->armed = false;
-		w->ended = true;
-	}
+		turn_drop_all(w);
 	else if (w->mode == MODE_SEND && !turn_yields(w))
 		w->stopping = false;
 	else

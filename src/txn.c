@@ -4,7 +4,7 @@
  *	  Who we are while we write, and how statements run.
  *
  * Everything mailman writes, it writes as the owner of the extension with
- * constant SQL, whoever called (DESIGN: checks in C, writes as the owner).
+ * constant SQL, whoever called: what the caller may do is checked in C.
  * extension_enter() switches to that role, security-restricted, and raises
  * the flag by which the guard triggers know us; the flag falls with any
  * transaction or subtransaction that fails.
@@ -25,6 +25,7 @@
 #include "commands/extension.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -32,13 +33,16 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-/* Are we inside extension_enter() .. extension_leave()? */
-static bool writing = false;
+/*
+ * The role we write as, between extension_enter() and extension_leave(); the
+ * guards know us by it.  InvalidOid: we do not write.
+ */
+static Oid	writing_as = InvalidOid;
 
 static void
 extension_xact_callback(XactEvent event, void *arg)
 {
-	writing = false;
+	writing_as = InvalidOid;
 }
 
 static void
@@ -46,7 +50,7 @@ extension_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 						   SubTransactionId parentSubid, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		writing = false;
+		writing_as = InvalidOid;
 }
 
 void
@@ -56,10 +60,14 @@ extension_callbacks_register(void)
 	RegisterSubXactCallback(extension_subxact_callback, NULL);
 }
 
+/*
+ * Is it we who write, and not somebody's code that runs while we do?  A
+ * foreign key of theirs on our tables may call it, with their rights.
+ */
 bool
 extension_is_writing(void)
 {
-	return writing;
+	return OidIsValid(writing_as) && GetUserId() == writing_as;
 }
 
 Oid
@@ -68,17 +76,21 @@ extension_oid(bool missing_ok)
 	return get_extension_oid("mailman", missing_ok);
 }
 
-static Oid
-function_owner(Oid function)
+/* The library and the script must be of one version */
+static void
+extension_check_version(HeapTuple tuple, TupleDesc desc)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	Oid			owner;
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion, desc,
+									 &isnull);
+	char	   *version = isnull ? "" : TextDatumGetCString(value);
 
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", function);
-	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
-	ReleaseSysCache(tuple);
-	return owner;
+	if (strcmp(version, MAILMAN_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension mailman is version %s, its library %s",
+						version, MAILMAN_VERSION),
+				 errhint("ALTER EXTENSION mailman UPDATE, or restart the server if the library is the older one.")));
 }
 
 /* The role that owns the extension; InvalidOid if it is gone */
@@ -96,62 +108,111 @@ extension_owner(Oid extension)
 	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
+	{
+		extension_check_version(tuple, RelationGetDescr(rel));
 		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return owner;
 }
 
+/* Is it one of the guards, as the script made them? */
+static bool
+trigger_is_ours(const Trigger *trigger, Oid schema, Oid owner)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID,
+										ObjectIdGetDatum(trigger->tgfoid));
+	Form_pg_proc function;
+	bool		ours;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", trigger->tgfoid);
+	function = (Form_pg_proc) GETSTRUCT(tuple);
+	ours = function->pronamespace == schema && function->proowner == owner &&
+		trigger->tgqual == NULL;
+	ReleaseSysCache(tuple);
+	return ours;
+}
+
+/* The tables we write, in the order in which we lock them */
+static const char *const written_tables[] = {
+	"letter", "subscription", "delivery", "newsletter_email", "posting",
+	"secret", "origin"
+};
+
 /*
- * Triggers on what we write would run with our rights: those that others may
- * have made, as GRANT ALL lets them, are refused.  The lock keeps new ones
- * out until the end of the transaction.
+ * Triggers on what we write would run with our rights, their WHEN conditions
+ * too: any but our own are refused, whoever made them.  The lock keeps new
+ * ones out until the end of the transaction.
  */
 static void
 extension_check_triggers(Oid owner)
 {
-	static const char *const tables[] = {
-		"letter", "subscription", "delivery", "newsletter_email", "posting",
-		"secret", "origin"
-	};
 	Oid			schema = get_namespace_oid("mailman", false);
 	size_t		i;
 	int			n;
 
-	for (i = 0; i < lengthof(tables); i++)
+	for (i = 0; i < lengthof(written_tables); i++)
 	{
-		Relation	rel = table_open(get_relname_relid(tables[i], schema),
+		Relation	rel = table_open(get_relname_relid(written_tables[i],
+													   schema),
 									 RowExclusiveLock);
 
 		for (n = 0; rel->trigdesc && n < rel->trigdesc->numtriggers; n++)
 		{
 			Trigger    *trigger = &rel->trigdesc->triggers[n];
-			Oid			author = function_owner(trigger->tgfoid);
 
-			if (trigger->tgisinternal || author == owner ||
-				superuser_arg(author))
+			if (trigger->tgisinternal ||
+				trigger_is_ours(trigger, schema, owner))
 				continue;
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("trigger \"%s\" on table \"mailman.%s\" would run with the rights of the extension's owner",
-							trigger->tgname, tables[i]),
-					 errdetail("Its function belongs to role \"%s\".",
-							   GetUserNameFromId(author, true)),
+							trigger->tgname, written_tables[i]),
 					 errhint("Drop the trigger, and revoke TRIGGER on the table.")));
 		}
 		table_close(rel, NoLock);
 	}
 }
 
+/*
+ * The locks of extension_may_write(), but only if nobody is in the way: for a
+ * process that is ending and cannot be interrupted any more.
+ */
+bool
+extension_lock_tables_nowait(void)
+{
+	Oid			schema = get_namespace_oid("mailman", true);
+	size_t		i;
+
+	for (i = 0; i < lengthof(written_tables); i++)
+	{
+		Oid			relid = get_relname_relid(written_tables[i], schema);
+
+		if (!OidIsValid(relid) ||
+			!ConditionalLockRelationOid(relid, RowExclusiveLock))
+			return false;
+	}
+	return true;
+}
+
 void
-extension_enter(ExtensionScope *scope)
+extension_may_write(void)
+{
+	extension_check_triggers(GetUserId());
+	writing_as = GetUserId();
+}
+
+void
+extension_enter_reading(ExtensionScope *scope)
 {
 	Oid			owner = extension_owner(extension_oid(false));
 
-	extension_check_triggers(owner);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
+	scope->writing_as = writing_as;
 	scope->guc_nest = NewGUCNestLevel();
 	SetUserIdAndSecContext(owner, scope->sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
@@ -159,13 +220,19 @@ extension_enter(ExtensionScope *scope)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
-	writing = true;
+}
+
+void
+extension_enter(ExtensionScope *scope)
+{
+	extension_enter_reading(scope);
+	extension_may_write();
 }
 
 void
 extension_leave(ExtensionScope *scope)
 {
-	writing = false;
+	writing_as = scope->writing_as;
 	AtEOXact_GUC(true, scope->guc_nest);
 	SetUserIdAndSecContext(scope->userid, scope->sec_context);
 	SPI_finish();

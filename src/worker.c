@@ -23,7 +23,6 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -35,8 +34,8 @@
 /* A slot's first block: a usual mail fits, so a reset frees nothing */
 #define SLOT_BLOCK_SIZE (16 * 1024)
 
-/* How often a worker asks for a slot if it must do so itself */
-#define SLOT_RETRY_MS 250
+/* How often a worker tries to take its letter, if something is in the way */
+#define START_RETRY_MS 250
 
 PGDLLEXPORT void mailman_letter_main(Datum arg);
 
@@ -214,20 +213,22 @@ worker_gone(int code, Datum arg)
 		shmem_slot_free();
 }
 
-/* Wait for a slot; without a dispatcher nobody else would try again for us */
+/*
+ * Take the letter.  Somebody's lock on it is waited out, as is a slot if there
+ * is no dispatcher that would try again for us.
+ */
 static bool
 worker_may_run(Worker *w)
 {
-	RunStart	start;
+	RunStart	start = run_first(w);
 
-	while ((start = run_first(w)) == RUN_WAITS && !shmem_is_there())
+	while (start == RUN_AGAIN || (start == RUN_WAITS && !shmem_is_there()))
 	{
-		pgstat_report_activity(STATE_IDLE, "waits for a worker slot");
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 SLOT_RETRY_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		pgstat_report_activity(STATE_IDLE, start == RUN_WAITS ?
+							   "waits for a worker slot" :
+							   "waits for somebody's lock");
+		run_wait(w, START_RETRY_MS);
+		start = run_first(w);
 	}
 	if (start == RUN_WAITS && !shmem_wait(w->database, true))
 		ereport(LOG,
@@ -245,6 +246,7 @@ worker_create(int64 letter_id)
 	w->letter_id = letter_id;
 	memcpy(&w->database, MyBgworkerEntry->bgw_extra, sizeof(Oid));
 	w->wake_at = DT_NOEND;
+	w->waiter = waiter_create();
 	before_shmem_exit(worker_gone, PointerGetDatum(w));
 	previous_log_hook = emit_log_hook;
 	emit_log_hook = worker_log_hook;
@@ -264,10 +266,9 @@ worker_start(int64 letter_id)
 	snprintf(name, sizeof(name), "mailman letter " INT64_FORMAT, letter_id);
 	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
 	worker_pin_settings();
+	worker_make_slots(w);
 	if (!worker_may_run(w))
 		proc_exit(0);
-	worker_make_slots(w);
-	w->waiter = waiter_create();
 	if (!transfer_global_init())
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
@@ -294,9 +295,8 @@ worker_last_look(Worker *w)
 	w->armed = false;
 	if (w->mode != MODE_GONE)
 		run_done(w);
-	letter_unlock(w->letter_id);
-	slot_unlock();
-	if (yielding || run_first(w) != RUN_TAKEN)
+	run_unlock(w);
+	if (yielding || !worker_may_run(w))
 		return false;
 	w->armed = true;
 	w->stopping = false;

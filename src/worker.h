@@ -77,6 +77,7 @@ typedef struct Worker
 	Oid			database;
 	int64		run;
 	Oid			extension;		/* the one seen at start */
+	bool		locked;			/* the letter's lock is ours */
 
 	Letter	   *letter;			/* loaded content, or NULL */
 	char		letter_version[64]; /* of what was loaded */
@@ -90,12 +91,16 @@ typedef struct Worker
 	bool		relay_stale;	/* its options may have changed */
 	char		pause_reason[640];	/* not empty: the letter must pause */
 	char		relay_trouble[640]; /* for the line of progress */
+	char		failure[256];	/* of the last turn that failed, as logged */
+	int64		failure_us;		/* and when */
+	int64		top_up_us;		/* not to be tried before */
 
 	Transfer   *transfer;
 	char	   *transfer_fingerprint;	/* of the relay it was made for */
 	Waiter	   *waiter;
 
 	LetterMode	mode;
+	bool		whole;			/* the list is still to be topped up */
 	Tally		tally;			/* as committed */
 	int64		doubts;			/* as committed */
 
@@ -150,9 +155,9 @@ typedef struct Look
 	bool		postings;
 	bool		sending;		/* the tally knows rows 'sending' */
 	bool		open;			/* the tally knows rows that wait */
+	bool		whole;			/* it is still to be topped up */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
-	bool		whole;			/* to be topped up; turn_fence() only */
 	char		version[64];	/* of what it is made of; turn_fence() only */
 } Look;
 
@@ -175,23 +180,42 @@ extern bool look_calls_for_turn(Worker *w);
 
 extern void run_bound_locks(void);
 extern void run_begin(Worker *w, ExtensionScope *scope);
+extern void run_begin_reading(Worker *w, ExtensionScope *scope);
 extern void run_commit(ExtensionScope *scope);
 
 typedef enum RunStart
 {
 	RUN_TAKEN,
 	RUN_NOTHING,				/* somebody has it, or there is no work now */
-	RUN_WAITS					/* there is no slot for it */
+	RUN_WAITS,					/* there is no slot for it */
+	RUN_AGAIN					/* somebody's lock is in the way */
 } RunStart;
 
 /* Take the letter, if it is free and there is work */
 extern RunStart run_first(Worker *w);
+
+extern void run_unlock(Worker *w);
 
 /* A run that ends well leaves the letter at peace */
 extern void run_done(Worker *w);
 
 /* The last transaction of a worker that is ending by force */
 extern void run_last(Worker *w, const char *error);
+
+/*
+ * Run a transaction of the worker's.  False: it failed and was rolled back;
+ * *error is a copy of what happened, or logged here if NULL.
+ */
+typedef void (*RunTransaction) (Worker *w, void *arg);
+extern bool run_try(Worker *w, RunTransaction transaction, void *arg,
+					ErrorData **error);
+
+/* A transaction failed: log it, but not over and over */
+extern void run_log_failure(Worker *w, const char *what,
+							const ErrorData *error);
+
+/* Sleep with the sessions open, as somebody is in our way */
+extern void run_wait(Worker *w, int64 ms);
 
 /* ---- turn.c ---- */
 
@@ -221,6 +245,8 @@ extern void turn_move(Turn *turn, DeliveryState from, DeliveryState to,
 extern Datum array_of(Datum *values, bool *nulls, int count, Oid type);
 
 extern void delivery_record(Worker *w, Turn *turn, DeliveryList *list);
+/* Lock the rows of w->done that nobody else has; the others become stuck */
+extern void delivery_lock_nowait(Worker *w);
 extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
 
 /* ---- claim.c: the other half ---- */
@@ -242,6 +268,7 @@ extern void answer_outcome(Worker *w, Delivery *d);
 
 /* ---- sending.c: rendering and the relay ---- */
 
+extern void sending_collect(Worker *w);
 extern void sending_render(Worker *w);
 extern void sending_transfer(Worker *w);
 extern int	sending_room(Worker *w);
