@@ -102,6 +102,7 @@ relay_failed(Worker *w, const char *description, bool permanent)
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %s", w->letter_id, words)));
 	strlcpy(w->relay_trouble, words, sizeof(w->relay_trouble));
+	w->relay_failed_us = transfer_now();
 	w->relay_failures++;
 	w->relay_permanent = permanent ? w->relay_permanent + 1 : 0;
 	if (w->relay_permanent >= relays)

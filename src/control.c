@@ -157,6 +157,21 @@ mailman_pause(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(control_return(&scope, state));
 }
 
+/* What waits for a relay to come back need not wait any longer: few rows */
+static void
+control_hurry(const Letter *letter)
+{
+	static Statement hurry = {
+		.sql = "UPDATE mailman.delivery SET due_at = now()"
+		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter->id)};
+
+	statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+}
+
 /* mailman_resume(letter_id bigint) RETURNS text */
 Datum
 mailman_resume(PG_FUNCTION_ARGS)
@@ -178,6 +193,7 @@ mailman_resume(PG_FUNCTION_ARGS)
 		letter_check_sendable(letter, role);
 		state = control_set(letter, "sending", NULL);
 	}
+	control_hurry(letter);
 	launch_at_commit(letter->id);
 	PG_RETURN_TEXT_P(control_return(&scope, state));
 }

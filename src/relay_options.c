@@ -197,6 +197,8 @@ relay_check_url(const char *name, const char *url)
 						 hint);
 		return;
 	}
+	if (strchr(host, '@') != NULL)
+		relay_option_bad(name, "The URL has a user name in it.", hint);
 	port = host[0] == '[' ? strstr(host, "]:") : strchr(host, ':');
 	if (port != NULL && port[0] == ']')
 		port++;
@@ -248,7 +250,9 @@ relay_option_number(const RelayOption *option, const char *value)
 						 psprintf("It must be from %ds to %ds.",
 								  option->min / 1000, option->max / 1000) :
 						 psprintf("It must be from %d to %d.",
-								  option->min, option->max), NULL);
+								  option->min, option->max),
+						 option->kind == OPTION_TIME ?
+						 "Write a number with a unit, such as \"30s\"." : NULL);
 	return number;
 }
 

@@ -230,6 +230,12 @@ send_post(const Letter *letter, const Posting *posting)
 	if (posting->recipients > 0)
 		statement_run(&insert, SPI_OK_INSERT, values, NULL);
 	send_tell(letter);
+	if (posting->recipients == 0 && posting->high == PG_INT64_MAX)
+		ereport(NOTICE,
+				(errmsg("nobody new is queued for letter " INT64_FORMAT,
+						letter->id),
+				 errdetail("Every active subscription of newsletter " INT64_FORMAT " has it already, or there is none.",
+						   letter->newsletter_id)));
 	if (strcmp(letter->state, "paused") == 0)
 		ereport(NOTICE,
 				(errmsg("letter " INT64_FORMAT " is paused", letter->id),

@@ -24,6 +24,9 @@
 /* Idle sessions are given back to the relay after this */
 #define SESSION_IDLE_US		INT64CONST(5000000)
 
+/* A relay that has just failed is not tried again, whoever asks */
+#define RELAY_LEAVE_ALONE_US	INT64CONST(1000000)
+
 /* ---- what left lately ---- */
 
 /* Two half-second windows: the sum is about what left in the last second */
@@ -272,6 +275,18 @@ sending_timeout(Worker *w)
 	return Max(until - transfer_now(), 0) / 1000 + 1;
 }
 
+/* Somebody set our latch: look for work, and try a relay that was down again */
+static void
+sending_poked(Worker *w)
+{
+	int64		now = transfer_now();
+
+	w->poked = true;
+	if (w->relay_retry_us > now &&
+		now - w->relay_failed_us >= RELAY_LEAVE_ALONE_US)
+		w->relay_retry_us = now;
+}
+
 /*
  * Exchange mails with the relay until it is time for a turn.  What has come
  * in during the turn is read before anything else happens.
@@ -290,7 +305,7 @@ sending_transfer(Worker *w)
 		QueryCancelPending = false; /* there is no query to cancel */
 		CHECK_FOR_INTERRUPTS();
 		if (waiter_wait(w->waiter, w->transfer, timeout))
-			w->poked = true;
+			sending_poked(w);
 		sending_collect(w);
 		if (w->claimed.count > 0)
 			sending_submit(w);

@@ -87,6 +87,7 @@ typedef struct Worker
 	int			relay_failures; /* in a row, over all relays */
 	int			relay_permanent;	/* of these, permanent ones in a row */
 	int64		relay_retry_us; /* not to be tried before (monotonic) */
+	int64		relay_failed_us;	/* when it last failed */
 	int			relay_seen;		/* connects failed that we have acted on */
 	bool		relay_stale;	/* its options may have changed */
 	char		pause_reason[640];	/* not empty: the letter must pause */

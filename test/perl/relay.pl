@@ -333,7 +333,8 @@ sub forget_session
 	delete $timers{$fd};
 	vec($rvec, $fd, 1) = 0;
 	vec($wvec, $fd, 1) = 0;
-	if ($s->{tls})
+	# after a handshake that failed it is a plain socket again
+	if ($s->{tls} && $s->{sock}->isa('IO::Socket::SSL'))
 	{
 		$s->{sock}->close(SSL_no_shutdown => 1);
 	}
