@@ -81,7 +81,9 @@ INSERT INTO forged VALUES
 	('state = ''sending'''), ('state = ''scheduled'''),
 	('state = ''cancelled'''), ('state_reason = ''because'''),
 	('sender = ''postgres'''), ('run = 1'), ('failed_runs = 1'),
-	('doubts = 1'), ('revision = 2'), ('mail_order = ''{}'''),
+	('doubts = 1'), ('revision = 2'), ('whole = true'),
+	('line_at = now()'), ('run_at = now()'), ('last_error = ''none'''),
+	('mail_order = ''{}'''),
 	('mail_order = ''[]'''), ('mail_order = ''"pending"'''),
 	('mail_order = mail_order || ''{"pending": 1}'''),
 	('mail_order = mail_order || ''{"recipients": 1}'''),
@@ -213,8 +215,8 @@ $$;
 -- The accounts
 --
 SELECT what, t.code, t.message, t.hint
-  FROM unnest(ARRAY['delivery', 'newsletter_email', 'posting', 'secret'])
-	   WITH ORDINALITY AS r(name, i),
+  FROM unnest(ARRAY['delivery', 'newsletter_email', 'posting', 'secret',
+					 'origin']) WITH ORDINALITY AS r(name, i),
 	   unnest(ARRAY['INSERT INTO mailman.%I DEFAULT VALUES',
 					'UPDATE mailman.%I SET ctid = ctid',
 					'DELETE FROM mailman.%I', 'TRUNCATE mailman.%I CASCADE'])
@@ -223,6 +225,7 @@ SELECT what, t.code, t.message, t.hint
 			  CASE name WHEN 'delivery' THEN 'SET state = ''delivered'''
 			  WHEN 'newsletter_email' THEN 'SET code = 250'
 			  WHEN 'posting' THEN 'SET folded = true'
+			  WHEN 'origin' THEN 'SET armed_at = now()'
 			  ELSE 'SET key = ''''' END), name) AS what,
 	   pg_temp.try(what) t
  ORDER BY i, j;
@@ -235,6 +238,10 @@ RESET ROLE;
 UPDATE mailman.delivery SET state = 'delivered';
 :sqlstate
 DELETE FROM mailman.posting;
+:sqlstate
+UPDATE mailman.origin SET database = 1;
+:sqlstate
+DELETE FROM mailman.origin;
 :sqlstate
 COPY mailman.delivery (letter_id, subscription_id, state) FROM stdin;
 \.
@@ -255,4 +262,72 @@ DELETE FROM mailman.subscription WHERE newsletter_id = :short;
 DELETE FROM mailman.newsletter WHERE id = :short;
 RESET ROLE;
 SELECT count(*) FROM mailman.newsletter;
+-- its secret went with it; not the secrets of others
+SELECT newsletter_id FROM mailman.secret;
+-- a newsletter with letters stays, one with nothing but partials goes
+DO $$
+BEGIN
+	DELETE FROM mailman.newsletter;
+EXCEPTION WHEN foreign_key_violation OR restrict_violation THEN
+	RAISE NOTICE 'refused';
+END
+$$;
+INSERT INTO mailman.newsletter (owner, name, from_address)
+VALUES ('regress_mailman_app', 'Partial', 'partial@example.com')
+RETURNING id AS partial \gset
+INSERT INTO mailman.partial VALUES (:partial, 'footer', 'Bye');
+SET ROLE regress_mailman_app;
+DELETE FROM mailman.newsletter WHERE id = :partial;
+RESET ROLE;
+SELECT count(*) FROM mailman.partial;
+
+--
+-- Triggers of others would run with the rights of the extension's owner
+--
+GRANT ALL ON ALL TABLES IN SCHEMA mailman TO regress_mailman_app;
+CREATE SCHEMA regress_mailman_app AUTHORIZATION regress_mailman_app;
+SET ROLE regress_mailman_app;
+CREATE FUNCTION regress_mailman_app.escalate() RETURNS trigger AS $$
+BEGIN
+	ALTER ROLE regress_mailman_app SUPERUSER;
+	RETURN NULL;
+END
+$$ LANGUAGE plpgsql;
+CREATE TRIGGER peep AFTER INSERT ON mailman.subscription
+	EXECUTE FUNCTION regress_mailman_app.escalate();
+SELECT mailman_subscribe(1, 'eve@example.com');
+:sqlstate
+-- what only reads is not in danger
+SELECT mailman_deliveries(1);
+RESET ROLE;
+-- the superuser has to be told as well
+SELECT mailman_subscribe(1, 'eve@example.com');
+:sqlstate
+DROP TRIGGER peep ON mailman.subscription;
+-- a harmless function does not make a trigger harmless: its condition is code
+SET ROLE regress_mailman_app;
+CREATE FUNCTION regress_mailman_app.condition() RETURNS boolean AS $$
+BEGIN
+	ALTER ROLE regress_mailman_app SUPERUSER;
+	RETURN true;
+END
+$$ LANGUAGE plpgsql;
+CREATE TRIGGER peep BEFORE UPDATE ON mailman.letter FOR EACH ROW
+	WHEN (regress_mailman_app.condition())
+	EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger();
+INSERT INTO mailman.letter (newsletter_id, subject, text_body)
+VALUES (1, 'Issue 2', 'Hello') RETURNING id AS next \gset
+SELECT mailman_send(:next);
+:sqlstate
+RESET ROLE;
+DROP TRIGGER peep ON mailman.letter;
+-- nor does one of the guards
+CREATE TRIGGER peep BEFORE UPDATE ON mailman.letter FOR EACH ROW
+	WHEN (regress_mailman_app.condition())
+	EXECUTE FUNCTION mailman.guard_letter();
+SELECT mailman_send(:next);
+:sqlstate
+DROP TRIGGER peep ON mailman.letter;
+SELECT mailman_subscribe(1, 'eve@example.com') > 0 AS subscribed;
+SELECT rolsuper FROM pg_roles WHERE rolname = 'regress_mailman_app';
 ROLLBACK;

@@ -50,10 +50,18 @@ SELECT name AS "setting without description" FROM pg_settings
  WHERE name LIKE 'mailman.%' AND coalesce(short_desc, '') = '';
 SET mailman.turn_size = 10;
 :sqlstate
+SET mailman.enabled = off;
+:sqlstate
 SET mailman.no_such_thing = 1;
 :sqlstate
 -- values that a configuration file could have wrong (not written to it)
 ALTER SYSTEM SET mailman.turn_size = 0;
+:sqlstate
+ALTER SYSTEM SET mailman.max_workers = 0;
+:sqlstate
+ALTER SYSTEM SET mailman.max_failed_runs = 0;
+:sqlstate
+ALTER SYSTEM SET mailman.enabled = 'perhaps';
 :sqlstate
 ALTER SYSTEM SET mailman.retry_schedule = '5min, soon';
 :sqlstate

@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(40);
+SELECT plan(52);
 
 CREATE SERVER tap_relay FOREIGN DATA WRAPPER mailman_smtp
 	OPTIONS (url 'smtp://127.0.0.1:1', tls 'none');
@@ -34,7 +34,11 @@ WITH book AS (
 		   (SELECT coalesce(sum(recipients), 0) FROM mailman.posting p
 			 WHERE p.letter_id = l.id AND NOT folded) AS posted,
 		   (SELECT coalesce(sum(skipped), 0) FROM mailman.posting p
-			 WHERE p.letter_id = l.id AND NOT folded) AS skipped
+			 WHERE p.letter_id = l.id AND NOT folded) AS skipped,
+		   (SELECT coalesce(sum(failed), 0) FROM mailman.posting p
+			 WHERE p.letter_id = l.id AND NOT folded) AS failed,
+		   (SELECT coalesce(sum(doubtful), 0) FROM mailman.posting p
+			 WHERE p.letter_id = l.id AND NOT folded) AS doubtful
 	  FROM mailman.letter l)
 SELECT id, 'recipients' AS what FROM book
  WHERE deliveries <> (mail_order ->> 'recipients')::bigint + posted
@@ -51,11 +55,12 @@ SELECT id, state FROM book,
 		 WHERE d.letter_id = book.id AND d.state = s.state) <>
 	   (mail_order ->> state)::bigint +
 	   CASE state WHEN 'skipped' THEN skipped
-	   WHEN 'pending' THEN posted - skipped ELSE 0 END
+	   WHEN 'pending' THEN posted - skipped + failed + doubtful
+	   WHEN 'failed' THEN -failed WHEN 'doubtful' THEN -doubtful ELSE 0 END
 UNION ALL
 SELECT d.letter_id, 'delivery outside of every posting'
   FROM mailman.delivery d
- WHERE d.state = 'pending'
+ WHERE d.state = 'pending' AND d.due_at IS NULL
    AND NOT EXISTS (SELECT FROM mailman.posting p
 					WHERE p.letter_id = d.letter_id
 					  AND d.subscription_id BETWEEN p.low AND p.high)
@@ -67,7 +72,8 @@ SELECT d.letter_id, 'delivery of another newsletter'
  WHERE s.newsletter_id <> l.newsletter_id
 UNION ALL
 SELECT p.letter_id, 'empty posting' FROM mailman.posting p
- WHERE recipients <= 0 OR skipped > recipients OR low > high;
+ WHERE recipients < 0 OR skipped > recipients OR recipients > 0 AND low > high
+	OR recipients = 0 AND failed + doubtful <= 0 OR failed < 0 OR doubtful < 0;
 CREATE FUNCTION pg_temp.balanced(description text) RETURNS text AS $$
 SELECT is_empty('TABLE wrong', description)
 $$ LANGUAGE sql;
@@ -156,10 +162,47 @@ SELECT is_empty('SELECT 1 FROM mailman.delivery WHERE letter_id = 900005
 -- paused, resumed, cancelled: no row of a delivery is rewritten
 CREATE TEMP TABLE rows AS SELECT ctid AS place, * FROM mailman.delivery;
 SELECT mailman_pause(900001), mailman_resume(900001), mailman_cancel(900002),
-	   mailman_pause(900003), mailman_cancel(900003) \g /dev/null
+	   mailman_pause(900003), mailman_resume(900003) \g /dev/null
 SELECT set_eq('SELECT ctid AS place, * FROM mailman.delivery',
 			  'TABLE rows', 'no delivery was rewritten');
 SELECT pg_temp.balanced('after pause, resume and cancel');
+
+-- a worker has been at the third letter: three of each state, and the rest
+-- delivered; then those that failed or are in doubt are tried again
+SET LOCAL session_replication_role = replica;
+UPDATE mailman.delivery d SET due_at = CASE w.state WHEN 'deferred'
+	THEN now() + interval '1 hour' END, state = w.state, attempts = 1, code = 250
+  FROM (SELECT subscription_id, CASE WHEN n <= 3 THEN 'deferred'
+			   WHEN n <= 6 THEN 'failed' WHEN n <= 9 THEN 'doubtful'
+			   ELSE 'delivered' END AS state
+		  FROM (SELECT subscription_id, row_number() OVER
+				(ORDER BY subscription_id) AS n FROM mailman.delivery
+				 WHERE letter_id = 900003 AND state = 'pending') p) w
+ WHERE d.letter_id = 900003 AND d.subscription_id = w.subscription_id;
+UPDATE mailman.posting SET folded = true WHERE letter_id = 900003;
+UPDATE mailman.letter l SET state = 'sending', mail_order = l.mail_order ||
+	(SELECT jsonb_object_agg(state, n) || jsonb_build_object('recipients', sum(n))
+	   FROM (SELECT state, count(*) AS n FROM mailman.delivery
+			  WHERE letter_id = 900003 GROUP BY state) c)
+ WHERE l.id = 900003;
+SET LOCAL session_replication_role = origin;
+SELECT pg_temp.balanced('after a worker''s turn');
+UPDATE mailman.subscription SET state = 'bounced' WHERE id =
+	(SELECT min(subscription_id) FROM mailman.delivery
+	  WHERE letter_id = 900003 AND state = 'failed');
+SELECT is(mailman_retry(900003), 2::bigint,
+		  'those that failed are tried again, but not a dead address');
+SELECT pg_temp.balanced('after a retry of the failed');
+SELECT is(mailman_retry(900003, '{failed,doubtful}'), 3::bigint,
+		  'those in doubt as well, by name');
+SELECT pg_temp.balanced('after a retry of the doubtful');
+SELECT is(mailman_retry(900003, '{failed,doubtful}'), 0::bigint,
+		  'nobody twice');
+SELECT is_empty('SELECT 1 FROM mailman.delivery WHERE letter_id = 900003
+	AND state = ''pending'' AND (due_at IS NULL OR attempts <> 0)',
+	'they are due and have all their attempts before them');
+SELECT is(mailman_send(900003) > 0, true, 'everybody else is added meanwhile');
+SELECT pg_temp.balanced('after it was sent to everybody');
 
 -- would we see it?  each of these is undone
 CREATE FUNCTION pg_temp.noticed(tampering text) RETURNS text AS $$
@@ -185,6 +228,9 @@ SELECT pg_temp.noticed(tampering) FROM unnest(ARRAY[
 	'UPDATE mailman.delivery SET state = ''delivered'' WHERE letter_id = 900001
 	 AND subscription_id = 900010',
 	'UPDATE mailman.posting SET folded = true WHERE letter_id = 900001',
+	'UPDATE mailman.posting SET failed = failed + 1 WHERE letter_id = 900003',
+	'UPDATE mailman.posting SET doubtful = 0 WHERE letter_id = 900003',
+	'DELETE FROM mailman.posting WHERE letter_id = 900003 AND failed > 0',
 	'UPDATE mailman.posting SET high = 900900 WHERE letter_id = 900001',
 	'UPDATE mailman.letter SET mail_order = mail_order || ''{"failed": 1}''
 	 WHERE id = 900001']) AS t(tampering);

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(9);
+SELECT plan(15);
 
 CREATE TEMP VIEW dumped AS
 SELECT unnest(extconfig) AS relation, unnest(extcondition) AS condition
@@ -44,8 +44,10 @@ SELECT lives_ok($$
 	'a newsletter is restored, even before its owner');
 SELECT lives_ok($$
 	INSERT INTO mailman.letter (id, newsletter_id, subject, state, sender, run,
-								revision, state_reason, mail_order)
-	VALUES (900001, 900001, 'Hello', 'paused', 'somebody', 7, 3, 'paused by me',
+								revision, state_reason, whole, line_at, run_at,
+								failed_runs, last_error, doubts, mail_order)
+	VALUES (900001, 900001, 'Hello', 'sending', 'somebody', 7, 3, NULL, true,
+			now(), now(), 2, 'terminated', 1,
 			'{"recipients": 1, "pending": 0, "sending": 0, "deferred": 0,
 			  "delivered": 1, "failed": 0, "skipped": 0, "doubtful": 0}')$$,
 	'a letter is restored in the state it was in');
@@ -62,6 +64,25 @@ SELECT lives_ok($$
 SELECT lives_ok($$
 	INSERT INTO mailman.secret VALUES (900001, decode(repeat('00', 32), 'hex'))$$,
 	'secrets are restored');
+SELECT lives_ok($$
+	INSERT INTO mailman.posting (letter_id, low, high, recipients, failed,
+								 doubtful)
+	VALUES (900001, 1, 0, 0, 0, 0)$$, 'postings are restored');
+
+-- a restore adds the row of the database that was dumped to that of its own,
+-- and so finds that it is a copy
+SELECT lives_ok('INSERT INTO mailman.origin VALUES (1, 1)',
+				'where it comes from is restored');
+SELECT is((SELECT count(*) FROM mailman.origin), 2::bigint,
+		  'beside where it is now');
+SELECT lives_ok('SELECT mailman_adopt()', 'it is adopted');
+SELECT results_eq('SELECT system_identifier, database FROM mailman.origin',
+	'SELECT c.system_identifier, d.oid FROM pg_control_system() c, pg_database d
+	  WHERE d.datname = current_database()', 'which leaves its own row');
+SELECT results_eq('SELECT state, state_reason, run, failed_runs, doubts
+	FROM mailman.letter WHERE id = 900001',
+	$$VALUES ('paused', 'this copy of the database was adopted', 7, 2,
+			  1::bigint)$$, 'and the letter in the post is paused');
 
 SELECT * FROM finish();
 ROLLBACK;

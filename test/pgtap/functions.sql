@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(107);
+SELECT plan(130);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -24,6 +24,9 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_pause', '{bigint}', 'text'),
 	('mailman_resume', '{bigint}', 'text'),
 	('mailman_cancel', '{bigint}', 'text'),
+	('mailman_retry', '{bigint,text[]}', 'bigint'),
+	('mailman_wake', '{}', 'bigint'),
+	('mailman_adopt', '{}', 'void'),
 	('mailman_preview', '{bigint,bigint}', 'text'),
 	('mailman_deliveries', '{bigint}', 'jsonb'),
 	('mailman_check', '{text}', 'setof record')) v(name, args, returns);
@@ -33,11 +36,15 @@ SELECT volatility_is('public', name, args, volatility,
 	('mailman_send', '{bigint}', 'volatile'),
 	('mailman_send', '{bigint,bigint[],jsonb}', 'volatile'),
 	('mailman_subscribe', '{bigint,text,text,jsonb,boolean}', 'volatile'),
+	('mailman_retry', '{bigint,text[]}', 'volatile'),
+	('mailman_wake', '{}', 'volatile'),
+	('mailman_adopt', '{}', 'volatile'),
 	('mailman_deliveries', '{bigint}', 'stable')) v(name, args, volatility);
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p
 	 WHERE p.pronamespace = 'public'::regnamespace
-	   AND proname LIKE 'mailman\_%' AND proargnames IS NULL$$,
+	   AND proname LIKE 'mailman\_%' AND pronargs > 0
+	   AND proargnames IS NULL$$,
 	'arguments have names, for calls by name');
 
 -- newsletters 900001, 900002 and 900003 (which has no relay)
@@ -67,7 +74,8 @@ SELECT 'newsletter', to_jsonb(n) FROM mailman.newsletter n UNION ALL
 SELECT 'subscription', to_jsonb(s) FROM mailman.subscription s UNION ALL
 SELECT 'delivery', to_jsonb(d) FROM mailman.delivery d UNION ALL
 SELECT 'posting', to_jsonb(p) FROM mailman.posting p UNION ALL
-SELECT 'secret', to_jsonb(s) FROM mailman.secret s;
+SELECT 'secret', to_jsonb(s) FROM mailman.secret s UNION ALL
+SELECT 'origin', to_jsonb(o) FROM mailman.origin o;
 
 --
 -- Refused
@@ -136,6 +144,22 @@ SELECT throws_ok(statement, code, message,
 	 'letter 900001 cannot be resumed: it is a draft'),
 	('SELECT mailman_cancel(900001)', '55000',
 	 'letter 900001 cannot be cancelled: it is a draft'),
+	('SELECT mailman_resume(900005)', '55000',
+	 'letter 900005 cannot be resumed: it is cancelled'),
+	('SELECT mailman_retry(900099)', '42704', 'letter 900099 does not exist'),
+	('SELECT mailman_retry(900001)', '55000',
+	 'letter 900001 cannot be tried again: it is a draft'),
+	('SELECT mailman_retry(900005)', '55000',
+	 'letter 900005 cannot be tried again: it is cancelled'),
+	('SELECT mailman_retry(900001, ''{delivered}'')', '22023',
+	 'deliveries in state "delivered" cannot be tried again'),
+	('SELECT mailman_retry(900001, ''{failed,skipped}'')', '22023',
+	 'deliveries in state "skipped" cannot be tried again'),
+	('SELECT mailman_retry(900001, ''{Failed}'')', '22023',
+	 'deliveries in state "Failed" cannot be tried again'),
+	('SELECT mailman_retry(900001, ''{failed,NULL}'')', '22023',
+	 'deliveries in state "NULL" cannot be tried again'),
+	('SELECT mailman_preview(900002)', '55000', 'letter 900002 has no body'),
 	('SELECT mailman_preview(900004, 900001)', '42601',
 	 'text_body of letter 900004 is not a valid template'),
 	('SELECT mailman_preview(900001, 900099)', '42704',
@@ -162,7 +186,11 @@ SELECT throws_ok(statement, code, message,
 	('SELECT mailman_subscribe(900001, ''eve@example.com'', E''E\nBcc: x'')',
 	 '23514', 'name must not contain control characters'),
 	('SELECT mailman_subscribe(900001, ''ada@example.com'', E''E\x7f'')',
-	 '23514', 'name must not contain control characters')
+	 '23514', 'name must not contain control characters'),
+	('SELECT mailman_subscribe(900001, ''eve@example.com'', data => ''[]'')',
+	 '22023', 'data must be a JSON object'),
+	('SELECT mailman_subscribe(900001, ''ada@example.com'', data => ''null'')',
+	 '22023', 'data must be a JSON object')
   ) v(statement, code, message);
 SELECT set_eq('TABLE everything', 'TABLE before',
 			  'nothing of all that was left behind');
@@ -233,10 +261,18 @@ SELECT is(mailman_deliveries(900002), '{}', 'which is empty at first');
 SELECT is(mailman_pause(900001), 'paused', 'pause tells the state');
 SELECT is(mailman_pause(900001), 'paused', 'and again');
 SELECT is(mailman_resume(900001), 'sending', 'resume tells the state');
+SELECT is(mailman_retry(900001), 0::bigint, 'nothing has failed: none');
+SELECT is(mailman_retry(900001, '{}'), 0::bigint, 'of no state: none');
+SELECT is(mailman_retry(letter_id => 900001, states => '{doubtful,failed}'),
+		  0::bigint, 'by name');
+SELECT is((SELECT count(*) FROM mailman.posting WHERE letter_id = 900001
+	AND recipients = 0), 0::bigint, 'what queues none posts nothing');
 SELECT is(mailman_cancel(900001), 'cancelled', 'cancel tells the state');
 SELECT is(mailman_pause(NULL), NULL, 'pause(null) is null');
 SELECT is(mailman_resume(NULL), NULL, 'resume(null) is null');
 SELECT is(mailman_cancel(NULL), NULL, 'cancel(null) is null');
+SELECT is(mailman_retry(NULL), NULL, 'retry(null) is null');
+SELECT is(mailman_retry(900001, NULL), NULL, 'as is a retry of null states');
 SELECT is(mailman_preview(NULL), NULL, 'preview(null) is null');
 SELECT is(mailman_deliveries(NULL), NULL, 'deliveries(null) is null');
 SELECT matches(mailman_preview(900005), E'^Date: [^\r]+\r\n'

@@ -11,12 +11,12 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(280);
+SELECT plan(312);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
 	'attachment', 'partial', 'delivery', 'newsletter_email', 'posting',
-	'secret']);
+	'secret', 'origin']);
 SELECT has_extension('mailman');
 
 -- columns, in the order they were made
@@ -60,8 +60,12 @@ letter|on_doubt|text|f
 letter|strict|boolean|f
 letter|revision|integer|f
 letter|sender|name|t
+letter|whole|boolean|f
+letter|line_at|timestamp with time zone|t
 letter|run|integer|f
+letter|run_at|timestamp with time zone|t
 letter|failed_runs|integer|f
+letter|last_error|text|t
 letter|doubts|bigint|f
 letter|mail_order|jsonb|f
 letter|created_at|timestamp with time zone|f
@@ -80,6 +84,7 @@ delivery|queued_at|timestamp with time zone|f
 delivery|due_at|timestamp with time zone|t
 delivery|attempts|integer|f
 delivery|code|smallint|t
+delivery|doubts|smallint|f
 delivery|state|text|f
 delivery|enhanced|text|t
 delivery|reply|text|t
@@ -104,10 +109,15 @@ posting|low|bigint|f
 posting|high|bigint|f
 posting|recipients|bigint|f
 posting|skipped|bigint|f
+posting|failed|bigint|f
+posting|doubtful|bigint|f
 posting|folded|boolean|f
 posting|created_at|timestamp with time zone|f
 secret|newsletter_id|bigint|f
 secret|key|bytea|f
+origin|system_identifier|bigint|f
+origin|database|oid|f
+origin|armed_at|timestamp with time zone|f
 \.
 SELECT columns_are('mailman', tab, array_agg(col ORDER BY n),
 				   'columns of ' || tab)
@@ -253,11 +263,16 @@ SELECT col_default_is('mailman', tab, col, value,
 	('letter', 'state', 'draft'), ('letter', 'on_doubt', 'resend'),
 	('letter', 'strict', 'false'), ('letter', 'revision', '1'),
 	('letter', 'run', '0'), ('letter', 'failed_runs', '0'),
-	('letter', 'doubts', '0'), ('delivery', 'state', 'pending'),
-	('delivery', 'attempts', '0'), ('posting', 'folded', 'false'))
+	('letter', 'doubts', '0'), ('letter', 'whole', 'false'),
+	('delivery', 'state', 'pending'), ('delivery', 'attempts', '0'),
+	('delivery', 'doubts', '0'),
+	('posting', 'skipped', '0'), ('posting', 'failed', '0'),
+	('posting', 'doubtful', '0'), ('posting', 'folded', 'false'),
+	('origin', 'armed_at', 'now()'))
 	v(tab, col, value);
 
--- HOT: what a turn updates is in no index and in no index's predicate
+-- HOT: what a turn updates is in no index and in no index's predicate (a
+-- letter's state changes seldom, and what is open is found by it)
 SELECT is_empty(format($$
 	SELECT i.indexrelid::regclass, a.attname
 	  FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid
@@ -266,9 +281,14 @@ SELECT is_empty(format($$
 	   AND (a.attnum = ANY (i.indkey::int2[])
 			OR pg_get_indexdef(i.indexrelid) ~ ('\m' || a.attname || '\M'))$$,
 	tab, cols), tab || ': no index names a column that a turn updates')
-  FROM (VALUES ('delivery', '{state,attempts,code,enhanced,reply,reason}'),
-	('letter', '{state,state_reason,mail_order,run,failed_runs,doubts,sender}'),
-	('posting', '{low,folded,recipients,skipped}')) v(tab, cols);
+  FROM (VALUES ('delivery', '{state,attempts,code,doubts,enhanced,reply,reason}'),
+	('letter', '{state_reason,mail_order,run,run_at,failed_runs,last_error,
+	 doubts,sender,whole,line_at}'),
+	('posting', '{low,folded,recipients,skipped,failed,doubtful}'))
+	v(tab, cols);
+SELECT matches(pg_get_indexdef('mailman.letter_open_idx'::regclass),
+			   'USING btree \(id\) WHERE \(state = ANY \(.*scheduled.*sending'
+			   '.*paused.*cancelled', 'letters that are open are found by it');
 SELECT has_index('mailman', 'delivery', 'delivery_due_idx',
 				 ARRAY['letter_id', 'due_at'], 'what waits is found by its time');
 SELECT matches(pg_get_indexdef('mailman.delivery_due_idx'::regclass),
@@ -295,14 +315,18 @@ SELECT 900000 + n, 900001, 'reader' || n || '@example.com'
 SELECT is(mailman_send(900001), 1000::bigint, 'a thousand recipients');
 SET LOCAL session_replication_role = replica;
 UPDATE mailman.delivery SET state = 'sending' WHERE letter_id = 900001;
-UPDATE mailman.letter SET state = 'sending', run = run + 1, mail_order =
+UPDATE mailman.letter SET run = run + 1, run_at = now(),
+	failed_runs = failed_runs + 1 WHERE id = 900001;
+UPDATE mailman.letter SET state = 'sending', failed_runs = 0, mail_order =
 	mail_order || '{"recipients": 1000, "sending": 1000}' WHERE id = 900001;
+UPDATE mailman.letter SET line_at = now(), last_error = 'none', doubts = 1
+ WHERE id = 900001;
 SET LOCAL session_replication_role = origin;
 SELECT is(pg_stat_get_xact_tuples_hot_updated('mailman.delivery'::regclass),
 		  1000::bigint, 'all updates of deliveries are HOT');
 SELECT is(pg_stat_get_xact_tuples_hot_updated('mailman.letter'::regclass),
-		  pg_stat_get_xact_tuples_updated('mailman.letter'::regclass),
-		  'all updates of the letter are HOT');
+		  pg_stat_get_xact_tuples_updated('mailman.letter'::regclass) - 1,
+		  'all updates of the letter are HOT but that which put it in the post');
 
 -- guards are on, whatever session_replication_role is
 SELECT is((SELECT array_agg(tgenabled ORDER BY tgname) FROM pg_trigger
@@ -310,7 +334,33 @@ SELECT is((SELECT array_agg(tgenabled ORDER BY tgname) FROM pg_trigger
 		  enabled::"char"[], tab || ' is guarded always')
   FROM (VALUES ('newsletter', '{A}'), ('subscription', '{A}'),
 	('letter', '{A,A}'), ('delivery', '{A}'), ('newsletter_email', '{A}'),
-	('posting', '{A}'), ('secret', '{A}')) v(tab, enabled);
+	('posting', '{A}'), ('secret', '{A}'), ('origin', '{A}'))
+	v(tab, enabled);
+
+-- everything is described
+SELECT is_empty($$
+	SELECT pg_identify_object(d.classid, d.objid, 0) FROM pg_depend d
+	 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+	   AND d.refobjid = (SELECT oid FROM pg_extension
+						  WHERE extname = 'mailman')
+	   AND d.classid <> 'pg_type'::regclass
+	   AND NOT EXISTS (SELECT FROM pg_class c
+						WHERE d.classid = 'pg_class'::regclass
+						  AND c.oid = d.objid AND c.relkind = 'S')
+	   AND coalesce(obj_description(d.objid, d.classid::regclass::name),
+					'') = ''$$, 'every object has a comment');
+SELECT is_empty($$
+	SELECT attrelid::regclass, attname FROM pg_attribute
+	  JOIN pg_class c ON c.oid = attrelid
+	 WHERE c.relnamespace = 'mailman'::regnamespace
+	   AND c.relkind IN ('r', 'v') AND attnum > 0 AND NOT attisdropped
+	   AND coalesce(col_description(attrelid, attnum), '') = ''$$,
+	'every column has a comment');
+
+-- this database was armed when the extension was made, and no other
+SELECT results_eq('SELECT system_identifier, database FROM mailman.origin',
+	'SELECT c.system_identifier, d.oid FROM pg_control_system() c, pg_database d
+	  WHERE d.datname = current_database()', 'this database may send');
 
 -- relays are a foreign-data wrapper with a validator and without a handler
 SELECT ok(fdwvalidator = 'mailman.smtp_validator'::regproc AND fdwhandler = 0,
