@@ -356,7 +356,8 @@ mailman_retry(PG_FUNCTION_ARGS)
 	letter = letter_find(PG_GETARG_INT64(0));
 	letter_check_member(letter, role);
 	if (letter_is(letter, "draft") || letter_is(letter, "cancelled"))
-		control_refuse(letter, "tried again", NULL);
+		control_refuse(letter, "tried again",
+					   "Send a draft with mailman_send(); cancelling is final.");
 	failed = want_failed ? control_requeue(letter, "failed") : 0;
 	doubtful = want_doubtful ? control_requeue(letter, "doubtful") : 0;
 	if (failed + doubtful > 0)

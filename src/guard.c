@@ -148,6 +148,11 @@ mailman_guard_newsletter(PG_FUNCTION_ARGS)
 	char	   *owner = guard_text(trigger, row, "owner");
 	size_t		i;
 
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+	{
+		extension_check_tables();	/* foreign keys delete as the owner */
+		return PointerGetDatum(row);
+	}
 	if (owner == NULL)
 		return PointerGetDatum(row);	/* NOT NULL will say so */
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
@@ -248,6 +253,7 @@ guard_letter_delete(TriggerData *trigger)
 						guard_text(trigger, trigger->tg_trigtuple, "id")),
 				 errdetail("Its state is \"%s\".", state),
 				 errhint("Call it back with mailman_cancel().")));
+	extension_check_tables();	/* foreign keys delete as the owner */
 }
 
 /* Raise revision in the new row */
@@ -350,5 +356,7 @@ mailman_guard_accounts(PG_FUNCTION_ARGS)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("table \"mailman.%s\" is written by the extension only",
 					RelationGetRelationName(trigger->tg_relation)),
+			 strcmp(RelationGetRelationName(trigger->tg_relation),
+					"origin") == 0 ? errhint("Use mailman_adopt().") :
 			 errhint("Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().")));
 }

@@ -352,7 +352,7 @@ CREATE FUNCTION mailman.guard_newsletter() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_newsletter';
 COMMENT ON FUNCTION mailman.guard_newsletter() IS
 'owner, relays and policy are set by members of the owner, old and new, only';
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON mailman.newsletter
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON mailman.newsletter
 	FOR EACH ROW EXECUTE FUNCTION mailman.guard_newsletter();
 ALTER TABLE mailman.newsletter ENABLE ALWAYS TRIGGER guard;
 

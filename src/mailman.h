@@ -68,6 +68,9 @@ typedef struct ExtensionScope
 extern void extension_enter_reading(ExtensionScope *scope);
 extern void extension_enter(ExtensionScope *scope);
 extern void extension_may_write(void);
+
+/* ERROR if a table we write has a trigger of anybody else's */
+extern void extension_check_tables(void);
 extern bool extension_lock_tables_nowait(void);
 extern void extension_leave(ExtensionScope *scope);
 extern bool extension_is_writing(void);

@@ -59,11 +59,15 @@ static OpenLetter *
 scout_letters(uint64 *count)
 {
 	static Statement open = {
-		.sql = "SELECT o.id, o.ready_at, o.failed_runs::int8, o.run_at FROM ("
-		"SELECT l.id, l.failed_runs, l.run_at, l.line_at,"
+		.sql = "WITH l AS (SELECT * FROM mailman.letter"
+		" WHERE state IN ('scheduled', 'sending', 'paused', 'cancelled')"
+		" UNION ALL SELECT * FROM mailman.letter WHERE state = 'sent'"
+		" AND id IN (SELECT letter_id FROM mailman.posting)),"
+		" o AS (SELECT l.id, l.failed_runs, l.run_at, l.line_at,"
 		" CASE l.state WHEN 'scheduled'"
 		" THEN coalesce(l.send_at, timestamptz '-infinity')"
-		" WHEN 'paused' THEN CASE WHEN w.sending THEN timestamptz '-infinity' END"
+		" WHEN 'paused' THEN CASE WHEN w.sending"
+		" THEN timestamptz '-infinity' END"
 		" WHEN 'cancelled' THEN CASE WHEN w.sending"
 		" OR w.posted_at IS NOT NULL OR w.due_at IS NOT NULL"
 		" THEN timestamptz '-infinity' END"
@@ -71,17 +75,14 @@ scout_letters(uint64 *count)
 		" OR l.state = 'sending' AND w.due_at IS NULL"
 		" THEN timestamptz '-infinity' ELSE w.due_at END END AS ready_at,"
 		" coalesce(w.posted_at, l.send_at, w.due_at) AS since"
-		" FROM mailman.letter l CROSS JOIN LATERAL (SELECT"
+		" FROM l CROSS JOIN LATERAL (SELECT"
 		" (l.mail_order->>'sending')::int8 > 0 AS sending,"
 		" (SELECT min(p.created_at) FROM mailman.posting p"
 		" WHERE p.letter_id = l.id) AS posted_at,"
 		" (SELECT min(d.due_at) FROM mailman.delivery d"
-		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL) AS due_at) w"
-		" WHERE l.state IN ('scheduled', 'sending', 'paused', 'cancelled')"
-		" OR l.state = 'sent'"
-		" AND l.id IN (SELECT letter_id FROM mailman.posting)"
-		") o WHERE o.ready_at IS NOT NULL"
-		" ORDER BY greatest(o.line_at, o.since), o.id"
+		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL) AS due_at) w)"
+		" SELECT id, ready_at, failed_runs::int8, run_at FROM o"
+		" WHERE ready_at IS NOT NULL ORDER BY greatest(line_at, since), id"
 	};
 	uint64		rows = statement_run(&open, SPI_OK_SELECT, NULL, NULL);
 	OpenLetter *letters = palloc(Max(rows, 1) * sizeof(OpenLetter));

@@ -84,14 +84,18 @@ send_open(Letter *letter, Oid role, bool whole)
 	Datum		values[3] = {Int64GetDatum(letter->id)};
 	NameData	sender;
 
-	if (strcmp(letter->state, "scheduled") == 0 && whole)
-		statement_run(&widen, SPI_OK_UPDATE, values, NULL);
 	if (strcmp(letter->state, "draft") != 0)
+	{
+		if (strcmp(letter->state, "scheduled") == 0 && whole)
+			statement_run(&widen, SPI_OK_UPDATE, values, NULL);
 		return;
+	}
 	namestrcpy(&sender, GetUserNameFromId(role, false));
 	values[1] = NameGetDatum(&sender);
 	values[2] = BoolGetDatum(whole);
-	statement_run(&open, SPI_OK_UPDATE, values, NULL);
+	/* somebody else may have been first */
+	if (statement_run(&open, SPI_OK_UPDATE, values, NULL) == 0 && whole)
+		statement_run(&widen, SPI_OK_UPDATE, values, NULL);
 }
 
 /* Deliveries for every active subscription */

@@ -135,10 +135,13 @@ trigger_is_ours(const Trigger *trigger, Oid schema, Oid owner)
 	return ours;
 }
 
-/* The tables we write, in the order in which we lock them */
+/*
+ * The tables we write, in the order in which we lock them, and those that
+ * foreign keys empty with their owner's rights
+ */
 static const char *const written_tables[] = {
 	"letter", "subscription", "delivery", "newsletter_email", "posting",
-	"secret", "origin"
+	"secret", "origin", "attachment", "partial"
 };
 
 /*
@@ -195,6 +198,12 @@ extension_lock_tables_nowait(void)
 			return false;
 	}
 	return true;
+}
+
+void
+extension_check_tables(void)
+{
+	extension_check_triggers(extension_owner(extension_oid(false)));
 }
 
 void
