@@ -51,6 +51,7 @@ typedef struct ConnectWords
 /* Copies config; NULL: out of memory. */
 extern Connector *connector_create(const RelayConfig *config,
 								   SocketSet *sockets);
+
 /* All connections must have been closed. */
 extern void connector_destroy(Connector *c);
 extern const RelayConfig *connector_config(const Connector *c);

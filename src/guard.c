@@ -286,11 +286,11 @@ guard_letter_update(TriggerData *trigger, HeapTuple row)
 	if (changed == NULL && guard_changes(trigger, "mail_order"))
 		changed = "mail_order";
 	if (changed != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("column \"%s\" of letter %s is written by the extension only",
-							changed, id),
-					 errhint("Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("column \"%s\" of letter %s is written by the extension only",
+						changed, id),
+				 errhint("Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().")));
 	for (i = 0; changed == NULL && i < lengthof(letter_content); i++)
 	{
 		if (guard_changes(trigger, letter_content[i]))

@@ -230,6 +230,7 @@ hearing_failure(const Hearing *h, HearingEnd end, const char *text,
 	/* libcurl's words for a closed connection, with a chance errno in them */
 	if (strncmp(text, "response reading failed", 23) == 0)
 		text = "";
+
 	snprintf(failure->text, sizeof(failure->text), "%s", text);
 
 	if (end == HEARING_TLS || end == HEARING_NO_TLS)

@@ -35,7 +35,7 @@ outcome_is(const Attempt *a, int class, int subject, int detail)
 static Judgement
 judge(Scope scope, Verdict verdict)
 {
-	Judgement	j = {.scope = scope, .verdict = verdict};
+	Judgement	j = {.scope = scope,.verdict = verdict};
 
 	j.costs_attempt = (verdict != VERDICT_AGAIN);
 	return j;
@@ -278,6 +278,7 @@ outcome_describe_timeout(const Attempt *a, const char *text, char *buf,
 
 	if (text[0] == '\0')
 		text = "in time";
+
 	if (missing != NULL)
 		snprintf(buf, size, "%s %s", missing, text);
 	else
@@ -292,12 +293,12 @@ outcome_describe(const Attempt *a, char *buf, size_t size)
 	const char *article = a->stage == STAGE_DOT || a->stage == STAGE_BODY ||
 		a->stage == STAGE_GREETING ? "the " : "";
 	char		enhanced[16];
-	char		text[REPLY_TEXT_MAX + 32];
+	char text[	REPLY_TEXT_MAX + 32];
 	bool		has_enhanced = outcome_enhanced(a, enhanced) != NULL;
 	const char *gap;
 
 	outcome_mask(text, sizeof(text), a->text);
-	gap = text[0] != '\0' ? ": " : "";
+	gap = text[ 0] != '\0' ? ": " : "";
 
 	switch (a->end)
 	{

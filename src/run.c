@@ -268,7 +268,7 @@ run_done_transaction(Worker *w, void *arg)
 		.argtypes = {INT8OID, INT8OID, BOOLOID}
 	};
 	Datum		values[3] = {Int64GetDatum(w->letter_id),
-		Int64GetDatum(w->run), BoolGetDatum(w->yielding)};
+	Int64GetDatum(w->run), BoolGetDatum(w->yielding)};
 	ExtensionScope scope;
 	Look		look;
 

@@ -25,7 +25,6 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -356,29 +355,6 @@ turn_one_by_one(Worker *w, DeliveryList *from)
 	w->stuck_retry_us = transfer_now() + STUCK_RETRY_US;
 }
 
-/* ---- between turns ---- */
-
-/* One line for pg_stat_activity */
-static void
-turn_report(Worker *w)
-{
-	char		line[1024];
-	const int64 *n = w->tally.count;
-	TransferCounts counts = {0};
-
-	if (w->transfer != NULL)
-		counts = transfer_counts(w->transfer);
-	snprintf(line, sizeof(line),
-			 "letter " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT " delivered, "
-			 INT64_FORMAT " failed, " INT64_FORMAT " deferred, %d sessions, %d/s%s%s",
-			 w->letter_id, n[DELIVERY_DELIVERED], tally_recipients(&w->tally),
-			 n[DELIVERY_FAILED], n[DELIVERY_DEFERRED], counts.sessions,
-			 sending_rate(w),
-			 w->relay_trouble[0] ? "; " : "", w->relay_trouble);
-	pgstat_report_activity(worker_outstanding(w) > 0 ? STATE_RUNNING : STATE_IDLE,
-						   line);
-}
-
 /* Give the slot to those who wait in line, after some time of our own */
 static bool
 turn_yields(Worker *w)
@@ -453,6 +429,6 @@ turn(Worker *w)
 		w->stopping = false;
 	else
 		sending_stop(w, -1);
-	turn_report(w);
+	worker_report(w);
 	return !w->ended;
 }

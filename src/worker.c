@@ -237,6 +237,27 @@ worker_may_run(Worker *w)
 	return start == RUN_TAKEN;
 }
 
+/* One line for pg_stat_activity */
+void
+worker_report(Worker *w)
+{
+	char		line[1024];
+	const int64 *n = w->tally.count;
+	TransferCounts counts = {0};
+
+	if (w->transfer != NULL)
+		counts = transfer_counts(w->transfer);
+	snprintf(line, sizeof(line),
+			 "letter " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT " delivered, "
+			 INT64_FORMAT " failed, " INT64_FORMAT " deferred, %d sessions, %d/s%s%s",
+			 w->letter_id, n[DELIVERY_DELIVERED], tally_recipients(&w->tally),
+			 n[DELIVERY_FAILED], n[DELIVERY_DEFERRED], counts.sessions,
+			 sending_rate(w),
+			 w->relay_trouble[0] ? "; " : "", w->relay_trouble);
+	pgstat_report_activity(worker_outstanding(w) > 0 ? STATE_RUNNING : STATE_IDLE,
+						   line);
+}
+
 /* Signals, and an end that is noticed, before anything can fail */
 static Worker *
 worker_create(int64 letter_id)

@@ -140,6 +140,9 @@ extern void delivery_move(Delivery *delivery, DeliveryList *from,
 						  DeliveryList *to);
 extern void delivery_free(Worker *w, Delivery *delivery, DeliveryList *from);
 
+/* One line for pg_stat_activity */
+extern void worker_report(Worker *w);
+
 /* Recipients claimed whose outcome is not known yet */
 static inline int
 worker_outstanding(const Worker *w)
@@ -246,6 +249,7 @@ extern void turn_move(Turn *turn, DeliveryState from, DeliveryState to,
 extern Datum array_of(Datum *values, bool *nulls, int count, Oid type);
 
 extern void delivery_record(Worker *w, Turn *turn, DeliveryList *list);
+
 /* Lock the rows of w->done that nobody else has; the others become stuck */
 extern void delivery_lock_nowait(Worker *w);
 extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
