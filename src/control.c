@@ -154,6 +154,7 @@ mailman_pause(PG_FUNCTION_ARGS)
 	else
 		control_refuse(letter, "paused",
 					   "Only a scheduled letter or one being sent can.");
+	launch_at_commit(letter->id);	/* tells the one at work */
 	PG_RETURN_TEXT_P(control_return(&scope, state));
 }
 

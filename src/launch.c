@@ -242,16 +242,18 @@ slot_lock(void)
 	return slot_held != 0;
 }
 
-void
+/* True: it was ours */
+bool
 slot_unlock(void)
 {
 	LOCKTAG		tag;
 
 	if (slot_held == 0)
-		return;
+		return false;
 	slot_locktag(&tag, slot_held);
 	LockRelease(&tag, ExclusiveLock, true);
 	slot_held = 0;
+	return true;
 }
 
 int

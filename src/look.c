@@ -140,6 +140,9 @@ look_idle(Worker *w, const Look *look)
 	}
 	if (w->idle_since_us == 0)
 		w->idle_since_us = now;
+	/* who waits for a day, or for a retry, needs no place meanwhile */
+	if (due - GetCurrentTimestamp() > NEAR_US && slot_unlock())
+		shmem_slot_free();
 	if (look->mode == MODE_SEND && look->due_at == 0 && !look->open &&
 		!look->whole)
 	{
@@ -209,11 +212,15 @@ look_calls_for_turn(Worker *w)
 	}
 	w->mode = look.mode;
 	w->whole = look.whole;
-	if (look_wants_turn(w, &look))
+	if (!look_wants_turn(w, &look))
 	{
-		w->idle_since_us = 0;
-		return true;
+		look_idle(w, &look);
+		return false;
 	}
-	look_idle(w, &look);
+	w->idle_since_us = 0;
+	if (slot_lock())
+		return true;
+	(void) shmem_wait(w->database, true);
+	w->look_us = transfer_now() + LOOK_AGAIN_US;
 	return false;
 }

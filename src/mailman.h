@@ -213,7 +213,7 @@ extern void letter_wake(int64 letter_id);
 
 /* One of mailman.max_workers places, held until the process ends */
 extern bool slot_lock(void);
-extern void slot_unlock(void);
+extern bool slot_unlock(void);
 
 /* How many places are taken; in an extension scope */
 extern int	slot_count(void);

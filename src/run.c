@@ -18,6 +18,7 @@
 #include "mailman.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -38,6 +39,16 @@ run_bound_locks(void)
 
 	snprintf(timeout, sizeof(timeout), "%d", mailman_lock_timeout);
 	SetConfigOption("lock_timeout", timeout, PGC_SUSET, PGC_S_SESSION);
+}
+
+void
+run_reload(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+	run_bound_locks();
 }
 
 /*
@@ -254,7 +265,7 @@ run_unlock(Worker *w)
 	if (w->locked)
 		letter_unlock(w->letter_id);
 	w->locked = false;
-	slot_unlock();
+	(void) slot_unlock();
 }
 
 static void
@@ -353,6 +364,8 @@ run_last(Worker *w, const char *error)
 		extension_may_write();
 		if (turn_fence(w, &look))
 		{
+			if (w->pause_reason[0] == '\0')
+				look.mode = MODE_WAIT;	/* its state is for others to say */
 			delivery_lock_nowait(w);
 			delivery_record(w, &turn, &w->done);
 			turn_write(w, &turn, &look);

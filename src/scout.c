@@ -31,6 +31,8 @@
 #include "utils/timestamp.h"
 
 #define LOOK_AGAIN_MS		2000	/* whether what was started has come */
+#define LOOK_SUSPECT_MS		250		/* whether the one before has cleared */
+#define SUSPECT_MS			5000	/* crashes come soon, if at all */
 #define LOOK_PREPARED_MS	1000	/* while a prepared transaction exists */
 #define LOOK_RUNNING_MS		60000	/* while letters are being sent */
 #define BACKOFF_MAX_S		300
@@ -43,6 +45,8 @@ typedef struct OpenLetter
 {
 	int64		id;
 	TimestampTz ready_at;
+	TimestampTz run_at;			/* when its latest worker began */
+	int			failed_runs;
 } OpenLetter;
 
 int64
@@ -82,7 +86,8 @@ scout_letters(uint64 *count)
 		" (SELECT min(d.due_at) FROM mailman.delivery d"
 		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL) AS due_at) w)"
 		" SELECT id, ready_at, failed_runs::int8, run_at FROM o"
-		" WHERE ready_at IS NOT NULL ORDER BY greatest(line_at, since), id"
+		" WHERE ready_at IS NOT NULL"
+		" ORDER BY failed_runs, greatest(line_at, since), id"
 	};
 	uint64		rows = statement_run(&open, SPI_OK_SELECT, NULL, NULL);
 	OpenLetter *letters = palloc(Max(rows, 1) * sizeof(OpenLetter));
@@ -90,14 +95,15 @@ scout_letters(uint64 *count)
 
 	for (row = 0; row < rows; row++)
 	{
-		int			failed_runs = (int) row_int64(row, 3, 0);
-		TimestampTz run_at = row_int64(row, 4, 0);
+		OpenLetter *letter = &letters[row];
 
-		letters[row].id = row_int64(row, 1, 0);
-		letters[row].ready_at = row_int64(row, 2, 0);
-		if (failed_runs > 1)
-			letters[row].ready_at = Max(letters[row].ready_at,
-										run_at + scout_backoff(failed_runs));
+		letter->id = row_int64(row, 1, 0);
+		letter->ready_at = row_int64(row, 2, 0);
+		letter->failed_runs = (int) row_int64(row, 3, 0);
+		letter->run_at = row_int64(row, 4, 0);
+		if (letter->failed_runs > 1)
+			letter->ready_at = Max(letter->ready_at, letter->run_at +
+								   scout_backoff(letter->failed_runs));
 	}
 	*count = rows;
 	return letters;
@@ -126,6 +132,20 @@ scout_is_running(int64 letter_id)
 }
 
 /*
+ * When a worker crashes, the server takes all others down with it, and nobody
+ * knows whose fault it was.  So letters whose worker has failed are started
+ * one at a time: the innocent record an outcome, which clears them.
+ */
+static bool
+scout_is_suspect(const OpenLetter *letter, bool running, TimestampTz now)
+{
+	if (running)
+		return letter->failed_runs > 1 &&
+			now - letter->run_at < SUSPECT_MS * INT64CONST(1000);
+	return letter->failed_runs > 0;
+}
+
+/*
  * Start what is ready, as far as there are slots; the rest waits in line.
  * Returns how many were started.
  */
@@ -134,18 +154,34 @@ scout_start(OpenLetter *letters, uint64 count, TimestampTz *next, bool *waits)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int			slots = mailman_max_workers - slot_count();
+	bool	   *running = palloc0(count + 1);
+	bool		suspect = false;
 	int			started = 0;
 	uint64		i;
 
 	for (i = 0; i < count; i++)
 	{
-		if (letters[i].ready_at > now)
-			*next = Min(*next, letters[i].ready_at);
-		else if (scout_is_running(letters[i].id))
+		running[i] = scout_is_running(letters[i].id);
+		suspect = suspect ||
+			(running[i] && scout_is_suspect(&letters[i], true, now));
+	}
+	for (i = 0; i < count; i++)
+	{
+		bool		alone = scout_is_suspect(&letters[i], false, now);
+
+		if (running[i])
 			*next = Min(*next, TimestampTzPlusMilliseconds(now,
 														   LOOK_RUNNING_MS));
+		else if (letters[i].ready_at > now)
+			*next = Min(*next, letters[i].ready_at);
+		else if (alone && suspect)
+			*next = Min(*next, TimestampTzPlusMilliseconds(now,
+														   LOOK_SUSPECT_MS));
 		else if (started < slots && launch_letter(letters[i].id))
+		{
 			started++;
+			suspect = suspect || alone;
+		}
 		else
 			*waits = true;
 	}
@@ -219,10 +255,27 @@ scout_pin_settings(void)
 		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_SESSION);
 }
 
+static void
+scout_visit(TimestampTz *next, bool *waits)
+{
+	ExtensionScope scope;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (OidIsValid(extension_oid(true)))
+	{
+		extension_enter_reading(&scope);
+		(void) scout_look(next, waits);
+		extension_leave(&scope);
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
 void
 mailman_scout_main(Datum arg)
 {
-	ExtensionScope scope;
 	TimestampTz next = DT_NOEND;
 	bool		waits = false;
 	uint32		wakes;
@@ -232,19 +285,25 @@ mailman_scout_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg),
 											  InvalidOid, 0);
 	scout_pin_settings();
-	wakes = shmem_wakes(MyDatabaseId);
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "looking for letters to start");
-	if (OidIsValid(extension_oid(true)))
+	wakes = shmem_wakes(MyDatabaseId);
+	PG_TRY();
 	{
-		extension_enter_reading(&scope);
-		(void) scout_look(&next, &waits);
-		extension_leave(&scope);
+		scout_visit(&next, &waits);
 	}
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	PG_CATCH();
+	{
+		/* DROP EXTENSION, or somebody's lock, came in between */
+		if (geterrcode() != ERRCODE_UNDEFINED_TABLE &&
+			geterrcode() != ERRCODE_T_R_DEADLOCK_DETECTED &&
+			geterrcode() != ERRCODE_LOCK_NOT_AVAILABLE)
+			PG_RE_THROW();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										   LOOK_AGAIN_MS);
+	}
+	PG_END_TRY();
 	scout_report_waiting(waits);
 	shmem_report(MyDatabaseId, wakes, next);
 	proc_exit(0);

@@ -161,7 +161,7 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	values[3] = CStringGetTextDatum(state);
 	if (paused)
 		values[4] = CStringGetTextDatum(w->pause_reason);
-	values[5] = BoolGetDatum(turn->recorded > 0 || moved);
+	values[5] = BoolGetDatum(turn->recorded > 0 || paused);
 	statement_run(&write, SPI_OK_UPDATE, values, nulls);
 	strlcpy(look->state, state, sizeof(look->state));
 	if (paused)
@@ -406,12 +406,7 @@ turn_drop_all(Worker *w)
 bool
 turn(Worker *w)
 {
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-		run_bound_locks();
-	}
+	run_reload();
 	if (w->stuck.count > 0 && transfer_now() >= w->stuck_retry_us)
 		turn_one_by_one(w, &w->stuck);
 	if (look_calls_for_turn(w))

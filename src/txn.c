@@ -23,6 +23,7 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
+#include "commands/trigger.h"
 #include "mailman.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -139,15 +140,52 @@ trigger_is_ours(const Trigger *trigger, Oid schema, Oid owner)
  * The tables we write, in the order in which we lock them, and those that
  * foreign keys empty with their owner's rights
  */
-static const char *const written_tables[] = {
-	"letter", "subscription", "delivery", "newsletter_email", "posting",
-	"secret", "origin", "attachment", "partial"
+static const struct
+{
+	const char *name;
+	bool		deleted_from;	/* do we delete rows? */
+}			written_tables[] = {
+	{"letter", false}, {"subscription", false}, {"delivery", true},
+	{"newsletter_email", false}, {"posting", true}, {"secret", true},
+	{"origin", true}, {"attachment", false}, {"partial", false}
 };
 
+/* Is it of a foreign key by which a table of somebody else's refers to us? */
+static bool
+trigger_is_reference(const Trigger *trigger, Oid schema)
+{
+	return trigger->tgisinternal &&
+		RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK &&
+		get_rel_namespace(trigger->tgconstrrelid) != schema;
+}
+
 /*
- * Triggers on what we write would run with our rights, their WHEN conditions
- * too: any but our own are refused, whoever made them.  The lock keeps new
- * ones out until the end of the transaction.
+ * A trigger of somebody else's would run with our rights; a foreign key of
+ * theirs, where we delete, their code in the middle of our transaction.
+ */
+static void
+extension_check_trigger(const Trigger *trigger, int table, Oid schema,
+						Oid owner)
+{
+	if (written_tables[table].deleted_from &&
+		trigger_is_reference(trigger, schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("a foreign key of table \"%s\" refers to \"mailman.%s\", where the extension deletes rows",
+						get_rel_name(trigger->tgconstrrelid),
+						written_tables[table].name),
+				 errhint("Drop the foreign key, and revoke REFERENCES on the table; refer to letters and subscriptions instead.")));
+	if (!trigger->tgisinternal && !trigger_is_ours(trigger, schema, owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("trigger \"%s\" on table \"mailman.%s\" would run with the rights of the extension's owner",
+						trigger->tgname, written_tables[table].name),
+				 errhint("Drop the trigger, and revoke TRIGGER on the table.")));
+}
+
+/*
+ * Nobody's code but ours runs when we write.  The locks keep new triggers and
+ * foreign keys out until the end of the transaction.
  */
 static void
 extension_check_triggers(Oid owner)
@@ -158,23 +196,13 @@ extension_check_triggers(Oid owner)
 
 	for (i = 0; i < lengthof(written_tables); i++)
 	{
-		Relation	rel = table_open(get_relname_relid(written_tables[i],
+		Relation	rel = table_open(get_relname_relid(written_tables[i].name,
 													   schema),
 									 RowExclusiveLock);
 
 		for (n = 0; rel->trigdesc && n < rel->trigdesc->numtriggers; n++)
-		{
-			Trigger    *trigger = &rel->trigdesc->triggers[n];
-
-			if (trigger->tgisinternal ||
-				trigger_is_ours(trigger, schema, owner))
-				continue;
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("trigger \"%s\" on table \"mailman.%s\" would run with the rights of the extension's owner",
-							trigger->tgname, written_tables[i]),
-					 errhint("Drop the trigger, and revoke TRIGGER on the table.")));
-		}
+			extension_check_trigger(&rel->trigdesc->triggers[n], (int) i,
+									schema, owner);
 		table_close(rel, NoLock);
 	}
 }
@@ -187,11 +215,15 @@ bool
 extension_lock_tables_nowait(void)
 {
 	Oid			schema = get_namespace_oid("mailman", true);
+	Oid			newsletter = get_relname_relid("newsletter", schema);
 	size_t		i;
 
+	if (!OidIsValid(newsletter) ||
+		!ConditionalLockRelationOid(newsletter, AccessShareLock))
+		return false;
 	for (i = 0; i < lengthof(written_tables); i++)
 	{
-		Oid			relid = get_relname_relid(written_tables[i], schema);
+		Oid			relid = get_relname_relid(written_tables[i].name, schema);
 
 		if (!OidIsValid(relid) ||
 			!ConditionalLockRelationOid(relid, RowExclusiveLock))

@@ -228,6 +228,7 @@ worker_may_run(Worker *w)
 							   "waits for a worker slot" :
 							   "waits for somebody's lock");
 		run_wait(w, START_RETRY_MS);
+		run_reload();
 		start = run_first(w);
 	}
 	if (start == RUN_WAITS && !shmem_wait(w->database, true))

@@ -183,6 +183,9 @@ extern bool look_calls_for_turn(Worker *w);
 /* ---- run.c: transactions of a worker ---- */
 
 extern void run_bound_locks(void);
+
+/* Read the settings again, if we were told to */
+extern void run_reload(void);
 extern void run_begin(Worker *w, ExtensionScope *scope);
 extern void run_begin_reading(Worker *w, ExtensionScope *scope);
 extern void run_commit(ExtensionScope *scope);

@@ -1,0 +1,310 @@
+
+#-------------------------------------------------------------------------
+#
+# 033_guards.pl
+#	  Nobody's code runs with our rights, and nobody's code passes for ours.
+#
+# Role app has every privilege that can be granted on mailman's tables, so it
+# may attach triggers to them and point foreign keys at them.  Neither gives
+# it the extension owner's rights nor what the guards keep for the extension.
+# And the administrator's own switch: mailman.enabled.
+#
+# Copyright (c) 2026, the mailman authors
+#
+#-------------------------------------------------------------------------
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Mailman::Cluster;
+use Mailman::Relay;
+
+my $relay = Mailman::Relay->new->start;
+my %conf  = (
+	max_worker_processes    => 24,
+	'mailman.max_workers'   => 16,
+	'mailman.poll_interval' => '100ms');
+my %node = (
+	np  => Mailman::Cluster->create('np', conf => \%conf),
+	pre => Mailman::Cluster->create('pre', preload => 1, conf => \%conf));
+my $node = $node{np};
+
+$node->relay('relay', $relay->url, connections => 2);
+$node->sql(
+	q{CREATE ROLE app LOGIN;
+	GRANT USAGE ON SCHEMA mailman TO app;
+	GRANT ALL ON ALL TABLES IN SCHEMA mailman TO app;
+	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO app;
+	GRANT USAGE ON FOREIGN SERVER relay TO app;
+	GRANT CREATE ON DATABASE postgres TO app});
+
+# What postgres has: a draft, and somebody to whom nothing must go
+my $newsletter = $node->newsletter(
+	relays        => ['relay'],
+	subscriptions => 3,
+	pattern       => 'secret%s@example.com');
+my $secret = $node->letter($newsletter);
+my ($subscription) = split(
+	/\n/,
+	$node->sql(
+		    'SELECT id FROM mailman.subscription'
+		  . " WHERE newsletter_id = $newsletter ORDER BY id"));
+
+# What app has
+my $app = $node->session(user => 'app');
+$app->query('CREATE SCHEMA app');
+my $mine = $app->query(
+	    'INSERT INTO mailman.newsletter (name, from_address, relays)'
+	  . " VALUES ('Mine', 'app\@example.com', '{relay}') RETURNING id");
+
+# Escalates if it is run by a superuser, and says no
+$app->query(
+	q{CREATE FUNCTION app.boom(bigint) RETURNS boolean LANGUAGE plpgsql AS $$
+	BEGIN
+		EXECUTE 'ALTER ROLE app SUPERUSER';
+		RETURN false;
+	EXCEPTION WHEN insufficient_privilege THEN RETURN false;
+	END $$});
+$app->query('CREATE FUNCTION app.nothing() RETURNS trigger LANGUAGE plpgsql'
+	  . ' AS $$ BEGIN RETURN new; END $$');
+$app->query(
+	q{CREATE FUNCTION app.letter() RETURNS bigint LANGUAGE sql
+	BEGIN ATOMIC
+		INSERT INTO mailman.letter (newsletter_id, subject, text_body, send_at)
+		SELECT id, 'Mine', 'Mine', now() + interval '1 h'
+		  FROM mailman.newsletter WHERE name = 'Mine' RETURNING id;
+	END});
+
+sub is_harmless
+{
+	my ($name) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $super =
+	  $node->sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'app'");
+	$node->sql('ALTER ROLE app NOSUPERUSER') if $super ne 'f';
+	return is($super, 'f', "$name: app is no superuser");
+}
+
+# ---- a trigger of a function of ours, so to speak, but a condition of app's
+
+$app->query(
+	q{CREATE TRIGGER boom BEFORE INSERT ON mailman.subscription
+	FOR EACH ROW WHEN (app.boom(new.id))
+	EXECUTE FUNCTION tsvector_update_trigger(a, b, c)});
+my (undef, $error) =
+  $app->try("SELECT mailman_subscribe($mine, 'z\@example.com')");
+like(
+	$error,
+	qr/trigger "boom" on table "mailman\.subscription" would run with/,
+	'WHEN: mailman_subscribe() refuses, and names the trigger');
+is_harmless('WHEN');
+is( $node->sql(
+		    'SELECT count(*) FROM mailman.subscription'
+		  . " WHERE newsletter_id = $mine"),
+	'0',
+	'WHEN: nobody subscribed');
+$node->sql('DROP TRIGGER boom ON mailman.subscription');
+like($app->query("SELECT mailman_subscribe($mine, 'z\@example.com')"),
+	qr/^\d+$/, 'WHEN: without the trigger it works');
+
+# ---- any trigger on what we write, whoever made it
+
+my $draft = $node->letter($newsletter);
+foreach my $table (
+	qw(letter subscription delivery newsletter_email posting secret origin
+	attachment partial))
+{
+	my %make = (
+		"theirs on $table" =>
+		  "CREATE TRIGGER theirs BEFORE UPDATE ON mailman.$table"
+		  . ' FOR EACH ROW EXECUTE FUNCTION app.nothing()'
+	);
+	$make{"ours on $table, with a condition"} =
+		"CREATE TRIGGER theirs BEFORE UPDATE ON mailman.$table FOR EACH ROW"
+	  . ' WHEN (app.boom(new.id)) EXECUTE FUNCTION mailman.guard_accounts()'
+	  if $table eq 'letter' || $table eq 'subscription';
+	foreach my $name (sort keys %make)
+	{
+		my $refused =
+		  qr/trigger "theirs" on table "mailman\.$table" would run with/;
+
+		$node->sql($make{$name});
+		like($node->sql_error("SELECT mailman_send($draft)"),
+			$refused, "$name: mailman_send() refuses, and names it");
+		like(
+			$node->sql_error(
+				"SELECT mailman_subscribe($newsletter, 'z\@example.com')"),
+			$refused,
+			"$name: so does mailman_subscribe()");
+		$node->sql("DROP TRIGGER theirs ON mailman.$table");
+	}
+}
+is( $node->sql(
+		    'SELECT (SELECT state FROM mailman.letter'
+		  . " WHERE id = $draft), (SELECT count(*) FROM mailman.delivery)"),
+	'draft|0',
+	'theirs: nothing was queued');
+
+# ---- a foreign key of app's, by which its code would run while we delete
+
+my %reference = (
+	delivery => 'letter_id bigint, subscription_id bigint,'
+	  . ' FOREIGN KEY (letter_id, subscription_id) REFERENCES mailman.delivery',
+	posting => 'id bigint REFERENCES mailman.posting',
+	secret  => 'id bigint REFERENCES mailman.secret');
+my $own = $app->query('SELECT app.letter()');
+foreach my $table (sort keys %reference)
+{
+	foreach my $action ('', ' ON DELETE CASCADE', ' ON DELETE SET NULL')
+	{
+		my $name = "foreign key, $table$action";
+		$app->query("CREATE TABLE app.ref ($reference{$table}$action)");
+		my (undef, $refused) = $app->try("SELECT mailman_send($own)");
+		like(
+			$refused,
+			qr/a foreign key of table "ref" refers to "mailman\.$table"/,
+			"$name: refused, and named");
+		is($node->letter_state($own), 'draft', "$name: nothing was queued");
+		$app->query('DROP TABLE app.ref');
+	}
+}
+
+# references to what we never delete are in nobody's way
+$app->query(
+	'CREATE TABLE app.ref (letter_id bigint REFERENCES mailman.letter'
+	  . ' ON DELETE CASCADE, subscription_id bigint'
+	  . ' REFERENCES mailman.subscription, email_id bigint'
+	  . ' REFERENCES mailman.newsletter_email)');
+$app->query("SELECT mailman_send($own)");
+is($node->letter_state($own), 'scheduled', 'foreign key, harmless: sends');
+$app->query("SELECT mailman_cancel($own)");
+is($node->letter_state($own), 'draft', 'foreign key, harmless: called back');
+$app->query('DROP TABLE app.ref');
+
+# nor does a worker run their code when it deletes a posting
+$app->query(
+	q{CREATE FUNCTION app.on_delete() RETURNS trigger LANGUAGE plpgsql AS $f$
+	BEGIN
+		EXECUTE 'CREATE TRIGGER boom BEFORE UPDATE ON mailman.letter
+			FOR EACH ROW WHEN (app.boom(new.id))
+			EXECUTE FUNCTION tsvector_update_trigger(a, b, c)';
+		RETURN old;
+	END $f$});
+my $later = $node->letter($newsletter,
+	send_at => $node->sql("SELECT clock_timestamp() + interval '2 s'"));
+$node->send($later);
+my $from = $node->log_position;
+$app->query(
+	q{CREATE TABLE app.ref (id bigint
+		REFERENCES mailman.posting ON DELETE CASCADE);
+	CREATE TRIGGER on_delete BEFORE DELETE ON app.ref
+		FOR EACH ROW EXECUTE FUNCTION app.on_delete()});
+$app->query("INSERT INTO app.ref SELECT id FROM mailman.posting"
+	  . " WHERE letter_id = $later");
+my $patience = time + 10;
+sleep 0.05
+  while time < $patience
+  && !$node->log_lines('a foreign key of table "ref" refers to', $from);
+ok(time < $patience, 'foreign key, worker: refuses to write, and says so');
+is_harmless('foreign key, worker');
+is($node->sql("SELECT count(*) FROM pg_trigger WHERE tgname = 'boom'"),
+	'0', 'foreign key, worker: their code did not run');
+$app->query('DROP TABLE app.ref');
+ok($node->wait_for_letter($later, 'sent', 10),
+	'foreign key, worker: without it the letter is sent');
+
+# ---- a trigger that comes while a letter is sent
+
+my $busy = $node->newsletter(
+	relays        => ['relay'],
+	subscriptions => 30,
+	pattern       => 'b%s@example.com');
+my $letter = $node->letter($busy);
+my $had    = $relay->status->{accepted};
+$relay->set(slow => 0.1);
+$node->send($letter);
+ok($relay->wait_for_messages($had + 4, 10), 'a trigger comes: on its way');
+my ($worker) = $node->workers($letter);
+my $log = $node->log_position;
+$app->query(
+	q{CREATE TRIGGER boom BEFORE UPDATE ON mailman.delivery
+	FOR EACH ROW WHEN (app.boom(new.letter_id))
+	EXECUTE FUNCTION tsvector_update_trigger(a, b, c)});
+my $until = time + 10;
+sleep 0.02
+  while time < $until
+  && !$node->log_lines("letter $letter: .*trigger \"boom\"", $log);
+ok(time < $until, 'a trigger comes: the worker refuses to write');
+is(join(' ', $node->workers($letter)), $worker, 'a trigger comes: it waits');
+is_harmless('a trigger comes');
+$node->sql('DROP TRIGGER boom ON mailman.delivery');
+$relay->set(slow => 0);
+ok($node->wait_for_letter($letter, 'sent', 15),
+	'a trigger comes: without it, it goes on');
+is( $node->sql("SELECT doubts, run FROM mailman.letter WHERE id = $letter"),
+	'0|1', 'a trigger comes: no doubt');
+is($relay->status->{accepted} - $had, 30, 'a trigger comes: to all');
+$node->assert_sums($letter, 'a trigger comes');
+
+# ---- mailman.enabled = off stops those at work
+
+foreach my $how ('np', 'pre')
+{
+	my $name = "enabled, $how";
+	my $slow = Mailman::Relay->new(slow => 0.25)->start;
+	my $on   = $node{$how};
+
+	$on->relay('slow', $slow->url, connections => 2);
+	my $list = $on->newsletter(relays => ['slow'], subscriptions => 40);
+	my $long = $on->letter($list);
+	$on->send($long);
+	ok($slow->wait_for_messages(2, 10), "$name: on its way");
+	$on->sql('ALTER SYSTEM SET mailman.enabled = off');
+	$on->sql('SELECT pg_reload_conf()');
+	my $start = time;
+	ok($on->wait_for_no_worker($long, 5), "$name: off, its worker ends");
+	cmp_ok(time - $start, '<', 1.5, "$name: soon");
+	my $count = $slow->status->{accepted};
+	cmp_ok($count, '<', 20, "$name: in the middle");
+	is_deeply(
+		[ @{ $on->states($long) }{qw(delivered sending)} ],
+		[ $count, 0 ],
+		"$name: what was in flight is recorded");
+	is( $on->sql("SELECT state, doubts FROM mailman.letter WHERE id = $long"),
+		'sending|0', "$name: no doubt, and no other state");
+	$on->assert_sums($long, "$name, off");
+	is($on->sql('SELECT mailman_wake()'), '0', "$name: not to be woken");
+	ok( $on->stays(
+			"SELECT count(*) FROM pg_stat_activity"
+			  . " WHERE backend_type = 'mailman letter'",
+			'0', 1),
+		"$name: nobody is started");
+	is($slow->status->{accepted}, $count, "$name: nothing leaves");
+
+	$slow->set(slow => 0);
+	$on->sql('ALTER SYSTEM RESET mailman.enabled');
+	$on->sql('SELECT pg_reload_conf()');
+	if ($how eq 'np')
+	{
+		ok( $on->wait_for('SHOW mailman.enabled', 'on', 5),
+			"$name: on again");
+		is($on->sql('SELECT mailman_wake()'), '1', "$name: woken");
+	}
+	ok($slow->wait_for_messages($count + 1, 3), "$name: it goes on");
+	ok($on->wait_for_letter($long, 'sent', 10), "$name: sent");
+	is($slow->pairs, 40, "$name: to all");
+	is(scalar($slow->duplicates), 0, "$name: nobody twice");
+	is( $on->sql("SELECT doubts FROM mailman.letter WHERE id = $long"),
+		'0', "$name: no doubt");
+	$on->assert_sums($long, $name);
+	$slow->stop;
+}
+is_deeply([ $relay->violations ], [], 'nothing against the protocol');
+
+$_->stop foreach values %node;
+$relay->stop;
+done_testing();
