@@ -130,6 +130,13 @@ sub try_result
 	}
 	my $output = substr($self->{buffer}, 0, $end);
 	substr($self->{buffer}, 0, $end + length($marker) + 1) = '';
+
+	# psql may go on for a moment without a server
+	if ($output =~ /^(?:server closed the connection|WARNING:  57P0[123]:)/m)
+	{
+		$self->{eof} = 1;
+		return ('', "connection lost: $output");
+	}
 	my $error = $output =~ /^((?:ERROR|FATAL|PANIC): .*)/ms ? $1 : undef;
 	$output =~ s/\n\z//;
 	return ($output, $error);

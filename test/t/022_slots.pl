@@ -1,0 +1,184 @@
+
+#-------------------------------------------------------------------------
+#
+# 022_slots.pl
+#	  More letters than room for workers.
+#
+# They wait in line and all get their turn, one line of the log tells, and
+# nobody waits for a giant: a worker that has run for a while yields.
+#
+# Copyright (c) 2026, the mailman authors
+#
+#-------------------------------------------------------------------------
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Mailman::Cluster;
+use Mailman::Relay;
+
+my $waits = qr/LOG: .*(?:wait|slot)/;
+
+my $relay = Mailman::Relay->new(slow => 0.1)->start;
+my $node  = Mailman::Cluster->create(
+	'main',
+	preload => 1,
+	conf    => {
+		max_worker_processes  => 16,
+		'mailman.max_workers' => 2
+	});
+$node->relay('relay', $relay->url, connections => 1);
+my $newsletter = $node->newsletter(
+	relays        => ['relay'],
+	subscriptions => 1000);
+my @ids = split(/\n/,
+	$node->sql('SELECT id FROM mailman.subscription ORDER BY id'));
+
+# Look until all these are sent; (most with mails on their way, seconds)
+sub watch
+{
+	my ($node, $timeout, @letters) = @_;
+	my $list  = join(',', @letters);
+	my $start = time;
+	my $most  = 0;
+
+	while (time - $start < $timeout)
+	{
+		my ($open, $workers) = split(
+			/\|/,
+			$node->sql(
+				    "SELECT (SELECT count(*) FROM mailman.letter"
+				  . " WHERE id IN ($list) AND state <> 'sent'),"
+				  . " (SELECT count(*) FROM mailman.letter"
+				  . " WHERE (mail_order->>'sending')::int > 0)"));
+		$most = $workers if $workers > $most;
+		last if $open == 0;
+		sleep 0.02;
+	}
+	return ($most, time - $start);
+}
+
+# ---- five letters, room for two
+
+my $from = $node->log_position;
+my @letters = map { $node->letter($newsletter) } 1 .. 5;
+$node->send($_, @ids[ 0 .. 19 ]) foreach @letters;
+my ($most, $seconds) = watch($node, 60, @letters);
+diag(sprintf '5 letters of 2 s, 2 workers: %.1f s, %d at once', $seconds,
+	$most);
+is(join(' ', map { $node->letter_state($_) } @letters),
+	'sent sent sent sent sent', 'five letters, room for two: all are sent');
+is($most, 2, 'two at once');
+cmp_ok($relay->status->{peak}, '<=', 2, 'says the relay, too');
+cmp_ok($seconds, '<', 25, 'without long pauses between them');
+is($relay->pairs, 100, 'to everybody');
+is_deeply([ $relay->duplicates ], [], 'nobody twice');
+my @lines = $node->log_lines($waits, $from);
+is(scalar(@lines), 1, 'one line in the log') or diag(join("\n", @lines));
+$node->assert_sums($_, "letter $_") foreach @letters;
+
+# who comes last is served last
+is( $node->sql(
+		    "SELECT letter_id FROM mailman.newsletter_email"
+		  . " GROUP BY letter_id ORDER BY min(sent_at) DESC LIMIT 1"),
+	$letters[4], 'in the order of the line');
+
+# ---- an episode later, the log says so again
+
+ok( $node->wait_for(
+		"SELECT count(*) FROM pg_stat_activity"
+		  . " WHERE backend_type IN ('mailman letter', 'mailman scout')",
+		'0', 30),
+	'quiet');
+$from    = $node->log_position;
+@letters = map { $node->letter($newsletter) } 1 .. 3;
+$node->send($_, @ids[ 0 .. 4 ]) foreach @letters;
+watch($node, 30, @letters);
+@lines = $node->log_lines($waits, $from);
+is(scalar(@lines), 1, 'the next episode: one more line')
+  or diag(join("\n", @lines));
+
+# ---- two giants, and a welcome mail
+
+my @giants = map { $node->letter($newsletter) } 1 .. 2;
+$node->send($_) foreach @giants;
+ok( $node->wait_for(
+		    "SELECT count(DISTINCT letter_id) FROM mailman.newsletter_email"
+		  . " WHERE letter_id IN ($giants[0], $giants[1])", '2'),
+	'two letters of 100 s each fill the room');
+my $welcome = $node->letter($newsletter);
+my $start   = time;
+$node->send($welcome, $ids[0]);
+ok($node->wait_for_letter($welcome, 'sent', 30),
+	'a letter to one leaves within 30 s');
+$seconds = time - $start;
+diag(sprintf 'behind two giants, a letter to one left after %.1f s', $seconds);
+cmp_ok($seconds, '<', 30, sprintf 'in fact after %.1f s', $seconds);
+
+# both go on; nobody has been in doubt, and no run has failed
+my %now = map { split(/\|/, $_) } split(
+	/\n/,
+	$node->sql(
+		    "SELECT letter_id, count(*) FROM mailman.newsletter_email"
+		  . " WHERE letter_id IN ($giants[0], $giants[1]) GROUP BY 1"));
+foreach my $giant (@giants)
+{
+	ok( $node->wait_for(
+			    "SELECT count(*) > $now{$giant} + 15"
+			  . " FROM mailman.newsletter_email WHERE letter_id = $giant",
+			't', 20),
+		"giant $giant goes on");
+	is( $node->sql(
+			"SELECT doubts, failed_runs FROM mailman.letter WHERE id = $giant"
+		),
+		'0|0', 'without a doubt or a failed run');
+}
+cmp_ok(
+	$node->sql("SELECT max(run) FROM mailman.letter"
+		  . " WHERE id IN ($giants[0], $giants[1])"),
+	'>=', 2, 'one of them had given up its place');
+cmp_ok($relay->status->{peak}, '<=', 2, 'never more than two at once');
+$node->sql("SELECT mailman_cancel($_)") foreach @giants;
+foreach my $giant (@giants)
+{
+	ok( $node->wait_for(
+			"SELECT count(*) FROM mailman.delivery WHERE letter_id = $giant"
+			  . " AND state NOT IN ('delivered', 'skipped')", '0', 20),
+		'cancelled');
+	$node->assert_sums($giant, 'cancelled');
+}
+is_deeply([ $relay->duplicates ], [], 'nobody twice');
+is_deeply([ $relay->violations ], [], 'nothing against the protocol');
+$node->stop;
+
+# ---- max_worker_processes exhausted: room for one beside the scout
+
+my $small = Mailman::Cluster->create(
+	'small',
+	preload => 1,
+	conf    => { max_worker_processes => 4 });
+my $sink = Mailman::Relay->new(slow => 0.1)->start;
+$small->relay('relay', $sink->url, connections => 5);
+$newsletter = $small->newsletter(relays => ['relay'], subscriptions => 50);
+$from       = $small->log_position;
+@letters    = map { $small->letter($newsletter) } 1 .. 5;
+$small->send($_) foreach @letters;
+($most, $seconds) = watch($small, 60, @letters);
+diag(sprintf 'max_worker_processes = 4: 5 letters of 1 s in %.1f s, %d at once',
+	$seconds, $most);
+is(join(' ', map { $small->letter_state($_) } @letters),
+	'sent sent sent sent sent',
+	'max_worker_processes exhausted: all are sent');
+is($sink->pairs, 250, 'to everybody');
+is_deeply([ $sink->duplicates ], [], 'nobody twice');
+@lines = $small->log_lines($waits, $from);
+is(scalar(@lines), 1, 'one line in the log') or diag(join("\n", @lines));
+$small->assert_sums($_, "letter $_") foreach @letters;
+
+$small->stop;
+$_->stop foreach $relay, $sink;
+done_testing();

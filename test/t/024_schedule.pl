@@ -1,0 +1,332 @@
+
+#-------------------------------------------------------------------------
+#
+# 024_schedule.pl
+#	  Letters for later, and what may become of them before and after.
+#
+# Due, due while the server was down, moved, topped up, called back; retries
+# that wait without a worker; and mailman_retry().
+#
+# Copyright (c) 2026, the mailman authors
+#
+#-------------------------------------------------------------------------
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+use Mailman::Cluster;
+use Mailman::Relay;
+
+my $relay = Mailman::Relay->new->start;
+my $node  = Mailman::Cluster->create(
+	'main',
+	preload => 1,
+	conf    => {
+		max_worker_processes     => 16,
+		'mailman.retry_schedule' => '8s'
+	});
+$node->relay('relay', $relay->url, connections => 5, dot_timeout => '1s');
+
+my $none = "SELECT count(*) FROM pg_stat_activity"
+  . " WHERE backend_type = 'mailman letter'";
+
+sub newsletter
+{
+	return $node->newsletter(relays => ['relay'], subscriptions => $_[0]);
+}
+
+# A letter scheduled in so many seconds
+sub scheduled
+{
+	my ($newsletter, $seconds, @recipients) = @_;
+	my $letter = $node->letter($newsletter);
+
+	$node->sql("UPDATE mailman.letter SET send_at = clock_timestamp()"
+		  . " + interval '$seconds s' WHERE id = $letter");
+	$node->send($letter, @recipients);
+	return $letter;
+}
+
+# Seconds from its send_at to its first mail
+sub late
+{
+	my ($letter) = @_;
+	return $node->sql(
+		    "SELECT round(extract(epoch FROM min(e.sent_at) - l.send_at), 2)"
+		  . " FROM mailman.letter l"
+		  . " JOIN mailman.newsletter_email e ON e.letter_id = l.id"
+		  . " WHERE l.id = $letter GROUP BY l.send_at");
+}
+
+sub ids
+{
+	my ($newsletter) = @_;
+	return split(
+		/\n/,
+		$node->sql("SELECT id FROM mailman.subscription"
+			  . " WHERE newsletter_id = $newsletter ORDER BY id"));
+}
+
+# ---- send_at: not before, and no worker meanwhile; topped up at the start
+
+my $newsletter = newsletter(10);
+my $whole      = scheduled($newsletter, 4);
+my @ids        = ids($newsletter);
+my $some       = scheduled($newsletter, 4, @ids[ 0 .. 4 ]);
+is(join(' ', map { $node->letter_state($_) } $whole, $some),
+	'scheduled scheduled', 'two letters are scheduled');
+$node->assert_sums($whole, 'scheduled');
+$node->subscribe($newsletter, 3);
+$node->sql("UPDATE mailman.subscription SET state = 'unsubscribed'"
+	  . " WHERE id = $ids[9]");
+$node->wait_for($none, '0', 1);
+ok( $node->stays(
+		"SELECT ($none), (SELECT count(*) FROM mailman.newsletter_email)",
+		'0|0', 2.5),
+	'nothing leaves before, and no worker waits');
+ok($node->wait_for_letter($_, 'sent', 20), "letter $_ starts by itself")
+  foreach $whole, $some;
+diag(
+	sprintf 'scheduled letters left %s and %s s after their time',
+	late($whole), late($some));
+foreach my $letter ($whole, $some)
+{
+	cmp_ok(late($letter), '>=', 0, 'not early');
+	cmp_ok(late($letter), '<',  2, 'nor late');
+}
+is($node->tally($whole)->{delivered},
+	12, 'the whole list is who subscribes when it starts');
+is($node->tally($whole)->{skipped}, 1, 'less who has left');
+is($node->tally($some)->{delivered}, 5, 'an explicit list stays as it is');
+$node->assert_sums($_, 'sent') foreach $whole, $some;
+
+# ---- the server is down when it is due
+
+my $due = scheduled($newsletter, 2);
+my $later = scheduled($newsletter, 3600);
+$node->stop;
+sleep 2.5;
+my $start = time;
+$node->start;
+ok($node->wait_for_letter($due, 'sent', 20),
+	'due while the server was down: sent when it is up');
+diag(sprintf 'after the start: %.1f s', time - $start);
+cmp_ok(time - $start, '<', 5, 'at once');
+is($node->tally($due)->{delivered}, 12, 'to everybody');
+is($node->letter_state($later), 'scheduled', 'the other is not due');
+
+# ---- UPDATE of send_at
+
+$start = time;
+$node->sql("UPDATE mailman.letter SET send_at = now() + interval '1 s'"
+	  . " WHERE id = $later");
+ok($node->wait_for_letter($later, 'sent', 20), 'moved forward: sent');
+my $took = time - $start;
+diag(sprintf 'moved from in an hour to in a second: sent after %.1f s',
+	$took);
+cmp_ok($took, '>=', 0.9, 'not at once');
+cmp_ok($took, '<',  4,   'but when it should');
+
+my $put_off = scheduled($newsletter, 2);
+$node->sql("UPDATE mailman.letter SET send_at = now() + interval '1 hour'"
+	  . " WHERE id = $put_off");
+ok( $node->stays(
+		"SELECT state, (SELECT count(*) FROM mailman.newsletter_email"
+		  . " WHERE letter_id = $put_off) FROM mailman.letter"
+		  . " WHERE id = $put_off",
+		'scheduled|0', 4),
+	'put off: it does not leave at the old time');
+$node->sql("UPDATE mailman.letter SET send_at = NULL WHERE id = $put_off");
+ok($node->wait_for_letter($put_off, 'sent', 10), 'send_at NULL: now');
+$node->assert_sums($put_off, 'moved');
+
+# ---- called back before it starts: a draft again
+
+my $called = scheduled($newsletter, 2);
+my $before = $relay->pairs;
+is($node->sql("SELECT mailman_cancel($called)"),
+	'draft', 'cancelled before its start: a draft');
+ok( $node->stays(
+		"SELECT state, (SELECT count(*) FROM mailman.delivery"
+		  . " WHERE letter_id = $called AND state <> 'skipped')"
+		  . " FROM mailman.letter WHERE id = $called",
+		'draft|0', 3.5),
+	'which does not leave when it was due');
+is($relay->pairs, $before, 'nobody got it');
+$node->assert_sums($called, 'a draft again');
+$node->sql("UPDATE mailman.letter SET subject = 'Better', send_at = NULL"
+	  . " WHERE id = $called");
+is($node->send($called), '12', 'it can be changed and sent');
+ok($node->wait_for_letter($called, 'sent', 10), 'and is');
+is($relay->pairs - $before, 12, 'to everybody');
+$node->assert_sums($called, 'sent after all');
+
+# ---- called back in the middle: the rest is skipped, for good
+
+my $many = newsletter(100);
+my $slow = $node->letter($many);
+$relay->set(slow => 0.2);
+$node->send($slow);
+ok( $node->wait_for(
+		"SELECT count(*) >= 10 FROM mailman.newsletter_email"
+		  . " WHERE letter_id = $slow", 't'),
+	'a letter on its way');
+is($node->sql("SELECT mailman_cancel($slow)"), 'cancelled', 'cancelled');
+ok( $node->wait_for(
+		"SELECT count(*) FROM mailman.delivery WHERE letter_id = $slow"
+		  . " AND state NOT IN ('delivered', 'skipped')", '0', 20),
+	'the rest is skipped');
+my $states = $node->states($slow);
+diag("cancelled: $states->{delivered} delivered, $states->{skipped} skipped");
+cmp_ok($states->{skipped}, '>', 50, 'most of them');
+is( $node->sql(
+		    "SELECT count(*) FROM mailman.delivery WHERE letter_id = $slow"
+		  . " AND state = 'skipped' AND coalesce(reason, '') !~ 'cancel'"),
+	'0', 'with the reason');
+is($relay->pairs - $before - 12,
+	$states->{delivered}, 'what the relay has is recorded');
+ok($node->wait_for_no_worker($slow), 'its worker ends');
+foreach my $call ("mailman_resume($slow)", "mailman_send($slow)",
+	"mailman_retry($slow, '{failed,doubtful}')")
+{
+	my $error = $node->sql_error("SELECT $call");
+	ok( (defined $error && $error =~ /cancelled/)
+		  || $node->letter_state($slow) eq 'cancelled',
+		"$call does not bring it back");
+}
+is($node->letter_state($slow), 'cancelled', 'it stays cancelled');
+is($node->states($slow)->{skipped}, $states->{skipped}, 'so do they');
+$node->assert_sums($slow, 'cancelled');
+$relay->set(slow => 0);
+
+# ---- a retry due later costs no worker meanwhile
+
+$newsletter = newsletter(5);
+@ids        = ids($newsletter);
+my $letter = $node->letter($newsletter);
+$relay->set(
+	rules => [
+		{
+			step  => 'RCPT',
+			match => '^r1@',
+			first => 1,
+			reply => '450 4.2.0 Come back later'
+		}
+	]);
+$node->send($letter);
+ok( $node->wait_for(
+		"SELECT count(*) FROM mailman.delivery WHERE letter_id = $letter"
+		  . " AND state = 'deferred'", '1'),
+	'one is deferred');
+my $left = $node->sql(
+	"SELECT extract(epoch FROM due_at - clock_timestamp())"
+	  . " FROM mailman.delivery"
+	  . " WHERE letter_id = $letter AND state = 'deferred'");
+cmp_ok($left, '>', 5, sprintf 'for %.1f s', $left);
+ok($node->wait_for($none, '0', 4), 'no worker waits for it');
+my $run =
+  $node->sql("SELECT run FROM mailman.letter WHERE id = $letter");
+$start = time;
+ok( $node->wait_for(
+		"SELECT count(*) FROM mailman.newsletter_email"
+		  . " WHERE letter_id = $letter", '5', 20),
+	'it is tried again by itself');
+my $late = $node->sql(
+	"SELECT round(extract(epoch FROM e.sent_at - d.queued_at), 1)"
+	  . " FROM mailman.newsletter_email e JOIN mailman.delivery d"
+	  . " USING (letter_id, subscription_id)"
+	  . " WHERE letter_id = $letter AND e.attempts = 2");
+diag("deferred for $left s, delivered $late s after it was queued");
+cmp_ok($late, '>=', $left - 0.5, 'not before its time');
+cmp_ok($late, '<',  $left + 3,   'nor much later');
+cmp_ok($node->sql("SELECT run FROM mailman.letter WHERE id = $letter"),
+	'>', $run, 'by another worker');
+ok($node->wait_for_letter($letter, 'sent', 10), 'sent');
+$node->assert_sums($letter, 'retried');
+
+# ---- a deferred one survives a restart
+
+$relay->set(
+	rules => [
+		{
+			step  => 'RCPT',
+			match => '^r2@',
+			first => 1,
+			reply => '450 4.2.0 Come back later'
+		}
+	]);
+$letter = $node->letter($newsletter);
+$node->send($letter);
+ok( $node->wait_for(
+		"SELECT count(*) FROM mailman.delivery WHERE letter_id = $letter"
+		  . " AND state = 'deferred'", '1'),
+	'one is deferred');
+$node->restart;
+ok($node->wait_for_letter($letter, 'sent', 20),
+	'after a restart it is tried when it is due');
+is($node->tally($letter)->{delivered}, 5, 'all delivered');
+
+# ---- mailman_retry(): who failed, and, by name, who is in doubt
+
+$newsletter = newsletter(6);
+$relay->set(
+	rules => [
+		{
+			step  => 'RCPT',
+			match => '^r1@',
+			first => 1,
+			reply => '550 5.7.1 Not today'
+		},
+		{ step => 'RCPT', match => '^r2@', reply => '550 5.1.1 Unknown' },
+		{ step => 'dot', match => '^r[34]@', first => 2, drop => 1 }
+	]);
+$letter = $node->letter($newsletter, on_doubt => 'hold');
+$node->send($letter);
+ok($node->wait_for_letter($letter, 'sent', 20), 'failures of all kinds');
+$states = $node->states($letter);
+is("@{$states}{qw(delivered failed doubtful)}",
+	'2 2 2', 'two failed, two in doubt');
+$node->sql("UPDATE mailman.subscription SET state = 'bounced'"
+	  . " WHERE newsletter_id = $newsletter AND email = 'r2\@example.com'");
+$before = $relay->pairs;
+is($node->sql("SELECT mailman_retry($letter)"),
+	'1', 'mailman_retry(): who failed, but not the dead address');
+ok( $node->wait_for(
+		"SELECT mail_order->>'delivered' FROM mailman.letter"
+		  . " WHERE id = $letter", '3', 10),
+	'is delivered');
+ok($node->wait_for_letter($letter, 'sent', 10), 'and the letter is done');
+is($node->states($letter)->{doubtful}, 2, 'the doubtful are left alone');
+$node->assert_sums($letter, 'after mailman_retry()');
+is($node->sql("SELECT mailman_retry($letter, '{doubtful}')"),
+	'2', 'the doubtful by name');
+ok( $node->wait_for(
+		"SELECT mail_order->>'delivered' FROM mailman.letter"
+		  . " WHERE id = $letter", '5', 10),
+	'are delivered');
+ok($node->wait_for_letter($letter, 'sent', 10), 'and the letter is done');
+is($relay->pairs - $before, 3, 'three more at the relay');
+$states = $node->states($letter);
+is("@{$states}{qw(delivered failed doubtful)}",
+	'5 1 0', 'only the dead address is left');
+is($node->sql("SELECT mailman_retry($letter, '{failed,doubtful}')"),
+	'0', 'and stays so');
+foreach my $wrong ("'{delivered}'", "'{pending}'", "'{skipped}'", "'{nonsense}'")
+{
+	ok(defined $node->sql_error("SELECT mailman_retry($letter, $wrong)"),
+		"mailman_retry() refuses $wrong");
+}
+$node->sql('BEGIN');
+$node->sql("SELECT mailman_retry($letter)");
+$node->sql('ROLLBACK');
+$node->assert_sums($letter, 'after all that');
+
+is_deeply([ $relay->duplicates ], [], 'nobody twice');
+is_deeply([ $relay->violations ], [], 'nothing against the protocol');
+$node->stop;
+$relay->stop;
+done_testing();
