@@ -2,6 +2,7 @@
 #
 #	make demo		see it send a letter to 1,000 readers
 #	make test		all tests
+#	make test-long	kill rounds: 40 letters, each hit in the middle
 #	make, make install, make installcheck	as with any PGXS extension
 #
 # demo and test install the Debian packages that are missing if run as root,
@@ -36,7 +37,7 @@ all install installcheck clean:
 		"postgresql-server-dev, or set PG_CONFIG" >&2; exit 1
 endif
 
-.PHONY: demo test unit built
+.PHONY: demo test test-long unit built
 
 demo:
 	@PG_CONFIG=$(PG_CONFIG) test/packages demo
@@ -47,6 +48,11 @@ test:
 	@PG_CONFIG=$(PG_CONFIG) test/packages test
 	@$(MAKE) -s built unit COPT=-Werror
 	@PG_CONFIG=$(PG_CONFIG) test/run-tests
+
+test-long:
+	@PG_CONFIG=$(PG_CONFIG) test/packages test
+	@$(MAKE) -s built COPT=-Werror
+	@PG_CONFIG=$(PG_CONFIG) TESTS=test/long/kill_rounds.pl test/run-tests
 
 # Compiled and, if we may, installed
 built: all
