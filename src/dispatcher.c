@@ -38,6 +38,9 @@
 #define VISIT_MAX_MS	30000
 #define VISIT_AGAIN_MS	5000
 
+/* Fewer max_worker_processes than this cannot do */
+#define WORKERS_MIN		4
+
 /* Longest sleep */
 #define SLEEP_MAX_MS	60000
 
@@ -70,12 +73,14 @@ database_is_candidate(Form_pg_database database)
 }
 
 /*
- * Go through pg_database: wake every candidate (all) or see whether one is
- * still a candidate.
+ * Go through pg_database: is one still a candidate?  With from, wake every
+ * candidate whose oid is not below it, as far as there is room; *from is then
+ * where to go on, InvalidOid if all were woken.
  */
 static bool
-dispatcher_scan(Oid wanted, bool all)
+dispatcher_scan(Oid wanted, Oid *from)
 {
+	Oid			missed = InvalidOid;
 	Relation	rel;
 	TableScanDesc scan;
 	HeapTuple	tuple;
@@ -91,14 +96,26 @@ dispatcher_scan(Oid wanted, bool all)
 
 		if (!database_is_candidate(database))
 			continue;
-		if (all)
-			shmem_wake(database->oid, GetCurrentTimestamp());
+		if (from != NULL && database->oid >= *from &&
+			!shmem_wake(database->oid, GetCurrentTimestamp()) &&
+			(!OidIsValid(missed) || database->oid < missed))
+			missed = database->oid;
 		found = found || database->oid == wanted;
 	}
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
+	if (from != NULL)
+		*from = missed;
 	return found;
+}
+
+/* Look at all databases: those for which there is no room, after the others */
+static void
+dispatcher_wake_all(Oid *from)
+{
+	(void) dispatcher_scan(InvalidOid, from);
+	(void) shmem_overflowed();
 }
 
 /* Start a scout; NULL: no slot */
@@ -123,7 +140,7 @@ dispatcher_send_scout(Oid database)
 }
 
 static void
-dispatcher_sleep(int64 ms)
+dispatcher_sleep(int64 ms, Oid *from)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 (long) ms, PG_WAIT_EXTENSION);
@@ -133,13 +150,14 @@ dispatcher_sleep(int64 ms)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
-		(void) dispatcher_scan(InvalidOid, true);	/* mailman.enabled, say */
+		*from = InvalidOid;		/* mailman.enabled may be on again */
+		dispatcher_wake_all(from);
 	}
 }
 
 /* Wait for the scout to come back; one that does not is called back */
 static void
-dispatcher_await(BackgroundWorkerHandle *handle, Oid database)
+dispatcher_await(BackgroundWorkerHandle *handle, Oid database, Oid *from)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													VISIT_MAX_MS);
@@ -156,7 +174,7 @@ dispatcher_await(BackgroundWorkerHandle *handle, Oid database)
 			TerminateBackgroundWorker(handle);
 			called = true;
 		}
-		dispatcher_sleep(1000);
+		dispatcher_sleep(1000, from);
 	}
 }
 
@@ -165,12 +183,12 @@ dispatcher_await(BackgroundWorkerHandle *handle, Oid database)
  * it could not connect, or failed: try again in a while.
  */
 static void
-dispatcher_visit(Oid database)
+dispatcher_visit(Oid database, Oid *from)
 {
 	BackgroundWorkerHandle *handle;
 	uint32		wakes;
 
-	if (!dispatcher_scan(database, false))
+	if (!dispatcher_scan(database, NULL))
 	{
 		shmem_forget(database);
 		return;
@@ -184,11 +202,11 @@ dispatcher_visit(Oid database)
 	{
 		ereport(DEBUG1,
 				(errmsg("no background worker slot for a mailman scout")));
-		dispatcher_sleep(1000);
+		dispatcher_sleep(1000, from);
 		shmem_wake(database, GetCurrentTimestamp());
 		return;
 	}
-	dispatcher_await(handle, database);
+	dispatcher_await(handle, database, from);
 	pfree(handle);
 }
 
@@ -201,6 +219,8 @@ dispatcher_gone(int code, Datum arg)
 void
 mailman_dispatcher_main(Datum arg)
 {
+	Oid			from = InvalidOid;	/* databases still to be woken */
+
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
@@ -209,7 +229,12 @@ mailman_dispatcher_main(Datum arg)
 					PGC_S_SESSION);
 	before_shmem_exit(dispatcher_gone, 0);
 	shmem_dispatcher(MyProcPid);
-	(void) dispatcher_scan(InvalidOid, true);
+	if (max_worker_processes < WORKERS_MIN)
+		ereport(WARNING,
+				(errmsg("max_worker_processes is too small for mailman"),
+				 errdetail("The dispatcher, a scout and a letter need one each, as does logical replication."),
+				 errhint("Set it to %d or more.", WORKERS_MIN)));
+	dispatcher_wake_all(&from);
 
 	for (;;)
 	{
@@ -219,14 +244,18 @@ mailman_dispatcher_main(Datum arg)
 
 		CHECK_FOR_INTERRUPTS();
 		if (OidIsValid(database) && due <= now)
-			dispatcher_visit(database);
-		else if (OidIsValid(database))
-			dispatcher_sleep(Min((due - now) / 1000 + 1, SLEEP_MAX_MS));
-		else
+			dispatcher_visit(database, &from);
+		else if (OidIsValid(from) || shmem_overflowed())
 		{
-			dispatcher_sleep(SLEEP_MAX_MS);
-			if (shmem_overflowed())
-				(void) dispatcher_scan(InvalidOid, true);
+			Oid			before = from;
+
+			dispatcher_wake_all(&from);
+			if (OidIsValid(from) && from == before)
+				dispatcher_sleep(1000, &from);	/* no room at all */
 		}
+		else if (OidIsValid(database))
+			dispatcher_sleep(Min((due - now) / 1000 + 1, SLEEP_MAX_MS), &from);
+		else
+			dispatcher_sleep(SLEEP_MAX_MS, &from);
 	}
 }

@@ -75,6 +75,7 @@ extern bool extension_lock_tables_nowait(void);
 extern void extension_leave(ExtensionScope *scope);
 extern bool extension_is_writing(void);
 extern Oid	extension_oid(bool missing_ok);
+extern Oid	extension_hold(bool wait);
 extern Oid	extension_owner(Oid extension);
 extern void extension_callbacks_register(void);
 
@@ -223,8 +224,11 @@ extern int	slot_count(void);
 extern void shmem_define(void);
 extern bool shmem_is_there(void);
 
-/* Look at this database at that time, or before; sets the latch */
-extern void shmem_wake(Oid database, TimestampTz due);
+/*
+ * Look at this database at that time, or before; sets the latch.  False: there
+ * is no room to remember it (the dispatcher then goes through all).
+ */
+extern bool shmem_wake(Oid database, TimestampTz due);
 
 /* Does a letter of this database wait in line?  Returns what was known. */
 extern bool shmem_wait(Oid database, bool waits);

@@ -63,7 +63,7 @@ run_begin_reading(Worker *w, ExtensionScope *scope)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	extension = extension_oid(true);
+	extension = extension_hold(!proc_exit_inprogress);
 	if (!OidIsValid(w->extension))
 		w->extension = extension;
 	if (!OidIsValid(extension) || extension != w->extension)

@@ -31,7 +31,7 @@
 #include "utils/timestamp.h"
 
 #define LOOK_AGAIN_MS		2000	/* whether what was started has come */
-#define LOOK_SUSPECT_MS		250		/* whether the one before has cleared */
+#define LOOK_SUSPECT_MS		250 /* whether the one before has cleared */
 #define SUSPECT_MS			5000	/* crashes come soon, if at all */
 #define LOOK_PREPARED_MS	1000	/* while a prepared transaction exists */
 #define LOOK_RUNNING_MS		60000	/* while letters are being sent */
@@ -263,7 +263,7 @@ scout_visit(TimestampTz *next, bool *waits)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (OidIsValid(extension_oid(true)))
+	if (OidIsValid(extension_hold(true)))
 	{
 		extension_enter_reading(&scope);
 		(void) scout_look(next, waits);

@@ -133,14 +133,14 @@ shmem_set_latch(int pid)
 		SetLatch(&proc->procLatch);
 }
 
-void
+bool
 shmem_wake(Oid database, TimestampTz due)
 {
 	SharedDatabase *entry;
 	int			dispatcher;
 
 	if (shared == NULL)
-		return;
+		return false;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	entry = shmem_entry(database);
 	if (entry != NULL)
@@ -151,6 +151,7 @@ shmem_wake(Oid database, TimestampTz due)
 	dispatcher = shared->dispatcher;
 	LWLockRelease(shared->lock);
 	shmem_set_latch(dispatcher);
+	return entry != NULL;
 }
 
 bool
@@ -288,7 +289,7 @@ shmem_forget(Oid database)
 	LWLockRelease(shared->lock);
 }
 
-/* Were there more databases than room?  Asking forgets it. */
+/* Did somebody find no room for a database?  Asking forgets it. */
 bool
 shmem_overflowed(void)
 {

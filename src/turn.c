@@ -380,6 +380,7 @@ turn_until_done(Worker *w)
 			run_wait(w, Min(failures, 10) * 50);
 	}
 	w->idle_since_us = 0;
+	w->look_us = 0;				/* what was seen before counts no more */
 }
 
 /* The letter is not ours any more: forget all we know of it */

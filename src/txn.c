@@ -27,6 +27,7 @@
 #include "mailman.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "utils/inval.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -75,6 +76,28 @@ Oid
 extension_oid(bool missing_ok)
 {
 	return get_extension_oid("mailman", missing_ok);
+}
+
+/*
+ * The extension, which nobody drops from now on until the end of the
+ * transaction.  DROP EXTENSION locks it before its tables, and so do we, so
+ * neither deadlocks with the other.  InvalidOid if it is gone or, unless we
+ * wait, about to go.
+ */
+Oid
+extension_hold(bool wait)
+{
+	Oid			extension = extension_oid(true);
+	LOCKTAG		tag;
+
+	if (!OidIsValid(extension))
+		return InvalidOid;
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, extension, 0);
+	if (LockAcquire(&tag, AccessShareLock, false, !wait) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return InvalidOid;
+	AcceptInvalidationMessages();
+	return extension_oid(true) == extension ? extension : InvalidOid;
 }
 
 /* The library and the script must be of one version */
