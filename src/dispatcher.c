@@ -25,7 +25,6 @@
 #include "mailman.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
@@ -52,15 +51,8 @@ dispatcher_register(void)
 {
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	launch_define(&worker, "mailman dispatcher", "mailman_dispatcher_main");
 	worker.bgw_restart_time = 10;
-	strlcpy(worker.bgw_name, "mailman dispatcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "mailman dispatcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "mailman", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "mailman_dispatcher_main", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
 }
 
@@ -125,15 +117,8 @@ dispatcher_send_scout(Oid database)
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	launch_define(&worker, "mailman scout", "mailman_scout_main");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "mailman scout %u", database);
-	strlcpy(worker.bgw_type, "mailman scout", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "mailman", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "mailman_scout_main", BGW_MAXLEN);
 	worker.bgw_main_arg = ObjectIdGetDatum(database);
 	worker.bgw_notify_pid = MyProcPid;
 	return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : NULL;

@@ -125,6 +125,15 @@ guc_retry_delay(int attempts)
 }
 
 void
+guc_pin(const char *const pins[][2])
+{
+	int			i;
+
+	for (i = 0; pins[i][0] != NULL; i++)
+		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_SESSION);
+}
+
+void
 guc_define(void)
 {
 	DefineCustomBoolVariable("mailman.enabled",

@@ -23,7 +23,6 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -77,6 +76,21 @@ launch_wake_at_commit(void)
 	wake_wanted = true;
 }
 
+/* What all our background workers have in common; no restart */
+void
+launch_define(BackgroundWorker *worker, const char *type, const char *function)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker->bgw_name, type, BGW_MAXLEN);
+	strlcpy(worker->bgw_type, type, BGW_MAXLEN);
+	strlcpy(worker->bgw_library_name, "mailman", BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
+}
+
 /*
  * Register the worker of one letter.  Called after the commit record is
  * written: must not throw.
@@ -86,16 +100,9 @@ launch_letter(int64 letter_id)
 {
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	launch_define(&worker, "mailman letter", "mailman_letter_main");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "mailman letter " INT64_FORMAT,
 			 letter_id);
-	strlcpy(worker.bgw_type, "mailman letter", BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "mailman", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "mailman_letter_main", BGW_MAXLEN);
 	worker.bgw_main_arg = Int64GetDatum(letter_id);
 	memcpy(worker.bgw_extra, &MyDatabaseId, sizeof(Oid));
 	return RegisterDynamicBackgroundWorker(&worker, NULL);

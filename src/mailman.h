@@ -23,6 +23,7 @@
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
+#include "postmaster/bgworker.h"
 #include "utils/jsonb.h"
 
 #include "compat.h"
@@ -45,6 +46,9 @@ extern int	mailman_lock_timeout;	/* ms a turn waits for a user's lock */
 extern char *mailman_retry_schedule;	/* "5min, 15min, ..." */
 
 extern void guc_define(void);
+
+/* Pin settings of this process: name, value; the last one is NULL */
+extern void guc_pin(const char *const pins[][2]);
 
 /* Milliseconds to wait before the attempt after this many (from 1), jittered */
 extern int64 guc_retry_delay(int attempts);
@@ -201,6 +205,10 @@ extern void launch_at_commit(int64 letter_id);
 
 /* At COMMIT, let the dispatcher look at this database */
 extern void launch_wake_at_commit(void);
+
+/* Fill in what all our background workers have in common */
+extern void launch_define(BackgroundWorker *worker, const char *type,
+						  const char *function);
 
 /* Register the worker of a letter now; false: no slot for it */
 extern bool launch_letter(int64 letter_id);

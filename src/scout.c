@@ -248,11 +248,10 @@ scout_pin_settings(void)
 		{"row_security", "off"},
 		{"jit", "off"},
 		{"enable_seqscan", "off"},
+		{NULL, NULL}
 	};
-	size_t		i;
 
-	for (i = 0; i < lengthof(pins); i++)
-		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_SESSION);
+	guc_pin(pins);
 }
 
 static void

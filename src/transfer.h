@@ -33,8 +33,8 @@ typedef struct RelayConfig
 	const char *password;
 	const char *ca_file;		/* NULL: the system's */
 	const char *helo;			/* NULL: the host's name */
-	bool		tls_required;	/* false: take STARTTLS if offered?  No: clear
-								 * text, see the README on tls 'none' */
+	bool		tls_required;	/* smtp://: STARTTLS or nothing; false: clear
+								 * text, even if TLS is offered */
 	int			connections;	/* most sessions at once, >= 1 */
 	int			messages;		/* most mails per session, 0: no limit */
 	int			connect_timeout_ms; /* up to and with AUTH */

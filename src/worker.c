@@ -148,11 +148,10 @@ worker_pin_settings(void)
 		{"enable_hashjoin", "off"},
 		{"enable_mergejoin", "off"},
 		{"enable_material", "off"},
+		{NULL, NULL}
 	};
-	size_t		i;
 
-	for (i = 0; i < lengthof(pins); i++)
-		SetConfigOption(pins[i][0], pins[i][1], PGC_SUSET, PGC_S_SESSION);
+	guc_pin(pins);
 	run_bound_locks();
 }
 
