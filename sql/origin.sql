@@ -45,7 +45,14 @@ BEGIN
 END
 $$ LANGUAGE plpgsql;
 
--- the database is armed when the extension is made
+-- a database is armed by its first mailman_send(), or by hand; until then
+-- nothing in it is started, so nothing can be while it is being restored
+TABLE armed;
+SELECT mailman_wake();
+BEGIN;
+SELECT mailman_send(3, '{1}');
+TABLE armed;
+ROLLBACK;
 TABLE armed;
 SELECT mailman_adopt();
 TABLE armed;

@@ -31,6 +31,7 @@
 #include "utils/guc.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 /* Longest visit of a scout, and how long a failed one is left alone */
@@ -110,6 +111,17 @@ dispatcher_wake_all(Oid *from)
 	(void) shmem_overflowed();
 }
 
+static bool
+database_exists(Oid database)
+{
+	bool		exists;
+
+	StartTransactionCommand();
+	exists = SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database));
+	CommitTransactionCommand();
+	return exists;
+}
+
 /* Start a scout; NULL: no slot */
 static BackgroundWorkerHandle *
 dispatcher_send_scout(Oid database)
@@ -175,7 +187,12 @@ dispatcher_visit(Oid database, Oid *from)
 
 	if (!dispatcher_scan(database, NULL))
 	{
-		shmem_forget(database);
+		/* gone, or closed to connections for a while */
+		shmem_report(database, shmem_wakes(database),
+					 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 SLEEP_MAX_MS));
+		if (!database_exists(database))
+			shmem_forget(database);
 		return;
 	}
 	wakes = shmem_wakes(database);

@@ -281,8 +281,9 @@ CREATE TABLE mailman.secret (
 );
 COMMENT ON TABLE mailman.secret IS 'internal: key of a newsletter''s message ids; granted to nobody';
 
--- The database that may send.  A copy carries this row along and finds that it
--- is not the one; after a restore there are two rows.
+-- The database that may send, armed by its first mailman_send().  A copy carries
+-- the row along and finds that it is not the one.  No key: whoever is first may
+-- be several, and none of them waits for another.
 CREATE TABLE mailman.origin (
 	system_identifier bigint NOT NULL,
 	database oid NOT NULL,
@@ -520,6 +521,3 @@ REVOKE EXECUTE ON FUNCTION
 	@extschema@.mailman_preview(bigint, bigint),
 	@extschema@.mailman_deliveries(bigint)
 FROM PUBLIC;
-
--- this database may send
-SELECT @extschema@.mailman_adopt();

@@ -274,6 +274,7 @@ extern int64 scout_backoff(int failed_runs);
 
 /* Is this the database that was armed?  In an extension scope. */
 extern bool origin_is_ours(void);
+extern void origin_arm(void);
 
 /* ---- wait.c: the only place that sleeps ---- */
 

@@ -3,11 +3,12 @@
  * origin.c
  *	  A copy of a database must not send.
  *
- * CREATE EXTENSION arms the database: mailman.origin says which cluster and
- * which database may send.  A restored dump, a copy by CREATE DATABASE ...
- * TEMPLATE or a logical replica carries the row along and finds that it is
- * another one (a restore has both rows).  Letters are queued there, and
- * nothing leaves until mailman_adopt().
+ * The first mailman_send() arms the database: mailman.origin says which
+ * cluster and which database may send.  A restored dump, a copy by CREATE
+ * DATABASE ... TEMPLATE or a logical replica carries the row along and finds
+ * that it is another one.  Letters are queued there, and nothing leaves until
+ * mailman_adopt().  Nor does anything while a restore is under way: without a
+ * row, nobody is armed.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -38,6 +39,22 @@ origin_is_ours(void)
 
 	statement_run(&compare, SPI_OK_SELECT, values, NULL);
 	return row_bool(0, 1);
+}
+
+/* The first mailman_send() of a database arms it */
+void
+origin_arm(void)
+{
+	static Statement arm = {
+		.sql = "INSERT INTO mailman.origin (system_identifier, database)"
+		" SELECT $1, $2 WHERE NOT EXISTS (SELECT FROM mailman.origin)",
+		.nargs = 2,
+		.argtypes = {INT8OID, OIDOID}
+	};
+	Datum		values[2] = {Int64GetDatum((int64) GetSystemIdentifier()),
+	ObjectIdGetDatum(MyDatabaseId)};
+
+	statement_run(&arm, SPI_OK_INSERT, values, NULL);
 }
 
 /*

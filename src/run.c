@@ -60,6 +60,8 @@ run_begin_reading(Worker *w, ExtensionScope *scope)
 {
 	Oid			extension;
 
+	if (!proc_exit_inprogress)
+		CHECK_FOR_INTERRUPTS();
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -101,8 +103,11 @@ run_commit(ExtensionScope *scope)
 
 /* ---- the first transaction ---- */
 
-/* Too many workers in a row have failed: a person must look at it */
-static void
+/*
+ * Too many workers in a row have failed: a person must look at it.  False: it
+ * is not being sent anyway, and what it has left 'sending' is to be resolved.
+ */
+static bool
 run_pause(Worker *w, int64 failed_runs)
 {
 	static Statement pause = {
@@ -116,11 +121,13 @@ run_pause(Worker *w, int64 failed_runs)
 	};
 	Datum		values[1] = {Int64GetDatum(w->letter_id)};
 
-	if (statement_run(&pause, SPI_OK_UPDATE_RETURNING, values, NULL) > 0)
-		ereport(LOG,
-				(errmsg("letter " INT64_FORMAT " is paused: %s", w->letter_id,
-						row_text(0, 1)),
-				 errhint("It goes on with mailman_resume().")));
+	if (statement_run(&pause, SPI_OK_UPDATE_RETURNING, values, NULL) == 0)
+		return false;
+	ereport(LOG,
+			(errmsg("letter " INT64_FORMAT " is paused: %s", w->letter_id,
+					row_text(0, 1)),
+			 errhint("It goes on with mailman_resume().")));
+	return true;
 }
 
 /* May it be started now, after what became of the workers before? */
@@ -139,14 +146,14 @@ run_may_start(Worker *w)
 
 	if (!mailman_enabled || !origin_is_ours() ||
 		statement_run(&history, SPI_OK_SELECT, values, NULL) == 0)
-		return false;
-	failed_runs = row_int64(0, 1, 0);
-	if (failed_runs >= mailman_max_failed_runs)
 	{
-		run_pause(w, failed_runs);
+		w->wake_at = DT_NOEND;
 		return false;
 	}
+	failed_runs = row_int64(0, 1, 0);
 	until = row_int64(0, 2, 0) + scout_backoff((int) failed_runs);
+	if (failed_runs >= mailman_max_failed_runs && run_pause(w, failed_runs))
+		return false;
 	if (failed_runs > 1 && until > GetCurrentTimestamp())
 	{
 		w->wake_at = until;
@@ -172,6 +179,8 @@ run_resolve(Worker *w, Turn *resolved, bool hold)
 	values[1] = tally_to_jsonb(&resolved->tally);
 	values[2] = Int64GetDatum(resolved->doubts);
 	statement_run(&settle, SPI_OK_UPDATE, values, NULL);
+	if (resolved->doubts == before)
+		return;
 	ereport(LOG,
 			(errmsg("letter " INT64_FORMAT ": " INT64_FORMAT " deliveries of an earlier run are in doubt",
 					w->letter_id, resolved->doubts - before),

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "libpq/pqsignal.h"
@@ -87,7 +88,8 @@ scout_letters(uint64 *count)
 		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL) AS due_at) w)"
 		" SELECT id, ready_at, failed_runs::int8, run_at FROM o"
 		" WHERE ready_at IS NOT NULL"
-		" ORDER BY failed_runs, greatest(line_at, since), id"
+		" ORDER BY greatest(line_at, since,"
+		" CASE WHEN failed_runs > 0 THEN run_at END), id"
 	};
 	uint64		rows = statement_run(&open, SPI_OK_SELECT, NULL, NULL);
 	OpenLetter *letters = palloc(Max(rows, 1) * sizeof(OpenLetter));
@@ -226,6 +228,11 @@ mailman_wake(PG_FUNCTION_ARGS)
 	bool		waits;
 	int			started;
 
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a standby does not send"),
+				 errhint("It goes on by itself when it is promoted.")));
 	extension_enter_reading(&scope);
 	started = scout_look(&next, &waits);
 	extension_leave(&scope);

@@ -233,6 +233,7 @@ send_post(const Letter *letter, const Posting *posting)
 
 	if (posting->recipients > 0)
 		statement_run(&insert, SPI_OK_INSERT, values, NULL);
+	origin_arm();
 	send_tell(letter);
 	if (posting->recipients == 0 && posting->high == PG_INT64_MAX)
 		ereport(NOTICE,

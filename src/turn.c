@@ -78,6 +78,8 @@ turn_fence(Worker *w, Look *look)
 	look->mode = look_mode(look->state, look->send_at);
 	look->whole = row_bool(0, 3) && look->mode == MODE_SEND;
 	strlcpy(look->version, row_text(0, 4), sizeof(look->version));
+	if (look->mode == MODE_SEND && !origin_is_ours())
+		look->mode = MODE_STOP;
 	return true;
 }
 
@@ -372,12 +374,16 @@ turn_until_done(Worker *w)
 	TurnStage	stage = TURN_FENCE;
 	int			failures = 0;
 
+	bool		pausing = w->pause_reason[0] != '\0';
+
 	while (!turn_try(w, &stage))
 	{
 		if (++failures % 3 == 0 && stage == TURN_ROWS)
 			turn_one_by_one(w, &w->done);
-		if (w->pause_reason[0] == '\0')
+		/* a reason to pause just found is written at once */
+		if (pausing || w->pause_reason[0] == '\0')
 			run_wait(w, Min(failures, 10) * 50);
+		pausing = w->pause_reason[0] != '\0';
 	}
 	w->idle_since_us = 0;
 	w->look_us = 0;				/* what was seen before counts no more */
