@@ -161,8 +161,10 @@ sub _request
 	my $end;
 	while (($end = index($self->{buffer}, "\n")) < 0)
 	{
-		croak 'the relay does not answer'
-		  unless $select->can_read($until - time > 0 ? $until - time : 0);
+		croak 'the relay does not answer' if time > $until;
+
+		# a signal may cut the wait short
+		next unless $select->can_read(1);
 		sysread($self->{from}, $self->{buffer}, 65536,
 			length $self->{buffer})
 		  or croak 'the relay has ended';

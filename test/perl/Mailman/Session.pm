@@ -103,7 +103,7 @@ sub _read
 	my ($self) = @_;
 	my $n =
 	  sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer});
-	$self->{eof} = 1 unless $n;
+	$self->{eof} = 1 unless $n || (!defined $n && $!{EINTR});
 	return;
 }
 
@@ -118,9 +118,10 @@ sub try_result
 	while (($end = index($self->{buffer}, "$marker\n")) < 0)
 	{
 		last if $self->{eof};
-		croak "no answer within $self->{timeout} s"
-		  if time > $until || !$self->_more($self->{timeout});
-		$self->_read;
+		croak "no answer within $self->{timeout} s" if time > $until;
+
+		# a signal may cut the wait short
+		$self->_read if $self->_more(1);
 	}
 	delete $self->{marker};
 	if ($end < 0)
