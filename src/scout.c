@@ -200,11 +200,14 @@ scout_look(TimestampTz *next, bool *waits)
 
 	*next = DT_NOEND;
 	*waits = false;
-	if (!mailman_enabled || !origin_is_ours())
+	if (!mailman_enabled)
 		return 0;
+	/* what is prepared may be the very first mailman_send(), which arms us */
 	if (scout_is_prepared())
 		*next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 											LOOK_PREPARED_MS);
+	if (!origin_is_ours())
+		return 0;
 	letters = scout_letters(&count);
 	return scout_start(letters, count, next, waits);
 }
