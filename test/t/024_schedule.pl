@@ -71,12 +71,13 @@ sub ids
 			  . " WHERE newsletter_id = $newsletter ORDER BY id"));
 }
 
-# ---- send_at: not before, and no worker meanwhile; topped up at the start
+# ---- send_at: not before, and no worker meanwhile (a worker that meets a
+# letter within 3 s of its time may wait for it); topped up at the start
 
 my $newsletter = newsletter(10);
-my $whole      = scheduled($newsletter, 4);
+my $whole      = scheduled($newsletter, 7);
 my @ids        = ids($newsletter);
-my $some       = scheduled($newsletter, 4, @ids[ 0 .. 4 ]);
+my $some       = scheduled($newsletter, 7, @ids[ 0 .. 4 ]);
 is(join(' ', map { $node->letter_state($_) } $whole, $some),
 	'scheduled scheduled', 'two letters are scheduled');
 $node->assert_sums($whole, 'scheduled');
