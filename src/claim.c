@@ -233,6 +233,30 @@ delivery_advance(Candidates *c)
 	}
 }
 
+/*
+ * Choose, fold, advance: in this order, so that whoever is chosen is in the
+ * tally.
+ */
+static void
+candidates_take(Worker *w, Turn *turn, Candidates *c, int limit,
+				TimestampTz until)
+{
+	candidates_choose(w, c, limit, until);
+	delivery_fold(w, turn);
+	delivery_advance(c);
+}
+
+/* Run an UPDATE of exactly these rows, while they are as they were chosen */
+static uint64
+candidates_update(Worker *w, Statement *update, const Candidates *c)
+{
+	Datum		values[3] = {Int64GetDatum(w->letter_id)};
+
+	values[1] = array_of(c->ids, NULL, c->count, INT8OID);
+	values[2] = array_of(c->states, NULL, c->count, TEXTOID);
+	return statement_run(update, SPI_OK_UPDATE_RETURNING, values, NULL);
+}
+
 /* A slot for a row just claimed */
 static void
 delivery_fill(Worker *w, uint64 row)
@@ -280,19 +304,14 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
 	};
 	Candidates	c;
-	Datum		values[3] = {Int64GetDatum(w->letter_id)};
 	uint64		rows;
 	uint64		row;
 
-	candidates_choose(w, &c, limit, GetCurrentTimestamp());
-	delivery_fold(w, turn);
-	delivery_advance(&c);
+	candidates_take(w, turn, &c, limit, GetCurrentTimestamp());
 	turn->more = c.count >= limit || c.nexhausted >= POSTINGS_AT_ONCE;
 	if (c.count == 0)
 		return;
-	values[1] = array_of(c.ids, NULL, c.count, INT8OID);
-	values[2] = array_of(c.states, NULL, c.count, TEXTOID);
-	rows = statement_run(&claim, SPI_OK_UPDATE_RETURNING, values, NULL);
+	rows = candidates_update(w, &claim, &c);
 	for (row = 0; row < rows; row++)
 	{
 		DeliveryState from = delivery_state(row_text(row, 2));
@@ -323,18 +342,13 @@ delivery_skip_rest(Worker *w, Turn *turn, int limit)
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
 	};
 	Candidates	c;
-	Datum		values[3] = {Int64GetDatum(w->letter_id)};
 	uint64		rows;
 	uint64		row;
 
-	candidates_choose(w, &c, limit, DT_NOEND);
-	delivery_fold(w, turn);
-	delivery_advance(&c);
+	candidates_take(w, turn, &c, limit, DT_NOEND);
 	if (c.count == 0)
 		return c.nexhausted;
-	values[1] = array_of(c.ids, NULL, c.count, INT8OID);
-	values[2] = array_of(c.states, NULL, c.count, TEXTOID);
-	rows = statement_run(&skip, SPI_OK_UPDATE_RETURNING, values, NULL);
+	rows = candidates_update(w, &skip, &c);
 	for (row = 0; row < rows; row++)
 		turn_move(turn, delivery_state(row_text(row, 1)),
 				  delivery_state(row_text(row, 2)), 1);
