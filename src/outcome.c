@@ -9,7 +9,7 @@
  * relay's doing, at MAIL the sender's or the session's, at RCPT the
  * recipient's, after DATA the message's.  The basic code (RFC 5321 4.2.1)
  * decides whether to try again, the enhanced code (RFC 3463) whose fault it
- * was.
+ * was, and one that contradicts the basic code nothing.
  *
  * Invariants: only an attempt whose final dot was sent can be in doubt; only
  * a 2xx to the final dot is a delivery; costs_attempt is set exactly for the
@@ -24,12 +24,21 @@
 
 #include "outcome.h"
 
-/* Does the enhanced code say class.subject.detail? */
-static bool
-outcome_is(const Attempt *a, int class, int subject, int detail)
+/*
+ * The enhanced code's subject; -1 if there is none, or if its class
+ * contradicts the basic code (RFC 2034 4): then it says nothing.
+ */
+static int
+outcome_subject(const Attempt *a)
 {
-	return a->enhanced[0] == class && a->enhanced[1] == subject &&
-		a->enhanced[2] == detail;
+	return a->enhanced[0] == a->code / 100 ? a->enhanced[1] : -1;
+}
+
+/* Does the enhanced code say x.subject.detail, of the basic code's class? */
+static bool
+outcome_is(const Attempt *a, int subject, int detail)
+{
+	return outcome_subject(a) == subject && a->enhanced[2] == detail;
 }
 
 static Judgement
@@ -41,12 +50,21 @@ judge(Scope scope, Verdict verdict)
 	return j;
 }
 
-/* RFC 5321 3.8 (421), RFC 4954 6 (454), RFC 3463 X.7.0 */
+/*
+ * RFC 5321 3.8 (421), RFC 4954 6 (454), RFC 3463 X.7.0, and X.7.28 of IANA's
+ * list ("mail flood detected"), which the largest receivers use for it.  But
+ * 454 to STARTTLS tells of the relay's TLS (RFC 3207 4), and 421 to a later
+ * MAIL that the session is used up: if it means more, a fresh one hears it.
+ */
 static bool
 outcome_is_throttled(const Attempt *a)
 {
-	return a->code == 421 || a->code == 454 ||
-		(a->code / 100 == 4 && outcome_is(a, 4, 7, 0));
+	if (a->code == 421)
+		return a->stage != STAGE_MAIL || a->fresh;
+	if (a->code == 454)
+		return a->stage != STAGE_TLS;
+	return a->code / 100 == 4 &&
+		(outcome_is(a, 7, 0) || outcome_is(a, 7, 28));
 }
 
 static Judgement
@@ -62,42 +80,64 @@ judge_relay(const Attempt *a)
 static Judgement
 judge_session(const Attempt *a)
 {
-	if (a->fresh)
-		return judge_relay(a);
-	return judge(SCOPE_SESSION, VERDICT_AGAIN);
+	Judgement	j = judge_relay(a);
+
+	if (!a->fresh)
+		j.scope = SCOPE_SESSION;
+	return j;
 }
 
-/* Everything up to and with AUTH */
+/*
+ * Everything up to and with AUTH.  A greeting or EHLO with 5xx (RFC 5321 3.1,
+ * RFC 7504) is no matter for a person yet: relays say 554 under load, too.  A
+ * login refused is; 503 to AUTH is not a refusal.
+ */
 static Judgement
 judge_opening(const Attempt *a)
 {
 	Judgement	j = judge_relay(a);
 
 	j.permanent = a->stage == STAGE_AUTH &&
-		(a->end == END_LOCAL || a->code / 100 == 5);
+		(a->end == END_LOCAL || (a->code / 100 == 5 && a->code != 503));
 	return j;
 }
 
-/* Closed, timed out, or an answer that is no verdict on this command */
+/*
+ * No verdict on the command: the session closed, timed out or lost its place
+ * in the dialogue, before the dot or with a refusal of it.  A fresh session
+ * that fails after MAIL may well fail of this mail: the second one decides.
+ */
 static Judgement
-judge_silence(const Attempt *a)
+judge_trouble(const Attempt *a)
 {
-	switch (a->stage)
-	{
-		case STAGE_DOT:
-			return judge(SCOPE_UNKNOWN, VERDICT_DOUBT);
-		case STAGE_RCPT:
-		case STAGE_DATA:
-		case STAGE_BODY:
-			/* a fresh session that dies here may well die of this mail */
-			if (a->fresh)
-				return judge(SCOPE_RECIPIENT, VERDICT_DEFERRED);
-			return judge(SCOPE_SESSION, VERDICT_AGAIN);
-		case STAGE_MAIL:
-			return judge_session(a);
-		default:
-			return judge(SCOPE_SESSION, VERDICT_AGAIN);
-	}
+	if (a->stage == STAGE_MAIL)
+		return judge_session(a);
+	if (a->fresh && a->repeated)
+		return judge(SCOPE_RECIPIENT, VERDICT_DEFERRED);
+	return judge(SCOPE_SESSION, VERDICT_AGAIN);
+}
+
+/*
+ * RFC 4954 6: authentication required, at any command, or the login's other
+ * replies to MAIL: the session has lost its login, or it takes one.
+ */
+static bool
+outcome_is_login(const Attempt *a)
+{
+	if (a->code == 530)
+		return true;
+	return a->stage == STAGE_MAIL &&
+		(a->code == 534 || a->code == 535 || a->code == 538);
+}
+
+/* As AUTH refused, but a used session may have forgotten its login. */
+static Judgement
+judge_login(const Attempt *a)
+{
+	Judgement	j = judge_session(a);
+
+	j.permanent = a->fresh;
+	return j;
 }
 
 /* The envelope sender was refused: every mail of the letter has it. */
@@ -119,7 +159,7 @@ judge_mail(const Attempt *a)
 {
 	if (a->code / 100 == 4)
 		return judge_session(a);
-	if (a->code == 552 || outcome_is(a, 5, 3, 4) || outcome_is(a, 5, 6, 7))
+	if (a->code == 552 || outcome_is(a, 3, 4) || outcome_is(a, 6, 7))
 		return judge(SCOPE_MESSAGE, VERDICT_FAILED);
 	return judge_sender(a);
 }
@@ -131,23 +171,29 @@ judge_mail(const Attempt *a)
 static bool
 outcome_is_sender(const Attempt *a)
 {
-	return outcome_is(a, 5, 1, 7) || outcome_is(a, 5, 1, 8);
+	return outcome_is(a, 1, 7) || outcome_is(a, 1, 8);
 }
 
 static bool
 outcome_is_dead(const Attempt *a)
 {
-	return (a->enhanced[0] == 5 && a->enhanced[1] == 1) ||
-		outcome_is(a, 5, 2, 1);
+	return (outcome_subject(a) == 1 && !outcome_is_sender(a)) ||
+		outcome_is(a, 2, 1);
 }
 
-/* RCPT, DATA, early replies and the final dot */
+/*
+ * RCPT, DATA, early replies and the final dot.  Odd codes (551, 553, 571) go
+ * by their first digit (RFC 5321 4.3.2).  Too many recipients (452 or, RFC
+ * 5321 4.5.3.1.10, 552 with x.5.3) can only be the session's sum, as a
+ * transaction has one.  5.7.1 at RCPT is a policy about this recipient, after
+ * it about what is sent.
+ */
 static Judgement
 judge_recipient(const Attempt *a)
 {
 	Judgement	j;
 
-	if (a->code == 421)
+	if (a->code == 421 || (outcome_is(a, 5, 3) && !a->fresh))
 		return judge_session(a);
 	if (a->code / 100 == 4)
 	{
@@ -158,8 +204,8 @@ judge_recipient(const Attempt *a)
 	if (a->stage == STAGE_RCPT && outcome_is_sender(a))
 		return judge_sender(a);
 	j = judge(SCOPE_RECIPIENT, VERDICT_FAILED);
-	j.dead_address = outcome_is_dead(a) && !outcome_is_sender(a);
-	if (a->stage != STAGE_RCPT && !j.dead_address && a->enhanced[1] != 2)
+	j.dead_address = outcome_is_dead(a);
+	if (a->stage != STAGE_RCPT && !j.dead_address && outcome_subject(a) != 2)
 		j.scope = SCOPE_CONTENT;
 	return j;
 }
@@ -167,18 +213,24 @@ judge_recipient(const Attempt *a)
 Judgement
 outcome_judge(const Attempt *a)
 {
+	int			class = a->code / 100;
+	bool		reply = a->end == END_REPLY || a->end == END_LOCAL;
+
 	if (a->end == END_RETURNED || a->stage == STAGE_NONE)
 		return judge(SCOPE_NONE, VERDICT_AGAIN);
 	if (a->stage <= STAGE_AUTH)
 		return judge_opening(a);
 	if (a->stage >= STAGE_RSET)
 		return judge(SCOPE_SESSION, VERDICT_AGAIN);
-	if (a->end != END_REPLY && a->end != END_LOCAL)
-		return judge_silence(a);
-	if (a->stage == STAGE_DOT && a->code / 100 == 2)
+	if (reply && class == 2 && a->stage == STAGE_DOT)
 		return judge(SCOPE_NONE, VERDICT_DELIVERED);
-	if (a->code / 100 != 4 && a->code / 100 != 5)
-		return judge_silence(a);
+	if (!reply || (class != 4 && class != 5))
+		return a->stage == STAGE_DOT ?
+			judge(SCOPE_UNKNOWN, VERDICT_DOUBT) : judge_trouble(a);
+	if (a->code == 503)			/* bad sequence: of the session */
+		return judge_trouble(a);
+	if (outcome_is_login(a))
+		return judge_login(a);
 	if (a->stage == STAGE_MAIL)
 		return judge_mail(a);
 	return judge_recipient(a);

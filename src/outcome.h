@@ -56,6 +56,7 @@ typedef struct Attempt
 	int			code;			/* RFC 5321 basic code, 0 if none */
 	short		enhanced[3];	/* RFC 3463 class.subject.detail, 0s if none */
 	bool		fresh;			/* the session had carried no mail before */
+	bool		repeated;		/* the mail failed on a fresh session before */
 	char text[	REPLY_TEXT_MAX];	/* reply or error, cleaned: printable
 									 * UTF-8, lines joined by spaces */
 } Attempt;
@@ -90,7 +91,7 @@ typedef struct Judgement
 	bool		costs_attempt;
 	bool		permanent;		/* SCOPE_RELAY, SCOPE_LETTER: will not heal by
 								 * itself */
-	bool		throttled;		/* the relay asked for less speed */
+	bool		throttled;		/* the relay asked for less speed; any scope */
 	bool		dead_address;	/* the mailbox does not exist */
 } Judgement;
 

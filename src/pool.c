@@ -4,10 +4,11 @@
  *	  The sessions of one relay: what they take, what becomes of it.
  *
  * Here a mail's judgement meets the pool: a used-up session costs its mail
- * nothing but another try on a fresh one, a refused connection is the relay's
- * fault (one more among several: open later; the only one: it is down).
- * After each call into a session session_settle() brings the books in line:
- * idle list, counts, socket interest, earliest deadline.
+ * nothing but another try on a fresh one, and is replaced at once; a refused
+ * connection is the relay's fault (one more among several: open later; the
+ * only one: it is down).  After each call into a session session_settle()
+ * brings the books in line: idle list, counts, socket interest, earliest
+ * deadline.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -112,6 +113,7 @@ pool_blame(Transfer *t, const Attempt *attempt, bool permanent,
 		pool_return_queued(t);
 		return;
 	}
+	t->level = others - t->counts.connecting;
 	if (began <= t->refused_at)
 		return;
 	for (i = 0; i < t->refused && delay < OPEN_DELAY_MAX; i++)
@@ -183,7 +185,6 @@ pool_works(void *context, Smtp *s)
 		return;
 	t->proven = true;
 	t->stirred = true;
-	t->health.failures = 0;
 }
 
 /*
@@ -197,7 +198,7 @@ pool_try_again(Transfer *t, Mail *mail)
 
 	if (scope != SCOPE_SESSION && (scope != SCOPE_RELAY || t->health.down))
 		return false;
-	if (++mail->tries >= TRIES_MAX)
+	if (mail->attempt.fresh && ++mail->tries >= TRIES_MAX)
 		return false;
 	if (t->stopped)
 		pool_return(t, mail);
@@ -215,10 +216,13 @@ pool_done(void *context, Smtp *s, Mail *mail)
 
 	(void) s;
 	t->counts.in_flight--;
+	t->counts.throttled += j->throttled;
 	if (j->scope == SCOPE_RELAY)
 		pool_blame(t, &mail->attempt, j->permanent,
 				   t->counts.sessions - 1 + t->counts.connecting,
 				   transfer_now());
+	else if (j->scope != SCOPE_SESSION && mail->attempt.end == END_REPLY)
+		t->health.failures = 0;
 	if (pool_try_again(t, mail))
 		return;
 	queue_append(&t->finished, mail);
@@ -263,6 +267,20 @@ session_leave_idle(Transfer *t, Session *s)
 	*link = s->next;
 	s->idle = false;
 	t->idle--;
+}
+
+void
+session_retire(Transfer *t, Session *s, int64_t now)
+{
+	smtp_retire(&s->smtp, now);
+	session_settle(t, s);
+}
+
+void
+session_drop(Transfer *t, Session *s)
+{
+	t->counts.connecting--;
+	session_release(t, s);
 }
 
 /* Bring the pool's books in line with what the session did. */
@@ -316,6 +334,8 @@ session_open(Transfer *t)
 		return false;
 	}
 	t->free_list = s->next;
+	s->further = t->refused > 0 &&
+		t->counts.sessions + t->counts.connecting >= t->level;
 	s->began = transfer_now();
 	s->connect_deadline = s->began +
 		(int64_t) t->config->connect_timeout_ms * 1000;
@@ -328,8 +348,7 @@ session_open(Transfer *t)
 void
 session_failed(Transfer *t, Session *s, const Attempt *failure)
 {
-	t->counts.connecting--;
-	session_release(t, s);
+	session_drop(t, s);
 	pool_blame(t, failure, outcome_judge(failure).permanent,
 			   t->counts.sessions + t->counts.connecting, s->began);
 }
@@ -344,7 +363,9 @@ session_came_up(Transfer *t, Session *s)
 	t->counts.opened++;
 	t->health.down = false;
 	t->health.permanent = false;
-	if (s->began > t->refused_at)
+	if (t->level < t->counts.sessions)
+		t->level = t->counts.sessions;
+	if (s->further && s->began > t->refused_at)
 	{
 		t->refused = 0;
 		t->open_after = 0;
@@ -355,4 +376,29 @@ session_came_up(Transfer *t, Session *s)
 	smtp_ready(&s->smtp, now);
 	smtp_begin(&s->smtp, now);
 	session_settle(t, s);
+}
+
+/* ---- how many ---- */
+
+bool
+pool_has_place(const Transfer *t)
+{
+	return t->counts.sessions + t->counts.connecting < t->limit;
+}
+
+bool
+session_is_leaving(const Session *s)
+{
+	return s->up && (s->smtp.used_up || s->smtp.state == SMTP_QUIT);
+}
+
+int
+pool_leaving(const Transfer *t)
+{
+	int			leaving = 0;
+	int			i;
+
+	for (i = 0; i < t->config->connections; i++)
+		leaving += session_is_leaving(&t->sessions[i]);
+	return leaving;
 }

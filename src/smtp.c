@@ -122,6 +122,7 @@ smtp_tell(Smtp *s, AttemptEnd end, const char *text)
 	a->stage = smtp_stage(s);
 	a->end = end;
 	a->fresh = s->carried == (s->open ? 1 : 0);
+	a->repeated = mail->tries > 0;
 	a->code = end == END_REPLY ? s->reply.code : 0;
 	memset(a->enhanced, 0, sizeof(a->enhanced));
 	if (end == END_REPLY)
@@ -394,6 +395,14 @@ smtp_quit(Smtp *s, int64_t now)
 	if (s->state == SMTP_IDLE)
 		smtp_command_text(s, "QUIT\r\n", SMTP_QUIT);
 	smtp_settle(s);
+}
+
+void
+smtp_retire(Smtp *s, int64_t now)
+{
+	s->used_up = true;
+	smtp_return(s, &s->rider);
+	smtp_quit(s, now);
 }
 
 void

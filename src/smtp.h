@@ -103,6 +103,9 @@ extern void smtp_recall(Smtp *s, int64_t now);
 /* Say goodbye, if idle. */
 extern void smtp_quit(Smtp *s, int64_t now);
 
+/* Begin nothing more: end after the mail at hand, at once if idle. */
+extern void smtp_retire(Smtp *s, int64_t now);
+
 /* End without waiting; the mails are told as transfer_abort() says. */
 extern void smtp_abort(Smtp *s, int64_t now);
 

@@ -10,13 +10,15 @@
  *
  * A relay is probed before it is trusted: until it has accepted a MAIL, at
  * most one session is opened (one refused login, not twenty).  If another
- * session is refused while some are up, those carry on and opening backs
- * off.  If none is up, the relay is down: everything queued goes back and
- * the caller decides when to try again.
+ * session is refused while some are up, those carry on, used-up ones among
+ * them are replaced at once, and opening more backs off.  If none is up, the
+ * relay is down: everything queued goes back and the caller decides when to
+ * try again.
  *
  * Invariants: every submitted mail is in exactly one place: a queue, a
  * session, or the finished list.  A mail whose session was used up goes back
- * to the head, to a fresh session, and at most three times.
+ * to the head, to a fresh session; at most three of these may fail it.
+ * Sessions, with those still connecting, are never opened above the limit.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -108,27 +110,39 @@ transfer_unserved(const Transfer *t)
 static bool
 transfer_may_open(const Transfer *t, int64_t now)
 {
-	if (t->free_list == NULL)
+	int			open = t->counts.sessions + t->counts.connecting;
+
+	if (!pool_has_place(t))
 		return false;
-	if (t->counts.sessions + t->counts.connecting == 0)
+	if (open == 0)
 		return true;
 	if (!t->proven)
 		return false;
-	return now >= t->open_after &&
-		(t->refused == 0 || t->counts.connecting == 0);
+	if (t->refused == 0 || open < t->level)
+		return true;
+	return now >= t->open_after && t->counts.connecting == 0;
 }
 
-/* A mail needs a fresh session, but idle used ones fill the pool. */
+/* A mail needs a fresh session, but used ones fill the pool. */
 static void
 transfer_make_place(Transfer *t, int64_t now)
 {
-	Session    *s = t->idle_list;
+	Session    *used = NULL;
+	int			i;
 
-	if (t->stopped || t->free_list != NULL || s == NULL ||
-		t->fresh.count <= t->counts.connecting || s->smtp.carried == 0)
+	if (t->fresh.count == 0 || t->stopped || pool_has_place(t) ||
+		t->fresh.count <= t->counts.connecting + pool_leaving(t))
 		return;
-	smtp_quit(&s->smtp, now);
-	session_settle(t, s);
+	for (i = 0; i < t->config->connections; i++)
+	{
+		Session    *s = &t->sessions[i];
+
+		if (s->up && s->smtp.carried > 0 && !session_is_leaving(s) &&
+			(used == NULL || s->idle))
+			used = s;
+	}
+	if (used != NULL)
+		session_retire(t, used, now);
 }
 
 void
@@ -184,6 +198,7 @@ transfer_create(const RelayConfig *config)
 		free(t);
 		return NULL;
 	}
+	t->limit = t->config->connections;
 	for (i = t->config->connections - 1; i >= 0; i--)
 	{
 		t->sessions[i].next = t->free_list;
@@ -248,7 +263,7 @@ transfer_deadline(Transfer *t)
 		return 0;
 	if (timer >= 0 && (deadline < 0 || timer < deadline))
 		deadline = timer;
-	if (t->open_after > 0 && t->free_list != NULL &&
+	if (t->open_after > 0 && pool_has_place(t) &&
 		transfer_unserved(t) > 0 && t->counts.connecting == 0 &&
 		(deadline < 0 || t->open_after < deadline))
 		deadline = t->open_after;
@@ -289,10 +304,7 @@ transfer_abort(Transfer *t)
 			session_settle(t, s);
 		}
 		else if (s->conn != NULL)
-		{
-			t->counts.connecting--;
-			session_release(t, s);
-		}
+			session_drop(t, s);
 	}
 	pool_return_queued(t);
 }

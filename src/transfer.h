@@ -63,7 +63,7 @@ typedef struct Mail
 
 	/* the network layer's while submitted */
 	struct Mail *next;
-	int			tries;			/* used-up sessions it has met */
+	int			tries;			/* fresh sessions that failed it */
 } Mail;
 
 typedef struct Transfer Transfer;
@@ -82,7 +82,7 @@ typedef struct RelayHealth
 	bool		down;			/* no session could be made and none is up */
 	bool		permanent;		/* AUTH refused or not offered: a person must
 								 * act */
-	int			failures;		/* connects that failed in a row */
+	int			failures;		/* in a row, with no mail answered between */
 	Attempt		last;			/* the last such failure */
 	char		description[REPLY_TEXT_MAX + 128];	/* of it, in words */
 } RelayHealth;
@@ -96,6 +96,8 @@ typedef struct TransferCounts
 	int			in_flight;		/* mails begun and not finished */
 	int			finished;		/* waiting in transfer_finished() */
 	uint64_t	opened;			/* sessions ever established */
+	uint64_t	throttled;		/* attempts that were judged so, with those
+								 * tried again here */
 } TransferCounts;
 
 /* Once per process, before anything else; returns false if libcurl fails. */
@@ -110,7 +112,8 @@ extern void transfer_submit(Transfer *t, Mail *mail);
 /*
  * The next mail whose fate is known, or NULL.  A refusal that is the
  * session's fault (SCOPE_SESSION), or the relay's while other sessions are
- * well, is tried again here and comes back only after three tries.  When the
+ * well, is tried again here and comes back only if three fresh sessions
+ * failed; used ones that end cost nothing, however many.  When the
  * relay is down everything queued comes back as END_RETURNED; so it does, and
  * nothing is begun until the next transfer_submit(), when the relay refuses
  * the sender (SCOPE_LETTER).

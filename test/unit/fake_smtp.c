@@ -42,6 +42,7 @@ typedef struct Conn
 {
 	int			fd;
 	char		in[IN_MAX];
+	size_t		pos;			/* handled */
 	size_t		len;
 	int			count[VERBS];
 	bool		has_mail;
@@ -188,6 +189,13 @@ fake_answer(Server *srv, Conn *c, int verb, const char *normal)
 		c->closing = true;
 		return fake_positive(verb, reply + 6);
 	}
+	else if (strncmp(reply, "@then ", 6) == 0)
+	{
+		fake_say(srv, c, normal);
+		fake_say(srv, c, reply + 6);
+		c->closing = true;
+		return true;
+	}
 	else if (strncmp(reply, "@slow ", 6) == 0)
 	{
 		c->resume = fake_now() + 0.2;
@@ -331,20 +339,20 @@ fake_dot(Server *srv, Conn *c)
 static bool
 fake_line(Server *srv, Conn *c)
 {
-	char	   *lf = memchr(c->in, '\n', c->len);
+	char	   *in = c->in + c->pos;
+	char	   *lf = memchr(in, '\n', c->len - c->pos);
 	size_t		n;
 	char		line[2048];
 
 	if (lf == NULL || c->closing || c->mute || c->resume > 0)
 		return false;
-	n = (size_t) (lf - c->in) + 1;
-	snprintf(line, sizeof(line), "%.*s", (int) (n - 1), c->in);
+	n = (size_t) (lf - in) + 1;
+	snprintf(line, sizeof(line), "%.*s", (int) (n - 1), in);
 	line[strcspn(line, "\r")] = '\0';
-	memmove(c->in, c->in + n, c->len - n);
-	c->len -= n;
+	c->pos += n;
 	if (!c->in_body)
 	{
-		if (!srv->script->pipelining && c->len > 0)
+		if (!srv->script->pipelining && c->len > c->pos)
 			srv->stats->disorder++;
 		fake_command(srv, c, line);
 	}
@@ -410,13 +418,19 @@ fake_serve_conn(Server *srv, int i, bool readable)
 		c->resume = 0;
 		fake_say(srv, c, c->later);
 	}
+	memmove(c->in, c->in + c->pos, c->len - c->pos);
+	c->len -= c->pos;
+	c->pos = 0;
 	if (readable && c->len < IN_MAX)
 	{
 		n = recv(c->fd, c->in + c->len, IN_MAX - c->len, MSG_DONTWAIT);
 		if (n == 0)
 			c->closing = true;
 		else if (n > 0)
+		{
 			c->len += (size_t) n;
+			srv->stats->reads++;
+		}
 	}
 	while (fake_line(srv, c))
 		;
@@ -455,7 +469,14 @@ fake_serve(Server *srv)
 void
 fake_start(Fake *fake, const FakeScript *script)
 {
+	fake_start_at(fake, script, 0);
+}
+
+void
+fake_start_at(Fake *fake, const FakeScript *script, int port)
+{
 	struct sockaddr_in addr = {.sin_family = AF_INET};
+	int			one = 1;
 	socklen_t	len = sizeof(addr);
 	Server		srv = {.script = script};
 	pid_t		parent = getpid();
@@ -463,7 +484,9 @@ fake_start(Fake *fake, const FakeScript *script)
 	srv.stats = mmap(NULL, sizeof(FakeStats), PROT_READ | PROT_WRITE,
 					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	srv.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	setsockopt(srv.listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	addr.sin_port = htons((uint16_t) port);
 	if (srv.stats == MAP_FAILED ||
 		bind(srv.listener, (struct sockaddr *) &addr, sizeof(addr)) != 0 ||
 		listen(srv.listener, 128) != 0 ||

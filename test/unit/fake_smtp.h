@@ -24,6 +24,7 @@
  *	"@slow TEXT" TEXT after 200 ms; "@endless" a line that does not end
  *	"@raw TEXT"	TEXT as it is, without CRLF, then nothing more
  *	"@last TEXT" TEXT, then close
+ *	"@then TEXT" the normal reply, TEXT unasked, then close
  * CONNECT and BODY do nothing unless a rule says so.
  */
 typedef struct FakeRule
@@ -43,8 +44,8 @@ typedef struct FakeScript
 	bool		eager_data;		/* 354 even without a recipient */
 	int			chaos;			/* of 1000 replies so many are at random */
 	int			max_connections;	/* 421 to the greeting beyond */
-	const char *ehlo;			/* further keywords, separated by spaces;
-								 * "_" stands for a space within one */
+	const char *ehlo;			/* further keywords, separated by spaces; "_"
+								 * stands for a space within one */
 	FakeRule	rules[FAKE_RULES];
 } FakeScript;
 
@@ -56,6 +57,7 @@ typedef struct FakeStats
 	int			most_open;
 	int			quits;
 	int			rsets;
+	int			reads;			/* pieces of input: about round trips */
 	int			accepted;
 	int			empty;			/* accepted messages without a byte */
 	int			lone_dots;		/* for nobody */
@@ -73,6 +75,9 @@ typedef struct Fake
 } Fake;
 
 extern void fake_start(Fake *fake, const FakeScript *script);
+
+/* On this port, 0: a free one */
+extern void fake_start_at(Fake *fake, const FakeScript *script, int port);
 extern void fake_stop(Fake *fake);
 
 #endif							/* MAILMAN_FAKE_SMTP_H */

@@ -18,8 +18,9 @@ endif
 TRANSFER_SRC = $(addprefix $(TRANSFER_DIR)../../src/, outcome.c reply.c \
 	sockets.c hearing.c connector.c connect.c smtp.c smtp_dialogue.c \
 	smtp_envelope.c pool.c transfer.c probe.c) \
-	$(addprefix $(TRANSFER_DIR), transfer_test.c transfer_outcome_test.c \
-	transfer_dialogue_test.c transfer_failure_test.c transfer_pool_test.c \
+	$(addprefix $(TRANSFER_DIR), transfer_test.c transfer_judge_test.c \
+	transfer_outcome_test.c transfer_dialogue_test.c \
+	transfer_failure_test.c transfer_pool_test.c transfer_tired_test.c \
 	fake_smtp.c driver.c bench.c)
 TRANSFER_HEADERS = $(addprefix $(TRANSFER_DIR)../../src/, outcome.h transfer.h \
 	reply.h sockets.h hearing.h connect.h connect_private.h smtp.h \

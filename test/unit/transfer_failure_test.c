@@ -7,10 +7,10 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/mman.h>
 
 #include "transfer_test.h"
 
@@ -151,9 +151,7 @@ test_refused_connection(void)
 	const RelayHealth *h;
 
 	run_start(&run, &script, 3);
-	kill(run.fake.pid, SIGKILL);
-	waitpid(run.fake.pid, NULL, 0);
-	run.fake.pid = 0;
+	run_kill(&run);
 	run_submit(&run, 3);
 	run_wait(&run);
 	h = transfer_health(run.t);
@@ -163,11 +161,151 @@ test_refused_connection(void)
 	run_end(&run);
 }
 
+/* Refused, then it listens again: one session asks, then all of them. */
+static void
+test_comes_back(void)
+{
+	FakeScript	script = {.pipelining = true};
+	int			port;
+
+	script.rules[0] = (FakeRule) {"MAIL", 1, 0, false, "@slow 250 ok"};
+	script.rules[1] = (FakeRule) {"DOT", 1, 1, false, "@slow 250 ok"};
+	run_start(&run, &script, 4);
+	run_kill(&run);
+	run_submit(&run, 10);
+	ok(run_wait(&run) && run_count_end(&run, END_RETURNED) == 10 &&
+	   transfer_health(run.t)->down, "nobody listens");
+	run.got = run.submitted = 0;
+	run_submit(&run, 10);
+	ok(run_wait(&run) && run_count_end(&run, END_RETURNED) == 10 &&
+	   transfer_health(run.t)->failures == 2, "nor later");
+
+	port = run.fake.port;
+	munmap((void *) run.fake.stats, sizeof(FakeStats));
+	fake_start_at(&run.fake, &script, port);
+	run.got = run.submitted = 0;
+	run_submit(&run, 10);
+	driver_idle(&run.driver, 100);
+	ok(run.fake.stats->connections == 1 &&
+	   transfer_counts(run.t).connecting == 0, "it listens: one asks");
+	ok(run_wait(&run) && run_exact(&run) &&
+	   run_count(&run, VERDICT_DELIVERED) == 10 &&
+	   run.fake.stats->connections == 4 && !transfer_health(run.t)->down &&
+	   transfer_health(run.t)->failures == 0, "then all");
+	run_end(&run);
+}
+
+/* MAIL is taken, then it says no: each time it is down counts. */
+static void
+test_down_late(void)
+{
+	FakeScript	script = {.pipelining = true};
+	int			i;
+
+	script.rules[0] = (FakeRule) {"RCPT", 1, 1, false, "530 5.7.0 log in"};
+	run_start(&run, &script, 1);
+	for (i = 1; i <= 3; i++)
+	{
+		run.got = run.submitted = 0;
+		run_submit(&run, 5);
+		ok(run_wait(&run) && run_count_end(&run, END_RETURNED) == 4 &&
+		   transfer_health(run.t)->down &&
+		   transfer_health(run.t)->permanent &&
+		   transfer_health(run.t)->failures == i &&
+		   run.fake.stats->connections == i, "530 to RCPT: down");
+	}
+	run_end(&run);
+}
+
+/* A message that no socket buffers hold */
+static char *
+make_large(size_t size)
+{
+	char	   *wire = malloc(size + 1);
+	size_t		i;
+
+	memset(wire, 'x', size);
+	for (i = 50000; i < size; i += 50000)
+		memcpy(wire + i, "\r\n", 2);
+	memcpy(wire + size - 5, "\r\n.\r\n", 6);
+	return wire;
+}
+
+/* Every mail is back, in doubt only with its dot sent, else at no cost. */
+static bool
+is_free(void)
+{
+	int			i;
+
+	for (i = 0; i < run.got; i++)
+	{
+		const Mail *m = run.back[i];
+
+		if (m->judgement.verdict == VERDICT_DOUBT
+			? m->attempt.stage != STAGE_DOT
+			: m->judgement.verdict == VERDICT_DELIVERED
+			? m->attempt.code != 250
+			: (m->judgement.verdict != VERDICT_AGAIN ||
+			   m->judgement.costs_attempt ||
+			   (m->attempt.end != END_RETURNED &&
+				m->judgement.scope != SCOPE_SESSION &&
+				m->judgement.scope != SCOPE_RELAY)))
+			return false;
+	}
+	return run.got == run.submitted;
+}
+
+/* The relay dies under sessions that wait for each kind of reply. */
+static void
+test_dies(bool used, bool pipelining)
+{
+	FakeScript	script = {.pipelining = pipelining};
+	size_t		size = 8 << 20;
+	char	   *wire = make_large(size);
+	int			n = used ? 6 : 1;
+	int64_t		start;
+	int			reads;
+	int			i;
+
+	script.rules[0] = (FakeRule) {"RCPT", n, 0, false, "@silent"};
+	script.rules[1] = (FakeRule) {"DATA", n, 0, false, "@silent"};
+	script.rules[2] = (FakeRule) {"BODY", n, 0, false, "@silent"};
+	script.rules[3] = (FakeRule) {"DOT", n, 0, false, "@silent"};
+	script.rules[4] = (FakeRule) {"MAIL", n + 4, 1, false, "@silent"};
+	run_start(&run, &script, 5);
+	run_submit(&run, 40);
+	for (i = used ? 5 : 0; i < 40; i++)
+	{
+		run.mails[i].wire = wire;
+		run.mails[i].wire_len = size;
+	}
+	do
+	{
+		reads = run.fake.stats->reads;
+		driver_idle(&run.driver, 300);
+	} while (run.fake.stats->reads != reads ||
+			 transfer_counts(run.t).connecting > 0);
+	ok(transfer_counts(run.t).busy == 5, "five sessions wait");
+	run_kill(&run);
+	start = transfer_now();
+	run_wait(&run);
+	ok(is_free() && run_exact(&run) && transfer_now() - start < 700000,
+	   "the relay dies: all is back at once");
+	ok(run_count(&run, VERDICT_DOUBT) == 1 && transfer_health(run.t)->down,
+	   "and in doubt what had its dot sent");
+	printf("# %d returned, %d delivered, %d ms\n",
+		   run_count_end(&run, END_RETURNED),
+		   run_count(&run, VERDICT_DELIVERED),
+		   (int) ((transfer_now() - start) / 1000));
+	run_end(&run);
+	free(wire);
+}
+
 static void
 test_opening_local(const char *url, const char *username, SmtpStage stage,
 				   bool tls, bool permanent, const char *title)
 {
-	FakeScript	script = {.pipelining = true, .ehlo = "SIZE"};
+	FakeScript	script = {.pipelining = true,.ehlo = "SIZE"};
 	const RelayHealth *h;
 
 	run_start(&run, &script, 3);
@@ -195,6 +333,12 @@ test_failures(void)
 	test_opening("EHLO", "@close", STAGE_EHLO, END_CLOSED, 0);
 	test_opening("EHLO", "@silent", STAGE_EHLO, END_TIMEOUT, 0);
 	test_refused_connection();
+	test_comes_back();
+	test_down_late();
+	test_dies(false, true);
+	test_dies(false, false);
+	test_dies(true, true);
+	test_dies(true, false);
 	test_opening_local("smtp://relay.invalid:25", NULL, STAGE_CONNECT, false,
 					   false, "a host that does not exist");
 	test_opening_local("http://127.0.0.1:25", NULL, STAGE_CONNECT, false,
@@ -211,7 +355,7 @@ test_failures(void)
 	test_always("MAIL", "550 5.7.1 no", STAGE_MAIL, END_REPLY, SCOPE_LETTER,
 				VERDICT_AGAIN, 1);
 	test_always("RCPT", "@close", STAGE_RCPT, END_CLOSED, SCOPE_RECIPIENT,
-				VERDICT_DEFERRED, 1);
+				VERDICT_DEFERRED, 2);
 	test_always("DOT", "@silent", STAGE_DOT, END_TIMEOUT, SCOPE_UNKNOWN,
 				VERDICT_DOUBT, 1);
 	test_always("DOT", "@last 421 4.7.0 slow down", STAGE_DOT, END_REPLY,

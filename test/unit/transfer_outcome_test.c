@@ -1,8 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * transfer_outcome_test.c
- *	  outcome_judge() row by row, outcome_describe(), the reply parser, and
- *	  a probe to be run by hand.
+ *	  outcome_describe(), the reply parser, and a probe to be run by hand.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -16,130 +15,11 @@
 #include "../../src/reply.h"
 #include "transfer_test.h"
 
-typedef struct Row
-{
-	SmtpStage	stage;
-	AttemptEnd	end;
-	int			code;
-	short		enhanced[3];
-	bool		fresh;
-	Scope		scope;
-	Verdict		verdict;
-	const char *flags;			/* p permanent, t throttled, d dead */
-} Row;
-
-static const Row rows[] = {
-	{STAGE_CONNECT, END_CLOSED, 0, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, ""},
-	{STAGE_TLS, END_CLOSED, 0, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, ""},
-	{STAGE_GREETING, END_REPLY, 421, {4, 7, 0}, true,
-		SCOPE_RELAY, VERDICT_AGAIN, "t"},
-	{STAGE_GREETING, END_REPLY, 554, {0}, true,
-		SCOPE_RELAY, VERDICT_AGAIN, ""},
-	{STAGE_EHLO, END_TIMEOUT, 0, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, ""},
-	{STAGE_AUTH, END_REPLY, 535, {5, 7, 8}, true,
-		SCOPE_RELAY, VERDICT_AGAIN, "p"},
-	{STAGE_AUTH, END_REPLY, 454, {4, 7, 0}, true,
-		SCOPE_RELAY, VERDICT_AGAIN, "t"},
-	{STAGE_AUTH, END_LOCAL, 0, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, "p"},
-	{STAGE_AUTH, END_CLOSED, 0, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, ""},
-	{STAGE_MAIL, END_REPLY, 421, {4, 7, 0}, false,
-		SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_MAIL, END_REPLY, 451, {0}, false, SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_MAIL, END_REPLY, 421, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, "t"},
-	{STAGE_MAIL, END_REPLY, 451, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, ""},
-	{STAGE_MAIL, END_REPLY, 550, {5, 7, 1}, false,
-		SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_MAIL, END_REPLY, 550, {5, 7, 1}, true,
-		SCOPE_LETTER, VERDICT_AGAIN, "p"},
-	{STAGE_MAIL, END_REPLY, 552, {0}, false,
-		SCOPE_MESSAGE, VERDICT_FAILED, ""},
-	{STAGE_MAIL, END_REPLY, 554, {5, 3, 4}, false,
-		SCOPE_MESSAGE, VERDICT_FAILED, ""},
-	{STAGE_MAIL, END_LOCAL, 553, {5, 6, 7}, true,
-		SCOPE_MESSAGE, VERDICT_FAILED, ""},
-	{STAGE_MAIL, END_CLOSED, 0, {0}, false, SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_MAIL, END_CLOSED, 0, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, ""},
-	{STAGE_RCPT, END_REPLY, 450, {4, 2, 1}, false,
-		SCOPE_RECIPIENT, VERDICT_DEFERRED, ""},
-	{STAGE_RCPT, END_REPLY, 454, {0}, false,
-		SCOPE_RECIPIENT, VERDICT_DEFERRED, "t"},
-	{STAGE_RCPT, END_REPLY, 450, {4, 7, 0}, true,
-		SCOPE_RECIPIENT, VERDICT_DEFERRED, "t"},
-	{STAGE_RCPT, END_REPLY, 421, {0}, false, SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_RCPT, END_REPLY, 421, {0}, true, SCOPE_RELAY, VERDICT_AGAIN, "t"},
-	{STAGE_RCPT, END_REPLY, 550, {5, 1, 1}, false,
-		SCOPE_RECIPIENT, VERDICT_FAILED, "d"},
-	{STAGE_RCPT, END_REPLY, 550, {5, 1, 10}, false,
-		SCOPE_RECIPIENT, VERDICT_FAILED, "d"},
-	{STAGE_RCPT, END_REPLY, 550, {5, 2, 1}, false,
-		SCOPE_RECIPIENT, VERDICT_FAILED, "d"},
-	{STAGE_RCPT, END_REPLY, 552, {5, 2, 2}, false,
-		SCOPE_RECIPIENT, VERDICT_FAILED, ""},
-	{STAGE_RCPT, END_REPLY, 550, {0}, false,
-		SCOPE_RECIPIENT, VERDICT_FAILED, ""},
-	{STAGE_RCPT, END_REPLY, 550, {5, 1, 8}, true,
-		SCOPE_LETTER, VERDICT_AGAIN, "p"},
-	{STAGE_RCPT, END_REPLY, 450, {5, 1, 1}, false,
-		SCOPE_RECIPIENT, VERDICT_DEFERRED, ""},
-	{STAGE_RCPT, END_TIMEOUT, 0, {0}, false, SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_RCPT, END_TIMEOUT, 0, {0}, true,
-		SCOPE_RECIPIENT, VERDICT_DEFERRED, ""},
-	{STAGE_DATA, END_REPLY, 451, {0}, false,
-		SCOPE_RECIPIENT, VERDICT_DEFERRED, ""},
-	{STAGE_DATA, END_REPLY, 554, {5, 7, 1}, false,
-		SCOPE_CONTENT, VERDICT_FAILED, ""},
-	{STAGE_BODY, END_CLOSED, 0, {0}, false, SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_BODY, END_REPLY, 250, {0}, false, SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_DOT, END_REPLY, 250, {2, 0, 0}, false,
-		SCOPE_NONE, VERDICT_DELIVERED, ""},
-	{STAGE_DOT, END_REPLY, 299, {0}, true, SCOPE_NONE, VERDICT_DELIVERED, ""},
-	{STAGE_DOT, END_REPLY, 450, {0}, false,
-		SCOPE_RECIPIENT, VERDICT_DEFERRED, ""},
-	{STAGE_DOT, END_REPLY, 421, {0}, false, SCOPE_SESSION, VERDICT_AGAIN, ""},
-	{STAGE_DOT, END_REPLY, 550, {5, 7, 1}, false,
-		SCOPE_CONTENT, VERDICT_FAILED, ""},
-	{STAGE_DOT, END_REPLY, 550, {5, 1, 1}, false,
-		SCOPE_RECIPIENT, VERDICT_FAILED, "d"},
-	{STAGE_DOT, END_REPLY, 354, {0}, false, SCOPE_UNKNOWN, VERDICT_DOUBT, ""},
-	{STAGE_DOT, END_CLOSED, 0, {0}, true, SCOPE_UNKNOWN, VERDICT_DOUBT, ""},
-	{STAGE_DOT, END_TIMEOUT, 0, {0}, false, SCOPE_UNKNOWN, VERDICT_DOUBT, ""},
-	{STAGE_DOT, END_DISORDER, 0, {0}, false, SCOPE_UNKNOWN, VERDICT_DOUBT, ""},
-	{STAGE_NONE, END_RETURNED, 0, {0}, false, SCOPE_NONE, VERDICT_AGAIN, ""},
-	{STAGE_DOT, END_RETURNED, 0, {0}, false, SCOPE_NONE, VERDICT_AGAIN, ""},
-};
-
-static void
-test_rows(void)
-{
-	size_t		i;
-
-	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-	{
-		const Row  *r = &rows[i];
-		Attempt		a = {.stage = r->stage, .end = r->end, .code = r->code,
-			.fresh = r->fresh};
-		Judgement	j;
-		char		title[100];
-
-		memcpy(a.enhanced, r->enhanced, sizeof(a.enhanced));
-		j = outcome_judge(&a);
-		snprintf(title, sizeof(title), "%s, end %d: %d %d.%d.%d%s",
-				 outcome_stage_name(r->stage), r->end, r->code,
-				 r->enhanced[0], r->enhanced[1], r->enhanced[2],
-				 r->fresh ? ", fresh" : "");
-		ok(j.scope == r->scope && j.verdict == r->verdict &&
-		   j.costs_attempt == (r->verdict != VERDICT_AGAIN) &&
-		   j.permanent == (strchr(r->flags, 'p') != NULL) &&
-		   j.throttled == (strchr(r->flags, 't') != NULL) &&
-		   j.dead_address == (strchr(r->flags, 'd') != NULL), title);
-	}
-}
-
 static void
 described(SmtpStage stage, AttemptEnd end, int code, const char *text,
 		  const char *expected)
 {
-	Attempt		a = {.stage = stage, .end = end, .code = code};
+	Attempt		a = {.stage = stage,.end = end,.code = code};
 	char		buf[REPLY_TEXT_MAX + 128];
 
 	if (code == 550)
@@ -231,7 +111,6 @@ test_parser(void)
 void
 test_outcomes(void)
 {
-	test_rows();
 	test_descriptions();
 	test_parser();
 }

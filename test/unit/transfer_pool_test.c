@@ -15,17 +15,6 @@
 
 static Run	run;
 
-static int
-count_end(AttemptEnd end)
-{
-	int			n = 0;
-	int			i;
-
-	for (i = 0; i < run.got; i++)
-		n += run.back[i]->attempt.end == end;
-	return n;
-}
-
 static void
 test_sizes(void)
 {
@@ -92,9 +81,9 @@ test_used_up(void)
 }
 
 static void
-test_limit(void)
+test_few_taken(void)
 {
-	FakeScript	script = {.pipelining = true, .max_connections = 3};
+	FakeScript	script = {.pipelining = true,.max_connections = 3};
 
 	ok(run_all(&run, &script, 8, 300) && run_exact(&run) &&
 	   run_count(&run, VERDICT_DELIVERED) == 300,
@@ -115,7 +104,7 @@ test_half_open(void)
 	script.rules[1] = (FakeRule) {"CONNECT", 2, 0, false, "421 4.3.2 no"};
 	script.rules[2] = (FakeRule) {"MAIL", 1, 0, false, "@slow 250 ok"};
 	script.rules[3] = (FakeRule) {"DOT", 1, 1, false, "@slow 250 ok"};
-	ok(run_all(&run, &script, 5, 10) && count_end(END_RETURNED) == 10 &&
+	ok(run_all(&run, &script, 5, 10) && run_count_end(&run, END_RETURNED) == 10 &&
 	   transfer_health(run.t)->failures == 1 &&
 	   run.fake.stats->connections == 1, "down");
 	run.got = run.submitted = 0;
@@ -155,14 +144,14 @@ test_recall(const char *verb, bool pipelining, bool stop)
 	char		title[128];
 	int			returned;
 
-	script.rules[0] = (FakeRule) {verb, 3, 1, false,
-		strcmp(verb, "DATA") == 0 ? "@slow 354 ok" : "@slow 250 ok"};
+	script.rules[0] = (FakeRule) {verb, 3, 1, false, strcmp(verb,
+		"DATA") == 0 ? "@slow 354 ok" : "@slow 250 ok"};
 	run_start(&run, &script, 2);
 	run_submit(&run, 20);
 	driver_idle(&run.driver, 100);
 	transfer_recall(run.t, stop);
 	run_wait(&run);
-	returned = count_end(END_RETURNED);
+	returned = run_count_end(&run, END_RETURNED);
 	snprintf(title, sizeof(title), "recall at %s%s%s", verb,
 			 pipelining ? "" : ", lock-step", stop ? ", stop" : "");
 	ok(run.got == 20 && returned >= 10 && run_exact(&run) &&
@@ -228,7 +217,7 @@ test_rider(void)
 static void
 test_chaos(unsigned seed, bool pipelining)
 {
-	FakeScript	script = {.pipelining = pipelining, .chaos = 30};
+	FakeScript	script = {.pipelining = pipelining,.chaos = 30};
 	char		title[80];
 	int			rounds;
 	bool		all = true;
@@ -300,7 +289,7 @@ test_pool(void)
 
 	test_sizes();
 	test_used_up();
-	test_limit();
+	test_few_taken();
 	test_half_open();
 	test_closed_idle();
 	for (i = 0; i < 4; i++)

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "driver.h"
@@ -114,6 +115,26 @@ run_count(const Run *run, Verdict verdict)
 	return n;
 }
 
+int
+run_count_end(const Run *run, AttemptEnd end)
+{
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < run->got; i++)
+		n += run->back[i]->attempt.end == end;
+	return n;
+}
+
+/* The relay dies: no listener, all sessions closed by its kernel */
+void
+run_kill(Run *run)
+{
+	kill(run->fake.pid, SIGKILL);
+	waitpid(run->fake.pid, NULL, 0);
+	run->fake.pid = 0;
+}
+
 /* A mail in doubt may have been accepted: that is what doubt means. */
 static bool
 run_matches(const Run *run, bool tell)
@@ -159,7 +180,7 @@ run_first(const Run *run, SmtpStage stage, AttemptEnd end, Scope scope,
 		  Verdict verdict)
 {
 	const Mail *m = &run->mails[0];
-	char		text[REPLY_TEXT_MAX + 128];
+	char text[	REPLY_TEXT_MAX + 128];
 
 	if (m->attempt.stage == stage && m->attempt.end == end &&
 		m->judgement.scope == scope && m->judgement.verdict == verdict)
@@ -183,10 +204,12 @@ main(int argc, char **argv)
 						  argc > 4 ? argv[4] : NULL,
 						  argc > 5 ? argv[5] : NULL);
 	setvbuf(stdout, NULL, _IOLBF, 0);
+	test_judgements();
 	test_outcomes();
 	test_dialogue();
 	test_failures();
 	test_pool();
+	test_tired();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }

@@ -38,14 +38,18 @@ extern bool run_all(Run *run, const FakeScript *script, int connections,
 					int n);
 extern void run_end(Run *run);
 extern int	run_count(const Run *run, Verdict verdict);
+extern int	run_count_end(const Run *run, AttemptEnd end);
+extern void run_kill(Run *run);
 extern bool run_exact(const Run *run);
 extern bool run_first(const Run *run, SmtpStage stage, AttemptEnd end,
 					  Scope scope, Verdict verdict);
 
+extern void test_judgements(void);
 extern void test_outcomes(void);
 extern void test_dialogue(void);
 extern void test_failures(void);
 extern void test_pool(void);
+extern void test_tired(void);
 extern int	probe_main(const char *url, const char *username,
 					   const char *password, const char *ca_file);
 
