@@ -402,3 +402,27 @@ pool_leaving(const Transfer *t)
 		leaving += session_is_leaving(&t->sessions[i]);
 	return leaving;
 }
+
+/* Those that would be missed least go first. */
+void
+pool_shrink(Transfer *t, int64_t now)
+{
+	int			surplus = t->counts.sessions + t->counts.connecting -
+		t->limit - pool_leaving(t);
+	int			i;
+
+	for (i = 0; i < t->config->connections && surplus > 0; i++)
+		if (t->sessions[i].conn != NULL && !t->sessions[i].up)
+		{
+			session_drop(t, &t->sessions[i]);
+			surplus--;
+		}
+	for (; t->idle_list != NULL && surplus > 0; surplus--)
+		session_retire(t, t->idle_list, now);
+	for (i = 0; i < t->config->connections && surplus > 0; i++)
+		if (t->sessions[i].up && !session_is_leaving(&t->sessions[i]))
+		{
+			session_retire(t, &t->sessions[i], now);
+			surplus--;
+		}
+}

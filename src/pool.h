@@ -73,6 +73,9 @@ extern bool pool_has_place(const Transfer *t);
 extern bool session_is_leaving(const Session *s);
 extern int	pool_leaving(const Transfer *t);
 
+/* End sessions until the limit is kept. */
+extern void pool_shrink(Transfer *t, int64_t now);
+
 /* Open one more session; there must be a free place. */
 extern bool session_open(Transfer *t);
 extern void session_came_up(Transfer *t, Session *s);

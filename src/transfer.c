@@ -271,6 +271,18 @@ transfer_deadline(Transfer *t)
 }
 
 void
+transfer_limit(Transfer *t, int sessions)
+{
+	if (sessions < 0)
+		sessions = 0;
+	if (sessions > t->config->connections)
+		sessions = t->config->connections;
+	t->limit = sessions;
+	t->stirred = true;
+	pool_shrink(t, transfer_now());
+}
+
+void
 transfer_recall(Transfer *t, bool stop)
 {
 	int64_t		now = transfer_now();

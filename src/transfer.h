@@ -145,6 +145,15 @@ extern int64_t transfer_deadline(Transfer *t);
 extern void transfer_step(Transfer *t);
 
 /*
+ * From now on at most so many sessions, 0 .. config.connections (which it is
+ * at first).  Of those above, idle ones QUIT at once, those still connecting
+ * are dropped, and busy ones end after the mail they carry; an envelope that
+ * rides behind it goes back to the queue.  Until the last has ended they are
+ * in transfer_counts().  With 0 what is queued stays there.
+ */
+extern void transfer_limit(Transfer *t, int sessions);
+
+/*
  * Hand back every mail of which no byte of the message text was sent: the
  * queue, and envelopes not yet past DATA's 354.  They come back from
  * transfer_finished() as END_RETURNED.  Sessions stay open where that is

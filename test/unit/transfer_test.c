@@ -210,6 +210,7 @@ main(int argc, char **argv)
 	test_failures();
 	test_pool();
 	test_tired();
+	test_limits();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }
