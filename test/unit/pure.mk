@@ -11,13 +11,13 @@ O ?= .
 PURE_MK := $(abspath $(lastword $(MAKEFILE_LIST)))
 PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 
-PURE_SRC := address template mime_header mime_body mime_date render
+PURE_SRC := address template mime_header mime_body mime_date render pace
 PURE_TEST := pure_test pure_text_test pure_mime_test pure_render_test \
-	pure_fuzz_test \
+	pure_fuzz_test pure_pace_test \
 	pure_decode pure_random
 
 PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)
-PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h mime.h) \
+PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h mime.h pace.h) \
 	$(PURE_TOP)/test/unit/pure_test.h
 
 CFLAGS ?= -O2 -g
@@ -27,7 +27,7 @@ PURE_CFLAGS = $(CFLAGS) -Wall -Wextra -Werror -Wdeclaration-after-statement \
 	-DFRONTEND -DUSE_ASSERT_CHECKING=1 -I$(PURE_TOP)/src \
 	-I$(shell $(PG_CONFIG) --includedir-server) $(PURE_SANITIZE)
 PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) \
-	-L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport -lidn2 -lcrypto
+	-L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport -lidn2 -lcrypto -lm
 
 ifdef SANITIZE
 PURE_SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all

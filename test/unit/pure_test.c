@@ -288,6 +288,7 @@ main(int argc, char **argv)
 	test_bodies();
 	test_render();
 	test_fuzz();
+	test_pace();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }
