@@ -69,6 +69,8 @@ ALTER SYSTEM SET mailman.retry_schedule = '5min, 100ms';
 :sqlstate
 ALTER SYSTEM SET mailman.retry_schedule = '';
 :sqlstate
+ALTER SYSTEM SET mailman.retry_schedule = '5min,,15min';
+:sqlstate
 SET mailman.poll_interval = '1s';
 :sqlstate
 

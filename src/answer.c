@@ -67,7 +67,7 @@ outcome_defer(Worker *w, Delivery *d, const char *reason)
 	else
 	{
 		outcome_set(d, DELIVERY_DEFERRED, d->ended_at +
-					guc_retry_delay(attempts) * 1000, reason);
+					retry_delay_ms(w->letter->retry, attempts) * 1000, reason);
 		return;
 	}
 	outcome_set(d, DELIVERY_FAILED, 0, words);

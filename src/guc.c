@@ -12,20 +12,8 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
-#include "common/pg_prng.h"
 #include "mailman.h"
 #include "utils/guc.h"
-
-#define RETRY_STEPS_MAX 32
-
-/* The retry schedule as the check hook hands it to the assign hook */
-typedef struct RetrySchedule
-{
-	int			steps;
-	int			seconds[RETRY_STEPS_MAX];
-} RetrySchedule;
 
 bool		mailman_enabled = true;
 int			mailman_max_workers = 4;
@@ -37,70 +25,28 @@ int			mailman_shutdown_grace = 5000;
 int			mailman_lock_timeout = 1000;
 char	   *mailman_retry_schedule = NULL;
 
-static RetrySchedule *retry_schedule = NULL;
-
-/* One step of the list: a duration of at least a second */
-static bool
-retry_step_parse(char *step, int *seconds)
-{
-	const char *hint = NULL;
-	char	   *end;
-
-	while (isspace((unsigned char) *step))
-		step++;
-	end = step + strlen(step);
-	while (end > step && isspace((unsigned char) end[-1]))
-		*--end = '\0';
-	if (!parse_int(step, seconds, GUC_UNIT_S, &hint))
-	{
-		GUC_check_errdetail("\"%s\" is not a duration.", step);
-		if (hint)
-			GUC_check_errhint("%s", hint);
-		return false;
-	}
-	if (*seconds < 1)
-	{
-		GUC_check_errdetail("\"%s\" is shorter than a second.", step);
-		return false;
-	}
-	return true;
-}
+static const RetrySchedule *retry_schedule = NULL;
 
 static bool
 retry_schedule_check(char **newval, void **extra, GucSource source)
 {
 	RetrySchedule *schedule;
-	char	   *copy = pstrdup(*newval);
-	char	   *step;
-	char	   *save = NULL;
-	bool		ok = true;
+	const char *hint;
+	char	   *why;
 
 	schedule = compat_guc_malloc(sizeof(RetrySchedule));
 	if (schedule == NULL)
 		return false;
-	schedule->steps = 0;
-	for (step = strtok_r(copy, ",", &save); ok && step != NULL;
-		 step = strtok_r(NULL, ",", &save))
+	if (retry_schedule_parse(*newval, schedule, &why, &hint))
 	{
-		if (schedule->steps == RETRY_STEPS_MAX)
-		{
-			GUC_check_errdetail("More than %d steps.", RETRY_STEPS_MAX);
-			ok = false;
-		}
-		else
-			ok = retry_step_parse(step, &schedule->seconds[schedule->steps++]);
-	}
-	if (ok && schedule->steps == 0)
-	{
-		GUC_check_errdetail("There is no step in it.");
-		ok = false;
-	}
-	pfree(copy);
-	if (ok)
 		*extra = schedule;
-	else
-		compat_guc_free(schedule);
-	return ok;
+		return true;
+	}
+	GUC_check_errdetail("%s", why);
+	if (hint)
+		GUC_check_errhint("%s", hint);
+	compat_guc_free(schedule);
+	return false;
 }
 
 static void
@@ -109,19 +55,10 @@ retry_schedule_assign(const char *newval, void *extra)
 	retry_schedule = extra;
 }
 
-/*
- * The wait before the next try, in ms: the schedule's step for this many
- * attempts (the last step repeats), give or take 20 % so that recipients who
- * were deferred together do not come back together.
- */
-int64
-guc_retry_delay(int attempts)
+const RetrySchedule *
+guc_retry_schedule(void)
 {
-	int			step = Max(attempts, 1) - 1;
-
-	step = Min(step, retry_schedule->steps - 1);
-	return (int64) (retry_schedule->seconds[step] * 1000.0 *
-					(0.8 + 0.4 * pg_prng_double(&pg_global_prng_state)));
+	return retry_schedule;
 }
 
 void

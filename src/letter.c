@@ -26,7 +26,7 @@ enum
 {
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
-	COL_SEND_AT, COL_UNBUILT
+	COL_SEND_AT, COL_UNBUILT, COL_RETRY_SCHEDULE
 };
 
 static List *
@@ -52,6 +52,25 @@ row_text_list(uint64 row, int column)
 	return list;
 }
 
+/* The newsletter's own schedule; a CHECK has let it in */
+static void
+letter_read_retry(Letter *letter)
+{
+	const char *hint;
+	char	   *why;
+
+	if (letter->retry_schedule == NULL)
+		return;
+	letter->retry = palloc(sizeof(RetrySchedule));
+	if (!retry_schedule_parse(letter->retry_schedule, letter->retry, &why,
+							  &hint))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("retry_schedule of newsletter " INT64_FORMAT " is none",
+						letter->newsletter_id),
+				 errdetail("%s", why)));
+}
+
 Letter *
 letter_load(int64 letter_id)
 {
@@ -70,7 +89,8 @@ letter_load(int64 letter_id)
 		" WHEN l.headers <> '{}' THEN 'letter.headers'"
 		" WHEN l.strict THEN 'letter.strict'"
 		" WHEN EXISTS (SELECT FROM mailman.attachment a"
-		" WHERE a.letter_id = l.id) THEN 'attachment' END"
+		" WHERE a.letter_id = l.id) THEN 'attachment' END,"
+		" n.retry_schedule"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
@@ -96,6 +116,8 @@ letter_load(int64 letter_id)
 	letter->max_age = row_int64(0, COL_MAX_AGE, 0);
 	letter->send_at = row_int64(0, COL_SEND_AT, 0);
 	letter->unbuilt = row_text(0, COL_UNBUILT);
+	letter->retry_schedule = row_text(0, COL_RETRY_SCHEDULE);
+	letter_read_retry(letter);
 	return letter;
 }
 

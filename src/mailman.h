@@ -33,6 +33,30 @@
 /* Of the library; the script's is in pg_extension */
 #define MAILMAN_VERSION "1.0"
 
+/* ---- retry.c: how long a deferred delivery waits ---- */
+
+#define RETRY_STEPS_MAX 32
+
+typedef struct RetrySchedule
+{
+	int			steps;
+	int			seconds[RETRY_STEPS_MAX];
+} RetrySchedule;
+
+/*
+ * Read "5min, 15min, 1h".  False if it is no schedule: *why is a sentence for
+ * errdetail, in CurrentMemoryContext, and *hint one for errhint or NULL.
+ */
+extern bool retry_schedule_parse(const char *list, RetrySchedule *schedule,
+								 char **why, const char **hint);
+
+/* Seconds to wait after this many attempts (from 1); jitter from -1 to 1 */
+extern double retry_delay_s(const RetrySchedule *schedule, int attempts,
+							double jitter);
+
+/* The same in ms, with dice; schedule NULL: the setting's */
+extern int64 retry_delay_ms(const RetrySchedule *schedule, int attempts);
+
 /* ---- guc.c: the only globals ---- */
 
 extern bool mailman_enabled;	/* do letters leave at all? */
@@ -50,8 +74,8 @@ extern void guc_define(void);
 /* Pin settings of this process: name, value; the last one is NULL */
 extern void guc_pin(const char *const pins[][2]);
 
-/* Milliseconds to wait before the attempt after this many (from 1), jittered */
-extern int64 guc_retry_delay(int attempts);
+/* mailman.retry_schedule, read; it lives until it is set again */
+extern const RetrySchedule *guc_retry_schedule(void);
 
 /* ---- txn.c: who we are while we write, and statements ---- */
 
@@ -165,6 +189,8 @@ typedef struct Letter
 	int			revision;
 	int			max_attempts;
 	int64		max_age;		/* microseconds */
+	char	   *retry_schedule; /* NULL: the setting */
+	RetrySchedule *retry;		/* the same, read */
 	TimestampTz send_at;		/* 0: at once */
 	char	   *unbuilt;		/* a column that is set and not yet honoured */
 	RenderLetter render;		/* after letter_load_content() */

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(130);
+SELECT plan(132);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -25,6 +25,7 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_resume', '{bigint}', 'text'),
 	('mailman_cancel', '{bigint}', 'text'),
 	('mailman_retry', '{bigint,text[]}', 'bigint'),
+	('mailman_retry_delay', '{integer,text,double precision}', 'interval'),
 	('mailman_wake', '{}', 'bigint'),
 	('mailman_adopt', '{}', 'void'),
 	('mailman_preview', '{bigint,bigint}', 'text'),
@@ -37,6 +38,7 @@ SELECT volatility_is('public', name, args, volatility,
 	('mailman_send', '{bigint,bigint[],jsonb}', 'volatile'),
 	('mailman_subscribe', '{bigint,text,text,jsonb,boolean}', 'volatile'),
 	('mailman_retry', '{bigint,text[]}', 'volatile'),
+	('mailman_retry_delay', '{integer,text,double precision}', 'stable'),
 	('mailman_wake', '{}', 'volatile'),
 	('mailman_adopt', '{}', 'volatile'),
 	('mailman_deliveries', '{bigint}', 'stable')) v(name, args, volatility);

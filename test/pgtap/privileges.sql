@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(212);
+SELECT plan(213);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -52,8 +52,9 @@ SELECT set_eq($$
 	SELECT f.oid::regprocedure::text FROM functions f,
 	  aclexplode(coalesce(proacl, acldefault('f', proowner))) a
 	 WHERE a.grantee = 0$$,
-	ARRAY['mailman.check_address(text)', 'mailman.check_line(text,text)'],
-	'PUBLIC may execute the two functions of the constraints, and no other');
+	ARRAY['mailman.check_address(text)', 'mailman.check_line(text,text)',
+		  'mailman.check_retry_schedule(text)'],
+	'PUBLIC may execute the three functions of the constraints, and no other');
 SELECT is_empty($$
 	SELECT f.oid::regprocedure FROM functions f
 	  JOIN pg_proc p USING (oid) WHERE p.prosecdef$$,
@@ -100,7 +101,8 @@ SELECT pg_temp.refused('tap_app', format('SELECT public.%s', call),
 	'nothing granted: no ' || call)
   FROM unnest(ARRAY['mailman_send(1, ''{1}'')', 'mailman_pause(1)',
 	'mailman_resume(1)', 'mailman_cancel(1)', 'mailman_retry(1)',
-	'mailman_retry(1, ''{doubtful}'')', 'mailman_wake()', 'mailman_adopt()',
+	'mailman_retry(1, ''{doubtful}'')', 'mailman_retry_delay(1)',
+	'mailman_wake()', 'mailman_adopt()',
 	'mailman_preview(1)', 'mailman_deliveries(1)', 'mailman_check(''x'')',
 	'mailman_subscribe(1, ''x'')']) AS c(call);
 SELECT pg_temp.refused('tap_app', 'TABLE mailman.newsletter',

@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(312);
+SELECT plan(315);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -37,6 +37,7 @@ newsletter|unsubscribe_mailto|text|t
 newsletter|bounce_address|text|t
 newsletter|max_attempts|integer|f
 newsletter|max_age|interval|f
+newsletter|retry_schedule|text|t
 newsletter|created_at|timestamp with time zone|f
 subscription|id|bigint|f
 subscription|newsletter_id|bigint|f
@@ -227,8 +228,8 @@ SELECT col_has_check('mailman', tab, col, format('%s.%s is checked', tab, col))
 	('newsletter', 'relays'), ('newsletter', 'list_id'),
 	('newsletter', 'unsubscribe_url'), ('newsletter', 'unsubscribe_mailto'),
 	('newsletter', 'bounce_address'), ('newsletter', 'max_attempts'),
-	('newsletter', 'max_age'), ('subscription', 'email'),
-	('subscription', 'name'), ('subscription', 'data'),
+	('newsletter', 'max_age'), ('newsletter', 'retry_schedule'),
+	('subscription', 'email'), ('subscription', 'name'), ('subscription', 'data'),
 	('subscription', 'state'), ('letter', 'subject'), ('letter', 'headers'),
 	('letter', 'state'), ('letter', 'on_doubt'), ('delivery', 'state'),
 	('attachment', 'name'), ('attachment', 'content_type'),
