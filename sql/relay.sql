@@ -29,8 +29,9 @@ $$ LANGUAGE plpgsql;
 CREATE SERVER full_relay FOREIGN DATA WRAPPER mailman_smtp OPTIONS (
 	url 'smtps://mx.example.com:465', tls 'require', ca_file '/etc/ssl/ca.pem',
 	helo 'news.example.com', connections '20', messages '100',
-	connect_timeout '10s', reply_timeout '1min', data_timeout '90s',
-	dot_timeout '10min');
+	rate '14/s', weight '10', warm_up '200/d, 500/d, 1000/d',
+	warm_up_start '2026-11-22', connect_timeout '10s',
+	reply_timeout '1min', data_timeout '90s', dot_timeout '10min');
 CREATE USER MAPPING FOR PUBLIC SERVER full_relay
 	OPTIONS (username 'weekly', password 'not a secret');
 
@@ -61,14 +62,11 @@ SELECT * FROM try_server('connections ''1''');
 SELECT option, t.outcome, t.hint
   FROM unnest(ARRAY['tsl', 'URL', 'urls', 'conections', 'connection',
 	'message', 'timeout', 'dot_time', 'cafile', 'hello', 'host', 'port',
-	'username', 'password', repeat('x', 60)])
+	'rates', 'weigth', 'warmup', 'warm_up_stat', 'username', 'password',
+	repeat('x', 60)])
 	WITH ORDINALITY AS o(option, n),
   try_server(format('url ''smtp://mx.example.com'', %I ''1''', option)) t
  ORDER BY n;
--- known, but not built yet
-SELECT option, t.*
-  FROM unnest(ARRAY['rate', 'weight']) AS o(option),
-  try_server(format('url ''smtp://mx.example.com'', %I ''1''', option)) t;
 SELECT * FROM try_server('url ''smtp://a.test'', url ''smtp://b.test''');
 
 -- types and ranges
@@ -95,10 +93,47 @@ SELECT option, value, t.outcome, t.detail, t.hint
 	(13, 'data_timeout', '1h'), (14, 'data_timeout', '61min'),
 	(15, 'dot_timeout', '1h'), (16, 'dot_timeout', '61min'),
 	(17, 'ca_file', '/etc/ssl/ca.pem'), (18, 'ca_file', 'ca.pem'),
-	(18, 'ca_file', '')
+	(18, 'ca_file', ''),
+	(19, 'weight', '1'), (19, 'weight', '1000'),
+	(20, 'weight', '0'), (20, 'weight', '-1'), (20, 'weight', '1001'),
+	(20, 'weight', 'heavy'), (20, 'weight', ''), (20, 'weight', '10 kB')
   ) AS v(n, option, value),
   try_server(format('url ''smtp://mx.example.com'', %I %L', option, value)) t
  ORDER BY n, value COLLATE "C";
+
+-- rates
+SELECT rate, t.outcome, t.detail, t.hint
+  FROM unnest(ARRAY['14/s', '1/min', '100/h', '200/d', '1000000/s', ' 14 / s ',
+	'', ' ', '14', '0/s', '-1/s', '1.5/s', '1000001/s', '14/sec', '10/m',
+	'14/S', '14/hour', '1/w', '14/', '/s', '14 per s', '14/s, 15/s', 'fast'])
+	WITH ORDINALITY AS r(rate, n),
+  try_server(format('url ''smtp://mx.example.com'', rate %L', rate)) t
+ ORDER BY n;
+
+-- warm-up: a rate per day, and the first day
+SELECT left(warm_up, 40) AS warm_up, t.outcome, t.detail, t.hint
+  FROM unnest(ARRAY['200/d', '200/d, 500/d,1000/d', '200/d, 20/min',
+	repeat('1/s,', 89) || '1/s',
+	'', ',', '200/d,', '200/d,,500/d', '200/d; 500/d', '200, 500/d',
+	'200/d, 500/day', '200/d, 0/d', repeat('1/s,', 90) || '1/s'])
+	WITH ORDINALITY AS r(warm_up, n),
+  try_server(format('url ''smtp://mx.example.com'', warm_up %L,
+	warm_up_start ''2026-11-22''', warm_up)) t
+ ORDER BY n;
+SELECT warm_up_start, t.outcome, t.detail, t.hint
+  FROM unnest(ARRAY['2026-11-22', '2028-02-29', '2000-01-01', '9999-12-31',
+	'', 'today', '2026-11-22 12:00', '22.11.2026', '2026-11-2', '26-11-22',
+	'20261122', '2026/11/22', ' 2026-11-22', '2026-02-29', '2026-13-01',
+	'2026-00-01', '2026-11-00', '2026-11-31', '1999-12-31', '----------',
+	'2026-0--01'])
+	WITH ORDINALITY AS r(warm_up_start, n),
+  try_server(format('url ''smtp://mx.example.com'', warm_up ''200/d'',
+	warm_up_start %L', warm_up_start)) t
+ ORDER BY n;
+-- neither without the other
+SELECT * FROM try_server('url ''smtp://mx.example.com'', warm_up ''200/d''');
+SELECT * FROM try_server('url ''smtp://mx.example.com'',
+	warm_up_start ''2026-11-22''');
 
 -- control bytes would end up in the dialogue with the relay
 SELECT option, t.outcome, t.detail
@@ -115,6 +150,12 @@ ALTER SERVER full_relay OPTIONS (SET tls 'maybe');
 :sqlstate
 ALTER SERVER full_relay OPTIONS (DROP url);
 :sqlstate
+ALTER SERVER full_relay OPTIONS (SET rate '14/sec');
+:sqlstate
+ALTER SERVER full_relay OPTIONS (DROP warm_up);
+:sqlstate
+ALTER SERVER full_relay OPTIONS (SET rate '20/s', DROP warm_up,
+	DROP warm_up_start, SET weight '20');
 ALTER SERVER full_relay OPTIONS (SET tls 'none', DROP ca_file);
 SELECT srvoptions FROM pg_foreign_server WHERE srvname = 'full_relay';
 
@@ -145,6 +186,8 @@ CREATE USER MAPPING FOR PUBLIC SERVER relay
 :sqlstate
 CREATE USER MAPPING FOR PUBLIC SERVER relay
 	OPTIONS (url 'smtp://mx.example.com');
+:sqlstate
+CREATE USER MAPPING FOR PUBLIC SERVER relay OPTIONS (rate '14/s');
 :sqlstate
 CREATE USER MAPPING FOR PUBLIC SERVER relay;
 DROP USER MAPPING FOR PUBLIC SERVER relay;

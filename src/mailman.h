@@ -6,7 +6,7 @@
  * Three layers never mix:
  *
  *	SQL		(this header)	transactions, tables, ereport(); no socket
- *	pure	(pure.h, outcome.h)	bytes in, bytes out; no SQL, no socket
+ *	pure	(pure.h, pace.h, ...)	bytes in, bytes out; no SQL, no socket
  *	network	(transfer.h)	sockets; no SQL, returns codes, never throws
  *
  * worker.c is the one file that calls all three, one after the other.
@@ -27,6 +27,7 @@
 #include "utils/jsonb.h"
 
 #include "compat.h"
+#include "pace.h"
 #include "pure.h"
 #include "transfer.h"
 
@@ -136,8 +137,10 @@ extern char *row_text(uint64 row, int column);	/* NULL if null */
 typedef struct Relay
 {
 	char	   *name;
-	char	   *fingerprint;	/* of the options: has anything changed? */
+	char	   *fingerprint;	/* of what its sessions are made of */
 	RelayConfig config;
+	RatePlan	plan;			/* how fast */
+	int			weight;			/* among relays; 0: not given */
 } Relay;
 
 extern void relay_defaults_set(Relay *relay);

@@ -4,7 +4,8 @@
  *	  The options of relays and of their user mappings.
  *
  * The validator knows every option, so that a mistake is an error at CREATE
- * SERVER and not a surprise at three in the morning.
+ * SERVER and not a surprise at three in the morning.  Options are stored as
+ * they were written and read again into a Relay when it is loaded.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -12,18 +13,13 @@
  */
 #include "postgres.h"
 
-#include <ctype.h>
-
 #include "access/reloptions.h"
-#include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "fmgr.h"
 #include "mailman.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
-#include "utils/guc.h"
+#include "relay_options.h"
 #include "utils/varlena.h"
 
 typedef enum RelayOptionKind
@@ -34,8 +30,10 @@ typedef enum RelayOptionKind
 	OPTION_HOST,
 	OPTION_NUMBER,
 	OPTION_TIME,				/* an interval as settings have it: "30s" */
-	OPTION_SECRET,				/* any line of text */
-	OPTION_LATER				/* known, not built yet */
+	OPTION_RATE,				/* "14/s" */
+	OPTION_WARM_UP,				/* a rate per day */
+	OPTION_DATE,
+	OPTION_SECRET				/* any line of text */
 } RelayOptionKind;
 
 typedef struct RelayOption
@@ -45,32 +43,34 @@ typedef struct RelayOption
 	RelayOptionKind kind;
 	int			min;			/* OPTION_NUMBER; OPTION_TIME: ms */
 	int			max;
-	size_t		offset;			/* in RelayConfig */
+	size_t		offset;			/* in Relay */
 } RelayOption;
 
 #define IN_SERVER ForeignServerRelationId
 #define IN_MAPPING UserMappingRelationId
-#define AT(field) offsetof(RelayConfig, field)
+#define AT(field) offsetof(Relay, field)
 
 static const RelayOption relay_options[] = {
-	{"url", IN_SERVER, OPTION_URL, 0, 0, AT(url)},
-	{"tls", IN_SERVER, OPTION_TLS, 0, 0, AT(tls_required)},
-	{"ca_file", IN_SERVER, OPTION_FILE, 0, 0, AT(ca_file)},
-	{"helo", IN_SERVER, OPTION_HOST, 0, 0, AT(helo)},
-	{"connections", IN_SERVER, OPTION_NUMBER, 1, 1000, AT(connections)},
-	{"messages", IN_SERVER, OPTION_NUMBER, 0, 1000000, AT(messages)},
+	{"url", IN_SERVER, OPTION_URL, 0, 0, AT(config.url)},
+	{"tls", IN_SERVER, OPTION_TLS, 0, 0, AT(config.tls_required)},
+	{"ca_file", IN_SERVER, OPTION_FILE, 0, 0, AT(config.ca_file)},
+	{"helo", IN_SERVER, OPTION_HOST, 0, 0, AT(config.helo)},
+	{"connections", IN_SERVER, OPTION_NUMBER, 1, 1000, AT(config.connections)},
+	{"messages", IN_SERVER, OPTION_NUMBER, 0, 1000000, AT(config.messages)},
 	{"connect_timeout", IN_SERVER, OPTION_TIME, 1000, 600000,
-	AT(connect_timeout_ms)},
+	AT(config.connect_timeout_ms)},
 	{"reply_timeout", IN_SERVER, OPTION_TIME, 1000, 3600000,
-	AT(reply_timeout_ms)},
+	AT(config.reply_timeout_ms)},
 	{"data_timeout", IN_SERVER, OPTION_TIME, 1000, 3600000,
-	AT(data_timeout_ms)},
+	AT(config.data_timeout_ms)},
 	{"dot_timeout", IN_SERVER, OPTION_TIME, 1000, 3600000,
-	AT(dot_timeout_ms)},
-	{"rate", IN_SERVER, OPTION_LATER, 0, 0, 0},
-	{"weight", IN_SERVER, OPTION_LATER, 0, 0, 0},
-	{"username", IN_MAPPING, OPTION_SECRET, 0, 0, AT(username)},
-	{"password", IN_MAPPING, OPTION_SECRET, 0, 0, AT(password)},
+	AT(config.dot_timeout_ms)},
+	{"rate", IN_SERVER, OPTION_RATE, 0, 0, AT(plan.rate)},
+	{"warm_up", IN_SERVER, OPTION_WARM_UP, 0, 0, AT(plan)},
+	{"warm_up_start", IN_SERVER, OPTION_DATE, 0, 0, AT(plan.start_us)},
+	{"weight", IN_SERVER, OPTION_NUMBER, 1, 1000, AT(weight)},
+	{"username", IN_MAPPING, OPTION_SECRET, 0, 0, AT(config.username)},
+	{"password", IN_MAPPING, OPTION_SECRET, 0, 0, AT(config.password)},
 };
 
 static const RelayConfig relay_defaults = {
@@ -99,7 +99,7 @@ relay_option_unknown(const char *name, Oid catalog)
 		const RelayOption *option = &relay_options[i];
 		int			distance;
 
-		if (option->catalog != catalog || option->kind == OPTION_LATER)
+		if (option->catalog != catalog)
 			continue;
 		appendStringInfo(&all, "%s%s", all.len > 0 ? ", " : "", option->name);
 		if (strlen(name) > 63)
@@ -140,177 +140,100 @@ relay_option_find(const char *name, Oid catalog)
 	return NULL;
 }
 
-static void
-relay_option_bad(const char *name, const char *detail, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-			 errmsg("invalid value for option \"%s\"", name),
-			 errdetail("%s", detail),
-			 hint ? errhint("%s", hint) : 0));
-}
-
-/* [A-Za-z0-9.-] or an IPv6 literal in brackets */
+/*
+ * Are sessions made of it?  Then a change replaces them; a new rate or weight
+ * must not.
+ */
 static bool
-relay_host_is_valid(const char *host, size_t len)
+relay_option_is_sessions(const RelayOption *option)
 {
-	size_t		i;
-
-	if (len == 0 || len > 253)
-		return false;
-	if (host[0] == '[' && host[len - 1] == ']' && len > 2)
-	{
-		for (i = 1; i < len - 1; i++)
-		{
-			if (!isxdigit((unsigned char) host[i]) && host[i] != ':' &&
-				host[i] != '.')
-				return false;
-		}
-		return true;
-	}
-	for (i = 0; i < len; i++)
-	{
-		if (!isalnum((unsigned char) host[i]) && host[i] != '.' &&
-			host[i] != '-')
-			return false;
-	}
-	return host[0] != '-' && host[0] != '.';
+	return option->offset >= offsetof(Relay, config) &&
+		option->offset < offsetof(Relay, config) + sizeof(RelayConfig);
 }
 
-/* smtp://host[:port] or smtps://host[:port], and nothing else in it */
+/* Read one option into the relay; check: somebody has just written it */
 static void
-relay_check_url(const char *name, const char *url)
-{
-	const char *hint = "Write smtp://host:port or smtps://host:port; "
-		"credentials belong into a user mapping.";
-	const char *host;
-	const char *port;
-	size_t		host_len;
-
-	if (pg_strncasecmp(url, "smtp://", 7) == 0)
-		host = url + 7;
-	else if (pg_strncasecmp(url, "smtps://", 8) == 0)
-		host = url + 8;
-	else
-	{
-		relay_option_bad(name, "The URL begins with neither smtp:// nor smtps://.",
-						 hint);
-		return;
-	}
-	if (strchr(host, '@') != NULL)
-		relay_option_bad(name, "The URL has a user name in it.", hint);
-	port = host[0] == '[' ? strstr(host, "]:") : strchr(host, ':');
-	if (port != NULL && port[0] == ']')
-		port++;
-	host_len = port != NULL ? (size_t) (port - host) : strlen(host);
-	if (!relay_host_is_valid(host, host_len))
-		relay_option_bad(name, "The URL has no valid host.", hint);
-	if (port != NULL)
-	{
-		size_t		digits = strspn(port + 1, "0123456789");
-		long		number = atol(port + 1);
-
-		if (digits == 0 || digits > 5 || port[1 + digits] != '\0' ||
-			number < 1 || number > 65535)
-			relay_option_bad(name, "The port is not a number from 1 to 65535.",
-							 hint);
-	}
-}
-
-static void
-relay_check_file(const char *name, const char *path)
-{
-	if (path[0] != '/')
-		relay_option_bad(name, "It is not an absolute path.", NULL);
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to set option \"%s\"", name),
-				 errdetail("Only roles with privileges of the \"%s\" role may set it.",
-						   "pg_read_server_files"),
-				 errhint("Without it the system's certificates are used.")));
-}
-
-/* A number in its range; of OPTION_TIME in ms, written with a unit */
-static int
-relay_option_number(const RelayOption *option, const char *value)
-{
-	const char *hint = NULL;
-	int			flags = option->kind == OPTION_TIME ? GUC_UNIT_MS : 0;
-	int			number;
-
-	if (!parse_int(value, &number, flags, &hint))
-		relay_option_bad(option->name, option->kind == OPTION_TIME ?
-						 "It is not a time." : "It is not a number.",
-						 option->kind == OPTION_TIME ?
-						 "Write a number with a unit, such as \"30s\"." : hint);
-	if (number < option->min || number > option->max)
-		relay_option_bad(option->name,
-						 option->kind == OPTION_TIME ?
-						 psprintf("It must be from %ds to %ds.",
-								  option->min / 1000, option->max / 1000) :
-						 psprintf("It must be from %d to %d.",
-								  option->min, option->max),
-						 option->kind == OPTION_TIME ?
-						 "Write a number with a unit, such as \"30s\"." : NULL);
-	return number;
-}
-
-/* Control bytes would end up in the dialogue */
-static void
-relay_check_line(const char *name, const char *value)
-{
-	for (; *value; value++)
-	{
-		if ((unsigned char) *value < 0x20 || *value == 0x7f)
-			relay_option_bad(name, "It has control characters in it.", NULL);
-	}
-}
-
-/* Check one option and put it into config */
-static void
-relay_option_set(const RelayOption *option, char *value, RelayConfig *config,
+relay_option_set(const RelayOption *option, char *value, Relay *relay,
 				 bool check)
 {
-	char	   *field = (char *) config + option->offset;
+	const char *name = option->name;
+	void	   *field = (char *) relay + option->offset;
 
 	if (check)
-		relay_check_line(option->name, value);
+		relay_check_line(name, value);
 	switch (option->kind)
 	{
 		case OPTION_URL:
 			if (check)
-				relay_check_url(option->name, value);
+				relay_check_url(name, value);
 			break;
 		case OPTION_TLS:
 			if (strcmp(value, "require") != 0 && strcmp(value, "none") != 0)
-				relay_option_bad(option->name,
-								 "It must be \"require\" or \"none\".", NULL);
+				relay_option_bad(name, "It must be \"require\" or \"none\".",
+								 NULL);
 			*(bool *) field = strcmp(value, "require") == 0;
 			return;
 		case OPTION_FILE:
 			if (check)
-				relay_check_file(option->name, value);
+				relay_check_file(name, value);
 			break;
 		case OPTION_HOST:
-			if (check && !relay_host_is_valid(value, strlen(value)))
-				relay_option_bad(option->name, "It is no host name.", NULL);
+			if (check)
+				relay_check_host(name, value);
 			break;
 		case OPTION_NUMBER:
+			*(int *) field = relay_read_number(name, value, option->min,
+											   option->max);
+			return;
 		case OPTION_TIME:
-			*(int *) field = relay_option_number(option, value);
+			*(int *) field = relay_read_time(name, value, option->min,
+											 option->max);
+			return;
+		case OPTION_RATE:
+			*(Rate *) field = relay_read_rate(name, value);
+			return;
+		case OPTION_WARM_UP:
+			relay_read_warm_up(name, value, field);
+			return;
+		case OPTION_DATE:
+			*(int64_t *) field = relay_read_date(name, value);
 			return;
 		case OPTION_SECRET:
 			if (value[0] == '\0')
-				relay_option_bad(option->name, "It is empty.", NULL);
+				relay_option_bad(name, "It is empty.", NULL);
 			break;
-		case OPTION_LATER:
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("option \"%s\" is not available in this version of mailman",
-							option->name)));
 	}
 	*(char **) field = value;
+}
+
+/* What is needed is there, and what belongs together */
+static void
+relay_check_whole(const Relay *relay, Oid catalog)
+{
+	const RelayConfig *config = &relay->config;
+	const char *missing = NULL;
+	const char *hint = NULL;
+
+	if (catalog == ForeignServerRelationId && config->url == NULL)
+	{
+		missing = "url";
+		hint = "Write OPTIONS (url 'smtps://host:465').";
+	}
+	else if ((config->username == NULL) != (config->password == NULL))
+	{
+		missing = config->username ? "password" : "username";
+		hint = "Credentials are a username and a password.";
+	}
+	else if ((relay->plan.days == 0) != (relay->plan.start_us == 0))
+	{
+		missing = relay->plan.days ? "warm_up_start" : "warm_up";
+		hint = "A warm-up is a rate for each day and the date of the first.";
+	}
+	if (missing != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+				 errmsg("option \"%s\" is required", missing),
+				 errhint("%s", hint)));
 }
 
 Datum
@@ -318,9 +241,10 @@ mailman_smtp_validator(PG_FUNCTION_ARGS)
 {
 	List	   *options = untransformRelOptions(PG_GETARG_DATUM(0));
 	Oid			catalog = PG_GETARG_OID(1);
-	RelayConfig config = relay_defaults;
+	Relay		relay = {0};
 	ListCell   *cell;
 
+	relay_defaults_set(&relay);
 	foreach(cell, options)
 	{
 		DefElem    *def = (DefElem *) lfirst(cell);
@@ -329,20 +253,9 @@ mailman_smtp_validator(PG_FUNCTION_ARGS)
 		if (option == NULL)
 			relay_option_unknown(def->defname, catalog);
 		else
-			relay_option_set(option, defGetString(def), &config, true);
+			relay_option_set(option, defGetString(def), &relay, true);
 	}
-	if (catalog == ForeignServerRelationId && config.url == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-				 errmsg("option \"url\" is required"),
-				 errhint("Write OPTIONS (url 'smtps://host:465').")));
-	if (catalog == UserMappingRelationId &&
-		(config.username == NULL) != (config.password == NULL))
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-				 errmsg("option \"%s\" is required",
-						config.username ? "password" : "username"),
-				 errhint("Credentials are a username and a password.")));
+	relay_check_whole(&relay, catalog);
 	PG_RETURN_VOID();
 }
 
@@ -367,8 +280,9 @@ relay_apply(Relay *relay, List *options, Oid catalog)
 
 		if (option == NULL)
 			continue;
-		relay_option_set(option, defGetString(def), &relay->config, false);
-		relay->fingerprint = psprintf("%s%s=%s\n", relay->fingerprint,
-									  def->defname, defGetString(def));
+		relay_option_set(option, defGetString(def), relay, false);
+		if (relay_option_is_sessions(option))
+			relay->fingerprint = psprintf("%s%s=%s\n", relay->fingerprint,
+										  def->defname, defGetString(def));
 	}
 }

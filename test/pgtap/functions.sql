@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(132);
+SELECT plan(134);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -222,8 +222,12 @@ SELECT throws_ok(format('CREATE SERVER tap_trial FOREIGN DATA WRAPPER
 	 'invalid value for option "connections"'),
 	('url ''smtp://a.test'', dot_timeout ''soon''', 'HV024',
 	 'invalid value for option "dot_timeout"'),
-	('url ''smtp://a.test'', rate ''1/s''', '0A000',
-	 'option "rate" is not available in this version of mailman')
+	('url ''smtp://a.test'', rate ''1/sec''', 'HV024',
+	 'invalid value for option "rate"'),
+	('url ''smtp://a.test'', weight ''0''', 'HV024',
+	 'invalid value for option "weight"'),
+	('url ''smtp://a.test'', warm_up ''1/d''', 'HV00J',
+	 'option "warm_up_start" is required')
   ) v(options, code, message);
 SELECT throws_ok(format('CREATE USER MAPPING FOR PUBLIC SERVER tap_relay
 	OPTIONS (%s)', options), code, message, options)

@@ -1,0 +1,45 @@
+/*-------------------------------------------------------------------------
+ *
+ * relay_options.h
+ *	  What relay_options.c and relay_option_check.c share.
+ *
+ * name is that of the option, for the message.  The first kind looks at a
+ * value, the second returns it as well; each is an ERROR if it is bad.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_RELAY_OPTIONS_H
+#define MAILMAN_RELAY_OPTIONS_H
+
+#include "pace.h"
+
+/* The ERROR; hint may be NULL */
+extern void relay_option_bad(const char *name, const char *detail,
+							 const char *hint);
+
+/* No control bytes: they would end up in the dialogue */
+extern void relay_check_line(const char *name, const char *value);
+
+/* smtp://host[:port] or smtps://host[:port], and nothing else in it */
+extern void relay_check_url(const char *name, const char *url);
+extern void relay_check_host(const char *name, const char *host);
+
+/* An absolute path, set by somebody who may read the server's files */
+extern void relay_check_file(const char *name, const char *path);
+
+extern int	relay_read_number(const char *name, const char *value, int min,
+							  int max);
+
+/* As settings have it, "30s"; in ms */
+extern int	relay_read_time(const char *name, const char *value, int min,
+							int max);
+extern Rate relay_read_rate(const char *name, const char *value);
+extern void relay_read_warm_up(const char *name, const char *value,
+							   RatePlan *plan);
+
+/* Midnight UTC of a day, Unix time in microseconds, never 0 */
+extern int64 relay_read_date(const char *name, const char *value);
+
+#endif							/* MAILMAN_RELAY_OPTIONS_H */
