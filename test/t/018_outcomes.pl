@@ -135,6 +135,30 @@ is($relay->pairs, 8, 'eight delivered');
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
 $node->assert_sums($letter, 'after it');
 
+# ---- a newsletter's own schedule
+my $patient = $node->newsletter(
+	relays         => ['relay'],
+	subscriptions  => 2,
+	retry_schedule => '1h, 2h');
+$relay->set(
+	rules => [
+		{
+			step  => 'RCPT',
+			match => '^r[12]@',
+			reply => '450 4.2.0 Come back later'
+		}
+	]);
+$letter = $node->letter($patient);
+$node->send($letter);
+ok(wait_for_delivery($letter, $_, 'state, attempts', 'deferred|1'),
+	"deferred by the newsletter's own schedule ($_)")
+  foreach 1, 2;
+is( delivery(
+		$letter, 1,
+		"due_at BETWEEN now() + interval '47 min' AND now() + interval '72 min'"
+	),
+	't', 'for about an hour');
+
 # ---- doubt: the dot was sent and no reply came
 
 foreach my $how ('drop', 'silence')
