@@ -242,6 +242,10 @@ hearing_failure(const Hearing *h, HearingEnd end, const char *text,
 	else if (end == HEARING_DISORDER)
 		failure->end = END_DISORDER;
 
+	/* libcurl calls it a refusal if the 235 comes before it is due */
+	if (end == HEARING_NO_AUTH && h->authenticated)
+		failure->end = END_DISORDER;
+
 	if (end == HEARING_UP)
 	{
 		failure->end = END_LOCAL;

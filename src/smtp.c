@@ -185,15 +185,25 @@ smtp_write(Smtp *s, const char *data, size_t len)
 	return true;
 }
 
+/*
+ * Before anything is asked: has the relay said more than it was asked?  Then
+ * nobody can tell any more which reply is whose, and it is all over.
+ */
+bool
+smtp_talks_ahead(Smtp *s)
+{
+	if (s->out[0].len == 0 && !s->unread)
+		return false;
+	smtp_lost(s, END_DISORDER, "more replies than commands");
+	return true;
+}
+
 /* Write one command, or several in s->commands, and await the reply. */
 void
 smtp_command(Smtp *s, size_t len, SmtpState state)
 {
-	if (s->out[0].len != 0)
-	{
-		smtp_disorder(s);
+	if (smtp_talks_ahead(s))
 		return;
-	}
 	smtp_write(s, s->commands, len);
 	smtp_set_state(s, state);
 	smtp_flush(s);

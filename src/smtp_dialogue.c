@@ -66,12 +66,9 @@ smtp_next(Smtp *s)
 	bool		pipelining = connect_capabilities(s->conn)->pipelining;
 	size_t		len = 0;
 
-	/* said before it was asked: it would be taken for the next mail's reply */
-	if (s->out[0].len != 0 || s->unread)
-	{
-		smtp_disorder(s);
+	/* it would be taken for the next mail's reply */
+	if (smtp_talks_ahead(s))
 		return;
-	}
 	s->open = false;
 	if (!reset || pipelining)
 		s->mail = smtp_take(s, false);
@@ -119,11 +116,9 @@ smtp_send_message(Smtp *s)
 	const Mail *mail = s->mail;
 	size_t		len = 0;
 
-	if (s->out[0].len != 0)
-	{
-		smtp_disorder(s);
+	/* it would be taken for the reply to the dot */
+	if (smtp_talks_ahead(s))
 		return;
-	}
 	if (s->sent_all)
 		s->rider = smtp_take(s, true);
 	s->ahead = s->rider != NULL;

@@ -37,6 +37,7 @@ extern bool smtp_write(Smtp *s, const char *data, size_t len);
 extern void smtp_flush(Smtp *s);
 
 /* Write what stands in s->commands, or the text, and await the reply. */
+extern bool smtp_talks_ahead(Smtp *s);
 extern void smtp_command(Smtp *s, size_t len, SmtpState state);
 extern void smtp_command_text(Smtp *s, const char *command, SmtpState state);
 

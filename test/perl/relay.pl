@@ -26,6 +26,13 @@
 #
 # Options (JSON; on the command line NAME VALUE, VALUE being JSON or a word):
 #	port			0: one the kernel chooses
+#	more_ports		further ones, a list, 0 likewise; all the same server, but
+#					rules may tell them apart
+#	refuse			numbers of ports (1: port, 2: the first of more_ports)
+#					that refuse connections, until they are taken off the list
+#	full			likewise, where a connection is never made: the backlog
+#					is full
+#	rcvbuf			bytes the kernel takes in for us (its own choice)
 #	log				file, one JSON object per line, appended
 #	save			directory: every accepted message in a file of its own,
 #					dots un-stuffed, otherwise the bytes of the wire
@@ -48,8 +55,9 @@
 #		step		connect EHLO STARTTLS AUTH MAIL RCPT DATA body dot RSET
 #					NOOP QUIT
 #		match		regex on the argument: the address for MAIL and RCPT, the
-#					recipients for body and dot, the mechanism for AUTH
+#					recipients for DATA, body and dot, the mechanism for AUTH
 #		message		regex on the whole message (dot only)
+#		port		only at the port of this number (from 1)
 #		session		only in the session of this number (from 1)
 #		after		only after this many of that step in the session
 #		skip		not the first so many fits
@@ -64,7 +72,10 @@
 #		reset		the same by RST
 #		silence		say nothing more, ever
 #		garbage		raw bytes, nothing added
+#		repeat		the garbage so many times
 #		endless		so many bytes without a line end
+#		nul			NUL bytes at the end of the reply's text
+#		deaf		read nothing more from now on
 #		extra		an unasked-for line after the reply
 #		early		reply to the next command, given now, before it was sent
 #		split		seconds between the bytes of this reply
@@ -83,7 +94,7 @@ use IO::Handle;
 use IO::Socket::INET;
 use JSON::PP ();
 use MIME::Base64 qw(decode_base64);
-use Socket qw(IPPROTO_TCP TCP_NODELAY SOL_SOCKET SO_LINGER);
+use Socket qw(IPPROTO_TCP TCP_NODELAY SOL_SOCKET SO_LINGER SO_RCVBUF);
 use Time::HiRes qw(time);
 
 die "relay.pl: must not run as root\n" if $> == 0;
@@ -96,6 +107,10 @@ use constant VIOLATION_MAX => 20;
 
 my %opt = (
 	port            => 0,
+	more_ports      => [],
+	refuse          => [],
+	full            => [],
+	rcvbuf          => 0,
 	log             => undef,
 	save            => undef,
 	helo            => 'relay.test',
@@ -131,7 +146,7 @@ my %rules;            # step => [ rule, ... ]
 my %sessions;         # fd => session
 my %timers;           # fd => time it wants attention
 my ($rvec, $wvec) = ('', '');
-my $listener;
+my @listeners;        # one for each port, {number, sock, heard, filler}
 my $log_fh;
 my ($opened, $accepted, $violations, $active, $peak) = (0, 0, 0, 0, 0);
 my $tls_context;
@@ -146,8 +161,11 @@ sub set_options
 	foreach my $name (sort keys %$new)
 	{
 		die "unknown option \"$name\"\n" unless exists $opt{$name};
-		die "the port is fixed once it is bound\n"
-		  if $name eq 'port' && $listener && $new->{port} != $opt{port};
+		die "the ports are fixed once they are bound\n"
+		  if @listeners
+		  && ( $name eq 'port' && $new->{port} != $opt{port}
+			|| $name eq 'more_ports'
+			&& "@{ $new->{more_ports} }" ne "@{ $opt{more_ports} }");
 	}
 	check_rules($new->{rules}) if exists $new->{rules};
 	$opt{$_} = $new->{$_} foreach keys %$new;
@@ -175,6 +193,7 @@ sub set_options
 	}
 	undef $tls_context
 	  if exists $new->{tls_cert} || exists $new->{tls_key};
+	listen_to_ports() if @listeners;
 	return;
 }
 
@@ -182,8 +201,9 @@ sub check_rules
 {
 	my ($rules) = @_;
 	my %known = map { $_ => 1 }
-	  qw(step match message session after skip every first delay reply accept
-	  drop reset silence garbage endless extra early split bytes);
+	  qw(step match message port session after skip every first delay reply
+	  accept drop reset silence garbage repeat endless nul deaf extra early
+	  split bytes);
 
 	foreach my $rule (@$rules)
 	{
@@ -243,13 +263,15 @@ sub violation
 
 sub accept_sessions
 {
-	while (my $sock = $listener->accept)
+	my ($listener) = @_;
+	while (my $sock = $listener->{sock}->accept)
 	{
 		$sock->blocking(0);
 		setsockopt($sock, IPPROTO_TCP, TCP_NODELAY, 1);
 		my $fd = fileno($sock);
 		my $s  = {
 			id         => ++$opened,
+			port       => $listener->{number},
 			fd         => $fd,
 			sock       => $sock,
 			in         => '',
@@ -266,7 +288,7 @@ sub accept_sessions
 		$active++;
 		$peak = $active if $active > $peak;
 		vec($rvec, $fd, 1) = 1;
-		log_event($s, 'open');
+		log_event($s, 'open', port => $s->{port});
 
 		if ($opt{max_connections} && $active > $opt{max_connections})
 		{
@@ -662,6 +684,7 @@ sub find_rule
 		next
 		  if defined $rule->{message}
 		  && !(defined $message && $$message =~ $rule->{message});
+		next if defined $rule->{port}    && $s->{port} != $rule->{port};
 		next if defined $rule->{session} && $s->{id} != $rule->{session};
 		next if $rule->{after} && ($s->{count}{$step} || 0) <= $rule->{after};
 		next if $step eq 'body' && $s->{body_seen} < ($rule->{bytes} || 1);
@@ -735,6 +758,7 @@ sub carry_out
 	accept_message($s)
 	  if $step eq 'dot' && $rule->{accept} && !defined $rule->{reply};
 
+	vec($rvec, $s->{fd}, 1) = 0 if $rule->{deaf};
 	if ($rule->{silence})
 	{
 		$s->{hold} = { step => $step };
@@ -746,7 +770,8 @@ sub carry_out
 	if ($mute)
 	{
 		apply($s, $step, 0);
-		$s->{out} .= $rule->{garbage} if defined $rule->{garbage};
+		$s->{out} .= $rule->{garbage} x ($rule->{repeat} || 1)
+		  if defined $rule->{garbage};
 		if ($rule->{endless})
 		{
 			$s->{out} .= 'x'
@@ -760,6 +785,7 @@ sub carry_out
 	{
 		my $text = defined $rule->{reply} ? $rule->{reply} : $default;
 		$text = join("\r\n", @$text) if ref $text;
+		$text .= " \0\0" if $rule->{nul};
 		my $code = $text =~ /^(\d\d\d)(?: [^\n]*)?(?:\r?\n)?\z/m ? $1 : 0;
 		accept_message($s) if $step eq 'dot' && $rule->{accept} && $code !~ /^2/;
 		apply($s, $step, $code);
@@ -925,7 +951,7 @@ sub command
 	elsif ($verb eq 'RCPT') { command_rcpt($s, $rest); }
 	elsif ($verb eq 'DATA')
 	{
-		answer($s, 'DATA', '',
+		answer($s, 'DATA', join(',', @{ $s->{rcpt} }),
 			!defined $s->{from}
 			? '503 5.5.1 MAIL first'
 			: !@{ $s->{rcpt} } ? '554 5.5.1 No valid recipients'
@@ -1175,7 +1201,7 @@ sub process_data
 				};
 				delete $s->{hold}{rule}
 				  unless grep { defined $rule->{$_} }
-				  qw(reply drop reset silence garbage endless);
+				  qw(reply drop reset silence garbage endless deaf);
 				set_timer($s);
 				return 0;
 			}
@@ -1318,10 +1344,11 @@ sub control_command
 	{
 		die "unknown command \"$cmd\"\n";
 	}
-	bind_listener() unless $listener;
+	bind_listeners() unless @listeners;
 	return {
 		ok         => 1,
-		port       => $listener->sockport,
+		port       => $opt{port},
+		more_ports => $opt{more_ports},
 		opened     => $opened,
 		active     => $active,
 		peak       => $peak,
@@ -1330,17 +1357,52 @@ sub control_command
 	};
 }
 
-sub bind_listener
+sub bind_listeners
 {
-	$listener = IO::Socket::INET->new(
-		LocalAddr => '127.0.0.1',
-		LocalPort => $opt{port},
-		Proto     => 'tcp',
-		ReuseAddr => 1,
-		Listen    => 512) or die "could not listen on port $opt{port}: $@\n";
-	$listener->blocking(0);
-	$opt{port} = $listener->sockport;
-	vec($rvec, fileno($listener), 1) = 1;
+	foreach my $port ($opt{port}, @{ $opt{more_ports} })
+	{
+		my $sock = IO::Socket::INET->new(
+			LocalAddr => '127.0.0.1',
+			LocalPort => $port,
+			Proto     => 'tcp',
+			ReuseAddr => 1) or die "could not bind port $port: $@\n";
+		$sock->blocking(0);
+		setsockopt($sock, SOL_SOCKET, SO_RCVBUF, $opt{rcvbuf})
+		  if $opt{rcvbuf};
+		push @listeners, { sock => $sock, number => @listeners + 1 };
+	}
+	($opt{port}, @{ $opt{more_ports} }) =
+	  map { $_->{sock}->sockport } @listeners;
+	listen_to_ports();
+	return;
+}
+
+# Bound and no more, a port refuses.  A backlog of none that has somebody in
+# it lets nobody else in, and the kernel does not even say so.
+sub listen_to_ports
+{
+	my %refuse = map { $_ => 1 } @{ $opt{refuse} };
+	my %full   = map { $_ => 1 } @{ $opt{full} };
+
+	foreach my $l (grep { !$_->{heard} } @listeners)
+	{
+		next if $refuse{ $l->{number} } || $full{ $l->{number} } && $l->{filler};
+
+		# not the method, which takes 0 for 5
+		listen($l->{sock}, $full{ $l->{number} } ? 0 : 512)
+		  or die "could not listen on a port: $!\n";
+		if ($full{ $l->{number} })
+		{
+			$l->{filler} = IO::Socket::INET->new(
+				PeerAddr => '127.0.0.1',
+				PeerPort => $l->{sock}->sockport,
+				Proto    => 'tcp') or die "could not fill a backlog: $@\n";
+			next;
+		}
+		delete $l->{filler};
+		$l->{heard} = 1;
+		vec($rvec, fileno($l->{sock}), 1) = 1;
+	}
 	return;
 }
 
@@ -1386,7 +1448,7 @@ if ($control)
 }
 else
 {
-	bind_listener();
+	bind_listeners();
 	print "$opt{port}\n";
 	if (defined $port_file)
 	{
@@ -1429,7 +1491,10 @@ while (!$stop)
 			read_session($s)
 			  if vec($r, $fd, 1) && $sessions{$fd} && $sessions{$fd} == $s;
 		}
-		accept_sessions() if $listener && vec($r, fileno($listener), 1);
+		foreach my $l (@listeners)
+		{
+			accept_sessions($l) if vec($r, fileno($l->{sock}), 1);
+		}
 	}
 	if (%timers)
 	{

@@ -445,6 +445,73 @@ say_bytes($c, "Subject: long\r\n");
 like(reply($c), qr/^552 /, 'a reply inside the body');
 is(code(command($c, "x\r\n.\r\nRSET")), '250', 'stands for the dot\'s');
 
+rules({ step => 'RCPT', nul => 1 });
+$c = hello($relay->port);
+command($c, 'MAIL FROM:<a@example.com>');
+is(command($c, 'RCPT TO:<b@example.com>'),
+	"250 2.1.5 Ok \0\0\r\n", 'NUL bytes in the right reply');
+
+rules({ step => 'MAIL', garbage => "250-more\r\n", repeat => 9, drop => 1 });
+$c = hello($relay->port);
+say_bytes($c, "MAIL FROM:<a\@example.com>\r\n");
+1 while more($c);
+is($c->{buffer}, "250-more\r\n" x 9, 'a reply that never ends');
+
+rules({ step => 'DATA', match => '^no', reply => '451 not for him' });
+is( join(
+		',', map { mail(hello($relay->port), "$_\@example.com", 'g') } 'no',
+		'yes'),
+	'250 250 451,250 250 354 250',
+	'DATA refused by recipient');
+
+# ---- several ports
+
+my $ports = Mailman::Relay->new(
+	more_ports => [ 0, 0, 0 ],
+	refuse     => [3],
+	full       => [4],
+	rcvbuf     => 65536,
+	rules      => [
+		{ step => 'MAIL', port => 2, reply => '451 not here' },
+		{ step => 'body', deaf => 1, silence => 1 }
+	])->start;
+my (undef, @ports) =
+  map { /:(\d+)$/ } map { $ports->url('localhost', $_) } 1 .. 4;
+
+sub connects
+{
+	my ($port) = @_;
+	return IO::Socket::INET->new(
+		PeerAddr => '127.0.0.1',
+		PeerPort => $port,
+		Proto    => 'tcp',
+		Timeout  => 1) ? 'yes' : $!{ECONNREFUSED} ? 'refused' : 'no';
+}
+
+is(join(' ', map { code(command(hello($_), 'MAIL FROM:<a@example.com>')) }
+		$ports->port, $ports[0]),
+	'250 451', 'a rule for one port');
+is(join(' ', map { connects($_) } @ports), 'yes refused no',
+	'ports that refuse, and that do not answer');
+$ports->set(refuse => [], full => []);
+is(join(' ', map { connects($_) } @ports), 'yes yes yes',
+	'until they are taken off the list');
+is_deeply([ map { $_->{port} } ($ports->events('open'))[ 0, 1 ] ],
+	[ 1, 2 ], 'the log says which port');
+
+# whoever reads nothing cannot be sent much
+$c = hello($ports->port);
+command($c, $_)
+  foreach 'MAIL FROM:<a@example.com>', 'RCPT TO:<b@example.com>', 'DATA';
+$c->{sock}->blocking(0);
+my $taken = 0;
+while (IO::Select->new($c->{sock})->can_write(1) && $taken < 50_000_000)
+{
+	$taken += syswrite($c->{sock}, 'x' x 65536) || 0;
+}
+cmp_ok($taken, '<', 10_000_000, 'a server that does not listen any more');
+$ports->stop;
+
 # ---- a delay holds its own session only
 
 rules({ step => 'dot', delay => 1, session => $relay->status->{opened} + 1 });

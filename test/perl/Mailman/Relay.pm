@@ -111,9 +111,13 @@ sub start
 		options => {
 			%{ $self->{options} },
 			log => $self->{log},
-			($self->{port} ? (port => $self->{port}) : ())
+			($self->{port}
+				? (
+					port       => $self->{port},
+					more_ports => $self->{more_ports})
+				: ())
 		});
-	$self->{port} = $status->{port};
+	@{$self}{qw(port more_ports)} = @{$status}{qw(port more_ports)};
 	return $self;
 }
 
@@ -200,13 +204,15 @@ sub dir     { return "$_[0]->{dir}"; }
 sub logfile { return $_[0]->{log}; }
 sub ca_file { return $_[0]->{ca_file}; }
 
-# The port is kept, so this may also be asked before start() and after stop()
+# The ports are kept, so this may also be asked after stop(); number 1 is
+# port, 2 the first of more_ports
 sub url
 {
-	my ($self, $host) = @_;
+	my ($self, $host, $number) = @_;
+	my @ports = (undef, $self->{port}, @{ $self->{more_ports} || [] });
 	my $scheme = $self->{options}{implicit_tls} ? 'smtps' : 'smtp';
 	$host = '127.0.0.1' unless defined $host;
-	return "$scheme://$host:$self->{port}";
+	return "$scheme://$host:$ports[$number || 1]";
 }
 
 # ---- the log
