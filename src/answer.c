@@ -20,8 +20,8 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
-/* Longest wait for a relay that is down */
-#define RELAY_BACKOFF_MAX_S 300
+/* Who was told to come later, as too much came at once, does so then */
+#define THROTTLED_WAIT_US (10 * USECS_PER_SEC)
 
 void
 outcome_set(Delivery *d, DeliveryState state, TimestampTz due_at,
@@ -43,13 +43,17 @@ outcome_hand_back(Delivery *d, TimestampTz due_at, const char *reason)
 	d->code = 0;
 }
 
-/* Has it been waiting longer than the newsletter allows? */
+/* When it has been waiting as long as the newsletter allows */
+static TimestampTz
+outcome_too_old_at(Worker *w, Delivery *d)
+{
+	return Max(d->queued_at, w->letter->send_at) + w->letter->max_age;
+}
+
 static bool
 outcome_is_too_old(Worker *w, Delivery *d)
 {
-	TimestampTz since = Max(d->queued_at, w->letter->send_at);
-
-	return d->ended_at - since > w->letter->max_age;
+	return d->ended_at > outcome_too_old_at(w, d);
 }
 
 /* Try again later, unless it was tried often or long enough */
@@ -83,132 +87,223 @@ outcome_doubt(Worker *w, Delivery *d, const char *reason)
 		outcome_defer(w, d, reason);
 }
 
-/* ---- the relay ---- */
+/* ---- protection of the list ---- */
 
-/*
- * The relay cannot be used at present (or, permanently, until a person has
- * acted): on to the next one in the newsletter's list; after the last, wait
- * with exponential backoff, or pause the letter.
- */
+/* The letter must pause: the reason, and what to do about it */
 static void
-relay_failed(Worker *w, const char *description, bool permanent)
+answer_pause(Worker *w, const char *reason)
 {
-	int			relays = list_length(w->letter->relays);
-	char		words[sizeof(w->relay_trouble)];
-
-	snprintf(words, sizeof(words), "relay \"%s\": %s", w->relay->name,
-			 description);
-	if (strcmp(words, w->relay_trouble) != 0)
-		ereport(LOG,
-				(errmsg("letter " INT64_FORMAT ": %s", w->letter_id, words)));
-	strlcpy(w->relay_trouble, words, sizeof(w->relay_trouble));
-	w->relay_failed_us = transfer_now();
-	w->relay_failures++;
-	w->relay_permanent = permanent ? w->relay_permanent + 1 : 0;
-	if (w->relay_permanent >= relays)
-		strlcpy(w->pause_reason, words, sizeof(w->pause_reason));
-	if (w->relay_failures % relays == 0)
-	{
-		int			step = Min(w->relay_failures / relays - 1, 10);
-		double		seconds = Min(1 << step, RELAY_BACKOFF_MAX_S);
-
-		seconds *= 0.8 + 0.4 * pg_prng_double(&pg_global_prng_state);
-		w->relay_retry_us = transfer_now() + (int64) (seconds * 1000000);
-	}
-	if (relays > 1)
-	{
-		w->relay_index = (w->relay_index + 1) % relays;
-		w->relay_stale = true;
-	}
+	if (w->pause_reason[0] != '\0')
+		return;
+	strlcpy(w->pause_reason, reason, sizeof(w->pause_reason));
 	w->poked = true;
 }
 
-/* When the relay may be tried again */
-static TimestampTz
-relay_retry_at(Worker *w)
+/* Those just rejected for their content are not to blame: nobody is burnt */
+static void
+answer_spare(Worker *w)
 {
-	return GetCurrentTimestamp() + Max(w->relay_retry_us - transfer_now(), 0);
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &w->done.head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->state == DELIVERY_FAILED &&
+			d->mail.judgement.scope == SCOPE_CONTENT)
+			outcome_hand_back(d, d->ended_at, NULL);
+	}
 }
 
-/* The relay has answered about a recipient: it is well */
+/* Is it the letter, and not this recipient, that the relays do not like? */
 static void
-relay_answered(Worker *w)
+answer_watch_content(Worker *w, Delivery *d, const char *reason)
 {
-	w->relay_failures = 0;
-	w->relay_permanent = 0;
-	w->relay_trouble[0] = '\0';
+	char		words[REPLY_TEXT_MAX + 256];
+
+	if (d->mail.judgement.scope != SCOPE_CONTENT)
+	{
+		if (d->state == DELIVERY_DELIVERED)
+			w->content_row = 0;
+		return;
+	}
+	if (++w->content_row < mailman_pause_rejections ||
+		mailman_pause_rejections == 0)
+		return;
+	snprintf(words, sizeof(words),
+			 "%d mails in a row were rejected for their content, the last one by relay \"%s\": %s",
+			 w->content_row, d->relay, reason);
+	answer_pause(w, words);
+	outcome_hand_back(d, d->ended_at, NULL);
+	answer_spare(w);
+}
+
+/* How many of the last so many have failed? */
+static void
+answer_watch_failures(Worker *w, const Delivery *d, const char *reason)
+{
+	bool		failed = d->state == DELIVERY_FAILED;
+	int			sample = lengthof(w->recent);
+	char		words[REPLY_TEXT_MAX + 256];
+
+	if (mailman_pause_failures == 0 ||
+		(!failed && d->state != DELIVERY_DELIVERED))
+		return;
+	if (w->nrecent == sample)
+		w->recent_failed -= w->recent[w->recent_next];
+	else
+		w->nrecent++;
+	w->recent[w->recent_next] = failed;
+	w->recent_failed += failed;
+	w->recent_next = (w->recent_next + 1) % sample;
+	if (!failed || w->nrecent < sample ||
+		w->recent_failed * 100 < mailman_pause_failures * sample)
+		return;
+	snprintf(words, sizeof(words),
+			 "%d of the last %d mails have failed, the last one at relay \"%s\": %s",
+			 w->recent_failed, w->nrecent, d->relay, reason);
+	answer_pause(w, words);
 }
 
 /* ---- from attempts to outcomes ---- */
+
+/* To the next relay, at once */
+static void
+answer_move_on(Worker *w, Delivery *d)
+{
+	if (d->domain != NULL)
+		d->domain->claimed++;
+	delivery_move(d, &w->begun, &w->claimed);
+}
+
+void
+answer_wait(Worker *w, Delivery *d, TimestampTz due_at)
+{
+	if (w->stopping || w->pause_reason[0] != '\0')
+		outcome_hand_back(d, d->ended_at, NULL);
+	else if (outcome_is_too_old(w, d))
+		outcome_defer(w, d, w->trouble[0] ? w->trouble :
+					  "the relay took nothing");
+	else
+		outcome_hand_back(d, Min(due_at, outcome_too_old_at(w, d) + 1),
+						  w->trouble[0] ? w->trouble : NULL);
+}
+
+/* When one of the relays may be tried again */
+static TimestampTz
+answer_retry_at(Worker *w)
+{
+	return GetCurrentTimestamp() + Max(routes_retry_us(w) - transfer_now(), 0);
+}
 
 /* Nothing of it was sent */
 void
 answer_returned(Worker *w, Delivery *d)
 {
-	const RelayHealth *health = transfer_health(w->transfer);
+	Route	   *r = d->route;
+	const RelayHealth *health = transfer_health(r->transfer);
 
-	if (!w->stopping && health->down && health->failures != w->relay_seen)
+	if (!w->stopping && health->down && health->failures != r->seen)
 	{
-		w->relay_seen = health->failures;
-		relay_failed(w, health->description, health->permanent);
+		r->seen = health->failures;
+		route_failed(w, r, health->description, health->permanent);
 	}
-	if (w->stopping || w->pause_reason[0] != '\0')
-		outcome_hand_back(d, d->ended_at, NULL);
-	else if (outcome_is_too_old(w, d))
-		outcome_defer(w, d, w->relay_trouble[0] ? w->relay_trouble :
-					  "the relay took nothing");
-	else if (transfer_now() < w->relay_retry_us)
-		outcome_hand_back(d, relay_retry_at(w), w->relay_trouble);
-	else
+	if (!w->stopping && w->pause_reason[0] == '\0' &&
+		!outcome_is_too_old(w, d) && routes_first(w) != NULL)
 	{
-		delivery_move(d, &w->begun, &w->claimed);
+		answer_move_on(w, d);
 		return;
 	}
+	answer_wait(w, d, answer_retry_at(w));
 	delivery_move(d, &w->begun, &w->done);
 }
 
-/* Not the recipient's fault, and it has not left */
-static void
+/*
+ * Not the recipient's fault, and it has not left.  True: another relay gets it
+ * at once.
+ */
+static bool
 answer_again(Worker *w, Delivery *d, const char *reason)
 {
 	const Judgement *judgement = &d->mail.judgement;
+	Route	   *first;
 
 	if (judgement->scope == SCOPE_LETTER && judgement->permanent)
 	{
-		snprintf(w->pause_reason, sizeof(w->pause_reason),
-				 "relay \"%s\": %s", w->relay->name, reason);
-		outcome_hand_back(d, d->ended_at, NULL);
-		w->poked = true;
-		return;
+		char		words[REPLY_TEXT_MAX + 256];
+
+		snprintf(words, sizeof(words), "relay \"%s\": %s", d->relay, reason);
+		answer_pause(w, words);
 	}
-	if (judgement->scope == SCOPE_RELAY &&
-		transfer_now() >= w->relay_retry_us)
-		relay_failed(w, reason, judgement->permanent);
+	else if (judgement->scope == SCOPE_RELAY &&
+			 transfer_now() >= d->route->retry_us && !d->route->ask)
+		route_failed(w, d->route, reason, judgement->permanent);
 	if (w->stopping || w->pause_reason[0] != '\0')
 		outcome_hand_back(d, d->ended_at, NULL);
 	else if (outcome_is_too_old(w, d))
 		outcome_defer(w, d, reason);
+	else if ((first = routes_first(w)) != NULL && first != d->route)
+		return true;
 	else
-		outcome_hand_back(d, Max(relay_retry_at(w),
+		outcome_hand_back(d, Max(answer_retry_at(w),
 								 d->ended_at + USECS_PER_SEC), reason);
+	return false;
+}
+
+/*
+ * The relay asks for less speed.  Once it has told so several recipients in
+ * a row it is no fault of theirs.
+ */
+static void
+answer_deferred(Worker *w, Delivery *d, const char *reason)
+{
+	Route	   *r = d->route;
+
+	if (!d->mail.judgement.throttled)
+	{
+		outcome_defer(w, d, reason);
+		return;
+	}
+	route_throttled(w, r, 0, reason);
+	if (!r->throttled || w->stopping || outcome_is_too_old(w, d))
+		outcome_defer(w, d, reason);
+	else
+		outcome_hand_back(d, d->ended_at + THROTTLED_WAIT_US *
+						  (0.8 + 0.4 * pg_prng_double(&pg_global_prng_state)),
+						  reason);
+}
+
+/* What the relay itself has said of the recipient or the mail */
+static void
+answer_note(Worker *w, Delivery *d)
+{
+	const Attempt *attempt = &d->mail.attempt;
+	Route	   *r = d->route;
+
+	if (outcome_enhanced(attempt, d->enhanced) == NULL)
+		d->enhanced[0] = '\0';
+	d->code = attempt->code;
+	if (attempt->end != END_REPLY)
+		return;
+	d->reply = MemoryContextStrdup(d->context, attempt->text);
+	if (attempt->stage < STAGE_RCPT ||
+		d->mail.judgement.scope == SCOPE_RELAY ||
+		d->mail.judgement.scope == SCOPE_SESSION)
+		return;
+	route_answered(w, r, d->mail.judgement.verdict == VERDICT_DELIVERED);
+	if (!d->mail.judgement.throttled)
+		r->throttled_row = 0;
 }
 
 void
 answer_outcome(Worker *w, Delivery *d)
 {
-	const Attempt *attempt = &d->mail.attempt;
 	const Judgement *judgement = &d->mail.judgement;
 	char		reason[REPLY_TEXT_MAX + 128];
 
-	if (outcome_enhanced(attempt, d->enhanced) == NULL)
-		d->enhanced[0] = '\0';
-	outcome_describe(attempt, reason, sizeof(reason));
-	d->code = attempt->code;
-	if (attempt->end == END_REPLY)
-		d->reply = MemoryContextStrdup(d->context, attempt->text);
+	outcome_describe(&d->mail.attempt, reason, sizeof(reason));
+	answer_note(w, d);
 	d->costs_attempt = judgement->costs_attempt;
-	if (attempt->end == END_REPLY && attempt->stage >= STAGE_RCPT)
-		relay_answered(w);
 	switch (judgement->verdict)
 	{
 		case VERDICT_DELIVERED:
@@ -217,16 +312,23 @@ answer_outcome(Worker *w, Delivery *d)
 			break;
 		case VERDICT_FAILED:
 			outcome_set(d, DELIVERY_FAILED, 0, reason);
+			d->dead = judgement->dead_address;
 			break;
 		case VERDICT_DEFERRED:
-			outcome_defer(w, d, reason);
+			answer_deferred(w, d, reason);
 			break;
 		case VERDICT_AGAIN:
-			answer_again(w, d, reason);
+			if (answer_again(w, d, reason))
+			{
+				answer_move_on(w, d);
+				return;
+			}
 			break;
 		case VERDICT_DOUBT:
 			outcome_doubt(w, d, reason);
 			break;
 	}
 	delivery_move(d, &w->begun, &w->done);
+	answer_watch_content(w, d, reason);
+	answer_watch_failures(w, d, reason);
 }

@@ -23,19 +23,6 @@
 /* Most postings a turn goes through */
 #define POSTINGS_AT_ONCE 500
 
-/* Rows a turn may claim, and what that means for the postings */
-typedef struct Candidates
-{
-	Datum	   *ids;
-	Datum	   *states;
-	int			count;
-	int			room;
-	Datum	   *exhausted;		/* postings without an unclaimed row */
-	int			nexhausted;
-	int64		posting;		/* the one left half done, 0: none */
-	int64		low;			/* where it goes on */
-} Candidates;
-
 static void
 candidates_add(Candidates *c, uint64 rows, const char *state)
 {
@@ -129,7 +116,7 @@ candidates_posted(Worker *w, Candidates *c)
 							  bounds[row * 3 + 1], bounds[row * 3 + 2]);
 }
 
-static void
+void
 candidates_choose(Worker *w, Candidates *c, int limit, TimestampTz until)
 {
 	memset(c, 0, sizeof(*c));
@@ -139,7 +126,9 @@ candidates_choose(Worker *w, Candidates *c, int limit, TimestampTz until)
 	c->exhausted = palloc(POSTINGS_AT_ONCE * sizeof(Datum));
 	/* half for retries, so that neither keeps the other waiting */
 	candidates_due(w, c, (limit + 1) / 2, until);
-	candidates_posted(w, c);
+	/* while no relay is of use, nobody new need be touched */
+	if (w->letter == NULL || routes_first(w) != NULL || until == DT_NOEND)
+		candidates_posted(w, c);
 }
 
 /*
@@ -235,13 +224,16 @@ delivery_advance(Candidates *c)
 
 /*
  * Choose, fold, advance: in this order, so that whoever is chosen is in the
- * tally.
+ * tally.  They may have been chosen before, in reserve.c.
  */
 static void
 candidates_take(Worker *w, Turn *turn, Candidates *c, int limit,
 				TimestampTz until)
 {
-	candidates_choose(w, c, limit, until);
+	if (w->chosen != NULL)
+		*c = *w->chosen;
+	else
+		candidates_choose(w, c, limit, until);
 	delivery_fold(w, turn);
 	delivery_advance(c);
 }
@@ -255,6 +247,29 @@ candidates_update(Worker *w, Statement *update, const Candidates *c)
 	values[1] = array_of(c->ids, NULL, c->count, INT8OID);
 	values[2] = array_of(c->states, NULL, c->count, TEXTOID);
 	return statement_run(update, SPI_OK_UPDATE_RETURNING, values, NULL);
+}
+
+/* Who must wait for his domain's limit is left alone until then */
+static void
+candidates_set_aside(Worker *w, const Candidates *c)
+{
+	static Statement aside = {
+		.sql = "UPDATE mailman.delivery d SET due_at = c.until,"
+		" reason = coalesce(d.reason, 'waits for the limit of its domain')"
+		" FROM unnest($2, $3, $4) AS c(id, state, until)"
+		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
+		" AND d.state = c.state",
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID}
+	};
+	Datum		values[4] = {Int64GetDatum(w->letter_id)};
+
+	if (c->naside == 0)
+		return;
+	values[1] = array_of(c->aside, NULL, c->naside, INT8OID);
+	values[2] = array_of(c->aside_states, NULL, c->naside, TEXTOID);
+	values[3] = array_of(c->aside_until, NULL, c->naside, TIMESTAMPTZOID);
+	statement_run(&aside, SPI_OK_UPDATE, values, NULL);
 }
 
 /* A slot for a row just claimed */
@@ -276,6 +291,7 @@ delivery_fill(Worker *w, uint64 row)
 	d->lookup.variables = isnull ? NULL : DatumGetJsonbPCopy(value);
 	d->attempts = (int) row_int64(row, 8, 0);
 	d->queued_at = row_int64(row, 9, 0);
+	d->domain = domains_find(w, d->email);
 	MemoryContextSwitchTo(old);
 	delivery_move(d, &w->free, &w->claiming);
 }
@@ -308,7 +324,11 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 	uint64		row;
 
 	candidates_take(w, turn, &c, limit, GetCurrentTimestamp());
-	turn->more = c.count >= limit || c.nexhausted >= POSTINGS_AT_ONCE;
+	turn->claimed = true;
+	turn->aside = c.naside > 0;
+	turn->more = c.count + c.naside >= c.room ||
+		c.nexhausted >= POSTINGS_AT_ONCE;
+	candidates_set_aside(w, &c);
 	if (c.count == 0)
 		return;
 	rows = candidates_update(w, &claim, &c);

@@ -191,7 +191,8 @@ mailman_guard_subscription(PG_FUNCTION_ARGS)
 static const char *const letter_accounts[][2] = {
 	{"state", "draft"}, {"state_reason", NULL}, {"sender", NULL},
 	{"whole", "f"}, {"line_at", NULL}, {"run", "0"}, {"run_at", NULL},
-	{"failed_runs", "0"}, {"last_error", NULL}, {"doubts", "0"},
+	{"failed_runs", "0"}, {"last_error", NULL}, {"resumed_at", NULL},
+	{"doubts", "0"},
 	{"revision", "1"}
 };
 

@@ -23,6 +23,8 @@ int			mailman_turn_interval = 500;
 int			mailman_poll_interval = 1000;
 int			mailman_shutdown_grace = 5000;
 int			mailman_lock_timeout = 1000;
+int			mailman_pause_rejections = 10;
+int			mailman_pause_failures = 50;
 char	   *mailman_retry_schedule = NULL;
 
 static const RetrySchedule *retry_schedule = NULL;
@@ -116,6 +118,18 @@ guc_define(void)
 							"before it is tried again.",
 							NULL, &mailman_lock_timeout, 1000, 10, 600000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.pause_rejections",
+							"A letter pauses when so many mails in a row "
+							"were rejected for their content.",
+							"0: never.",
+							&mailman_pause_rejections, 10, 0, 10000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.pause_failures",
+							"A letter pauses when so many percent of its "
+							"last 200 mails have failed.",
+							"0: never.",
+							&mailman_pause_failures, 50, 0, 100,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("mailman.retry_schedule",
 							   "Waits before a deferred delivery is tried "
 							   "again; the last one repeats.",

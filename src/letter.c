@@ -26,7 +26,7 @@ enum
 {
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
-	COL_SEND_AT, COL_UNBUILT, COL_RETRY_SCHEDULE
+	COL_SEND_AT, COL_RESUMED_AT, COL_UNBUILT, COL_RETRY_SCHEDULE
 };
 
 static List *
@@ -80,6 +80,7 @@ letter_load(int64 letter_id)
 		" coalesce(l.text_body, '') <> '' OR coalesce(l.html_body, '') <> '',"
 		" l.on_doubt = 'hold', l.revision::int8, n.max_attempts::int8,"
 		" (extract(epoch FROM n.max_age) * 1000000)::int8, l.send_at,"
+		" l.resumed_at,"
 		" CASE WHEN n.policy IS NOT NULL THEN 'newsletter.policy'"
 		" WHEN n.list_id IS NOT NULL THEN 'newsletter.list_id'"
 		" WHEN n.unsubscribe_url IS NOT NULL"
@@ -115,6 +116,7 @@ letter_load(int64 letter_id)
 	letter->max_attempts = (int) row_int64(0, COL_MAX_ATTEMPTS, 1);
 	letter->max_age = row_int64(0, COL_MAX_AGE, 0);
 	letter->send_at = row_int64(0, COL_SEND_AT, 0);
+	letter->resumed_at = row_int64(0, COL_RESUMED_AT, 0);
 	letter->unbuilt = row_text(0, COL_UNBUILT);
 	letter->retry_schedule = row_text(0, COL_RETRY_SCHEDULE);
 	letter_read_retry(letter);

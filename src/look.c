@@ -130,6 +130,7 @@ look_idle(Worker *w, const Look *look)
 {
 	int64		now = transfer_now();
 	int64		look_us = now + mailman_poll_interval * INT64CONST(1000);
+	int64		retry_us = routes_retry_us(w);
 	TimestampTz due = look->mode == MODE_WAIT ? look->send_at : look->due_at;
 
 	w->look_us = look_us;
@@ -153,12 +154,12 @@ look_idle(Worker *w, const Look *look)
 	else if (w->yielding || look->mode == MODE_STOP ||
 			 look->mode == MODE_CANCEL)
 		w->ended = true;
-	else if (!look_has_work(look) && w->relay_retry_us <= now)
+	else if (!look_has_work(look) && retry_us <= now)
 		w->ended = now - w->idle_since_us >= LINGER_US;
 	if (due != 0)
 		look_us = Min(look_us, now + Max(due - GetCurrentTimestamp(), 0));
-	if (look->mode == MODE_SEND && w->relay_retry_us > now)
-		look_us = Max(look_us, Min(w->relay_retry_us, now + 1000000));
+	if (look->mode == MODE_SEND && retry_us > now)
+		look_us = Max(look_us, Min(retry_us, now + 1000000));
 	w->look_us = look_us;
 }
 
@@ -177,6 +178,10 @@ look_wants_turn(Worker *w, const Look *look)
 				look->due_at == 0 && !look->open && !look->whole &&
 				strcmp(look->state, "sent") != 0)
 				return true;	/* nobody left: it is sent */
+			if (w->nroutes == 0)
+				return look->postings || look_is_due(look);
+			if (routes_first(w) == NULL)
+				return look_is_due(look) && w->free.count > 0;
 			return (look->postings || look_is_due(look)) &&
 				sending_room(w) > 0 && w->free.count > 0;
 		case MODE_CANCEL:
@@ -212,6 +217,7 @@ look_calls_for_turn(Worker *w)
 	}
 	w->mode = look.mode;
 	w->whole = look.whole;
+	w->work = look.postings || look_is_due(&look);
 	if (!look_wants_turn(w, &look))
 	{
 		look_idle(w, &look);

@@ -44,6 +44,18 @@ AS 'MODULE_PATHNAME', 'mailman_check_retry_schedule';
 COMMENT ON FUNCTION mailman.check_retry_schedule(text) IS
 'true for durations with commas between them, else an error that says what is wrong with them';
 
+CREATE FUNCTION mailman.check_rate(rate text) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mailman_check_rate';
+COMMENT ON FUNCTION mailman.check_rate(text) IS
+'true for a rate such as 14/s, else an error that says what is wrong with it';
+
+CREATE FUNCTION mailman.check_domain_pattern(pattern text) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mailman_check_domain_pattern';
+COMMENT ON FUNCTION mailman.check_domain_pattern(text) IS
+'true for a domain or *.domain in lower-case A-labels, else an error that says what is wrong with it';
+
 CREATE FUNCTION @extschema@.mailman_is_address(address text) RETURNS boolean
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mailman_is_address';
@@ -64,7 +76,8 @@ CREATE TABLE mailman.newsletter (
 	reply_to text CHECK (mailman.check_address(reply_to)),
 	relays text[] NOT NULL DEFAULT '{}'
 		CHECK (CASE WHEN coalesce(array_ndims(relays), 1) = 1
-			   THEN array_position(relays, NULL) IS NULL ELSE false END),
+			   THEN array_position(relays, NULL) IS NULL ELSE false END)
+		CHECK (cardinality(relays) <= 16),
 	policy text,
 	list_id text CHECK (mailman.check_line(list_id, 'list_id')),
 	unsubscribe_url text
@@ -138,6 +151,7 @@ CREATE TABLE mailman.letter (
 	run_at timestamptz,
 	failed_runs integer NOT NULL DEFAULT 0,
 	last_error text,
+	resumed_at timestamptz,
 	doubts bigint NOT NULL DEFAULT 0,
 	mail_order jsonb NOT NULL
 		DEFAULT '{"recipients": 0, "pending": 0, "sending": 0, "deferred": 0, "delivered": 0, "failed": 0, "skipped": 0, "doubtful": 0}',
@@ -164,6 +178,7 @@ COMMENT ON COLUMN mailman.letter.whole IS 'scheduled for every active subscripti
 COMMENT ON COLUMN mailman.letter.line_at IS 'since when it waits for a worker; letters start in this order';
 COMMENT ON COLUMN mailman.letter.run_at IS 'when its latest worker began';
 COMMENT ON COLUMN mailman.letter.last_error IS 'what ended the latest worker that failed';
+COMMENT ON COLUMN mailman.letter.resumed_at IS 'when mailman_resume() was last called on it: relays that were out before are tried again';
 COMMENT ON COLUMN mailman.letter.run IS 'counts the workers it has had; only the latest may write';
 COMMENT ON COLUMN mailman.letter.failed_runs IS 'workers in a row that ended without recording an outcome';
 COMMENT ON COLUMN mailman.letter.doubts IS 'how often the final dot was sent and no reply was recorded';
@@ -289,6 +304,63 @@ CREATE TABLE mailman.secret (
 );
 COMMENT ON TABLE mailman.secret IS 'internal: key of a newsletter''s message ids; granted to nobody';
 
+-- What the workers of this database tell each other about a relay.  A row is
+-- locked for an instant only, in a transaction of its own that is not flushed.
+-- By server, so that one that is made anew begins anew; no copy needs it.
+CREATE TABLE mailman.relay_state (
+	server oid PRIMARY KEY,
+	failures integer NOT NULL DEFAULT 0,
+	failed_at timestamptz,
+	retry_at timestamptz,
+	error text,
+	out_key bigint,
+	arrival timestamptz,
+	slow_rate float8,
+	slow_from float8,
+	slowed_at timestamptz,
+	counted_at timestamptz,
+	sent bigint NOT NULL DEFAULT 0,
+	rejected bigint NOT NULL DEFAULT 0,
+	sent_before bigint NOT NULL DEFAULT 0,
+	rejected_before bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 25);
+COMMENT ON TABLE mailman.relay_state IS 'internal: health and rate of relays; see mailman.relay_status';
+COMMENT ON COLUMN mailman.relay_state.server IS 'oid of the foreign server';
+COMMENT ON COLUMN mailman.relay_state.failures IS 'in a row; 0: it is well';
+COMMENT ON COLUMN mailman.relay_state.failed_at IS 'the last time';
+COMMENT ON COLUMN mailman.relay_state.retry_at IS 'not to be tried before';
+COMMENT ON COLUMN mailman.relay_state.error IS 'what was wrong the last time, in words';
+COMMENT ON COLUMN mailman.relay_state.out_key IS 'it is out for those with these options and credentials, until a person acts';
+COMMENT ON COLUMN mailman.relay_state.arrival IS 'theoretical arrival time of the next mail (generic cell rate algorithm)';
+COMMENT ON COLUMN mailman.relay_state.slow_rate IS 'mails per second it was slowed down to, as it asked for less';
+COMMENT ON COLUMN mailman.relay_state.slow_from IS 'mails per second before that';
+COMMENT ON COLUMN mailman.relay_state.slowed_at IS 'since when; the rate doubles each minute';
+COMMENT ON COLUMN mailman.relay_state.counted_at IS 'start of the half minute that is being counted';
+COMMENT ON COLUMN mailman.relay_state.sent IS 'mails accepted in it';
+COMMENT ON COLUMN mailman.relay_state.rejected IS 'mails not accepted in it';
+COMMENT ON COLUMN mailman.relay_state.sent_before IS 'mails accepted in the half minute before';
+COMMENT ON COLUMN mailman.relay_state.rejected_before IS 'mails not accepted in the half minute before';
+
+CREATE TABLE mailman.domain_limit (
+	id integer GENERATED BY DEFAULT AS IDENTITY UNIQUE,
+	pattern text PRIMARY KEY CHECK (mailman.check_domain_pattern(pattern)),
+	rate text CHECK (mailman.check_rate(rate)),
+	connections integer CHECK (connections BETWEEN 1 AND 1000),
+	CHECK (rate IS NOT NULL OR connections IS NOT NULL)
+);
+COMMENT ON TABLE mailman.domain_limit IS 'how much mail the domains of recipients get, through whichever relay';
+COMMENT ON COLUMN mailman.domain_limit.pattern IS 'example.com, or *.example.com for all domains below it: they share one limit; the longest that fits counts';
+COMMENT ON COLUMN mailman.domain_limit.rate IS 'mails per time: 2/s, 100/min, 500/h, 1000/d';
+COMMENT ON COLUMN mailman.domain_limit.connections IS 'most mails under way to it at once';
+
+CREATE TABLE mailman.domain_state (
+	id integer PRIMARY KEY,
+	arrival timestamptz
+) WITH (fillfactor = 25);
+COMMENT ON TABLE mailman.domain_state IS 'internal: rate of limited domains';
+COMMENT ON COLUMN mailman.domain_state.id IS 'of the limit';
+COMMENT ON COLUMN mailman.domain_state.arrival IS 'theoretical arrival time of the next mail (generic cell rate algorithm)';
+
 -- The database that may send, armed by its first mailman_send().  A copy carries
 -- the row along and finds that it is not the one.  No key: whoever is first may
 -- be several, and none of them waits for another.
@@ -346,6 +418,7 @@ BEGIN
 		SELECT c.oid FROM pg_catalog.pg_class c
 		 WHERE c.relnamespace = 'mailman'::pg_catalog.regnamespace
 		   AND c.relkind IN ('r', 'S')
+		   AND c.relname NOT IN ('relay_state', 'domain_state')
 		 ORDER BY c.oid
 	LOOP
 		PERFORM pg_catalog.pg_extension_config_dump(relation, '');
@@ -398,6 +471,12 @@ CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON mailman.secret
 	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON mailman.relay_state
+	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON mailman.domain_state
+	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON mailman.origin
 	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON mailman.letter
@@ -406,6 +485,8 @@ ALTER TABLE mailman.delivery ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.newsletter_email ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.posting ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.secret ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE mailman.relay_state ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE mailman.domain_state ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.origin ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER guard_truncate;
 
@@ -431,6 +512,73 @@ LANGUAGE c VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'mailman_check';
 COMMENT ON FUNCTION @extschema@.mailman_check(text) IS
 'is this relay usable by me? connects, TLS, EHLO, AUTH, QUIT; a row per step';
+
+-- Whoever may read the view needs to execute this; it tells no more than the
+-- view does.
+CREATE FUNCTION mailman.relay_rate(server oid, slow_rate float8,
+	slow_from float8, slowed_at timestamptz)
+RETURNS float8
+LANGUAGE c STABLE
+AS 'MODULE_PATHNAME', 'mailman_relay_rate';
+COMMENT ON FUNCTION mailman.relay_rate(oid, float8, float8, timestamptz) IS
+'mails per second a relay may be given now, after its rate, its warm-up and what it was slowed down to; null: no limit';
+
+CREATE VIEW mailman.relay_status AS
+SELECT f.srvname AS relay,
+	   CASE WHEN r.out_key IS NOT NULL THEN 'out'
+			WHEN r.failures > 0 THEN 'backing off' ELSE 'up' END AS state,
+	   CASE WHEN r.out_key IS NULL AND r.failures > 0
+			THEN r.retry_at END AS until,
+	   CASE WHEN r.out_key IS NOT NULL OR r.failures > 0
+			THEN r.error END AS reason,
+	   r.error AS last_error,
+	   r.failed_at AS last_error_at,
+	   coalesce(l.letters, 0) AS letters,
+	   coalesce(l.sessions, 0) AS sessions,
+	   coalesce((SELECT option_value::integer
+				   FROM pg_catalog.pg_options_to_table(f.srvoptions)
+				  WHERE option_name = 'connections'), 10) AS connections,
+	   (SELECT option_value FROM pg_catalog.pg_options_to_table(f.srvoptions)
+		 WHERE option_name = 'rate') AS rate,
+	   mailman.relay_rate(f.oid, r.slow_rate, r.slow_from, r.slowed_at)
+		   AS current_rate,
+	   CASE WHEN r.slow_rate IS NOT NULL THEN r.slowed_at END AS slowed_at,
+	   CASE WHEN r.counted_at > pg_catalog.now() - interval '30 s'
+			THEN r.sent + r.sent_before
+			WHEN r.counted_at > pg_catalog.now() - interval '60 s'
+			THEN r.sent ELSE 0 END AS sent_lately,
+	   CASE WHEN r.counted_at > pg_catalog.now() - interval '30 s'
+			THEN r.rejected + r.rejected_before
+			WHEN r.counted_at > pg_catalog.now() - interval '60 s'
+			THEN r.rejected ELSE 0 END AS rejected_lately
+  FROM pg_catalog.pg_foreign_server f
+  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = f.srvfdw
+  LEFT JOIN mailman.relay_state r ON r.server = f.oid
+  LEFT JOIN (SELECT classid AS server,
+					count(*) FILTER (WHERE objid = 0) AS letters,
+					count(*) FILTER (WHERE objid > 0) AS sessions
+			   FROM pg_catalog.pg_locks
+			  WHERE locktype = 'advisory' AND granted
+				AND database = (SELECT oid FROM pg_catalog.pg_database
+								 WHERE datname = pg_catalog.current_database())
+				AND objsubid = x'6d72'::integer
+			  GROUP BY classid) l ON l.server = f.oid
+ WHERE w.fdwname = 'mailman_smtp';
+COMMENT ON VIEW mailman.relay_status IS 'how the relays are: a line for each';
+COMMENT ON COLUMN mailman.relay_status.relay IS 'the foreign server';
+COMMENT ON COLUMN mailman.relay_status.state IS 'up; backing off (it failed and will be tried again); out (it will not heal by itself: mend it, then mailman_resume() the letters)';
+COMMENT ON COLUMN mailman.relay_status.until IS 'when it is tried again';
+COMMENT ON COLUMN mailman.relay_status.reason IS 'why it is not up, in words';
+COMMENT ON COLUMN mailman.relay_status.last_error IS 'what was wrong the last time, even if it is up now';
+COMMENT ON COLUMN mailman.relay_status.last_error_at IS 'when that was';
+COMMENT ON COLUMN mailman.relay_status.letters IS 'letters that are being sent through it';
+COMMENT ON COLUMN mailman.relay_status.sessions IS 'sessions in use, of all letters';
+COMMENT ON COLUMN mailman.relay_status.connections IS 'most sessions at once';
+COMMENT ON COLUMN mailman.relay_status.rate IS 'the option rate';
+COMMENT ON COLUMN mailman.relay_status.current_rate IS 'mails per second it may be given now, after rate, warm-up and what it was slowed down to; null: no limit';
+COMMENT ON COLUMN mailman.relay_status.slowed_at IS 'when it was last slowed down, as it asked for less; the rate doubles each minute since';
+COMMENT ON COLUMN mailman.relay_status.sent_lately IS 'mails it accepted in the last minute, at most';
+COMMENT ON COLUMN mailman.relay_status.rejected_lately IS 'mails it did not accept in the last minute, at most';
 
 -- ---------------------------------------------------------------------------
 -- The interface

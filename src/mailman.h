@@ -68,6 +68,8 @@ extern int	mailman_turn_interval;	/* ms: a turn at least so often */
 extern int	mailman_poll_interval;	/* ms: an idle worker looks so often */
 extern int	mailman_shutdown_grace; /* ms for replies still to come */
 extern int	mailman_lock_timeout;	/* ms a turn waits for a user's lock */
+extern int	mailman_pause_rejections;	/* mails rejected in a row */
+extern int	mailman_pause_failures; /* percent of the latest mails */
 extern char *mailman_retry_schedule;	/* "5min, 15min, ..." */
 
 extern void guc_define(void);
@@ -137,14 +139,18 @@ extern char *row_text(uint64 row, int column);	/* NULL if null */
 typedef struct Relay
 {
 	char	   *name;
+	Oid			server;
+	int64		key;			/* hash of the fingerprint */
 	char	   *fingerprint;	/* of what its sessions are made of */
 	RelayConfig config;
 	RatePlan	plan;			/* how fast */
-	int			weight;			/* among relays; 0: not given */
+	int			weight;			/* among equals; 0: it has none */
 } Relay;
 
 extern void relay_defaults_set(Relay *relay);
 extern void relay_apply(Relay *relay, List *options, Oid catalog);
+
+extern RatePlan *relay_plan(Oid serverid);
 
 /* May this role send through it?  Else an ERROR that says why not. */
 extern void relay_check(const char *name, Oid role);
@@ -195,6 +201,7 @@ typedef struct Letter
 	char	   *retry_schedule; /* NULL: the setting */
 	RetrySchedule *retry;		/* the same, read */
 	TimestampTz send_at;		/* 0: at once */
+	TimestampTz resumed_at;		/* 0: never */
 	char	   *unbuilt;		/* a column that is set and not yet honoured */
 	RenderLetter render;		/* after letter_load_content() */
 } Letter;
@@ -256,6 +263,38 @@ extern bool slot_unlock(void);
 /* How many places are taken; in an extension scope */
 extern int	slot_count(void);
 
+/* ---- seats.c: what all workers of a database share ---- */
+
+/* Fourth field of the locks, as in launch.c */
+#define SESSION_SEAT_CLASS 0x6d72	/* sessions with a relay, by server */
+#define DOMAIN_SEAT_CLASS 0x6d64	/* mails under way to a domain, by limit */
+
+#define SEATS_MAX 1000
+
+typedef struct Seats
+{
+	uint16		class;
+	uint32		object;
+	int			capacity;
+	int			held;
+	int			users;			/* how many are interested, with us */
+	int			share;			/* how many seats are ours by right */
+	int64		again_us;		/* when to ask for more, if others had them */
+	int64		wake_us;		/* when to remind those others */
+	int			others[32];		/* their pids, as many as fit */
+	int			nothers;
+	bool		open;
+	bool		mine[SEATS_MAX + 1];
+} Seats;
+
+extern void seats_open(Seats *s, uint16 class, uint32 object, int capacity);
+extern void seats_resize(Seats *s, int capacity);
+extern int	seats_take(Seats *s, int wanted);
+extern void seats_keep(Seats *s, int keep);
+extern void seats_close(Seats *s);
+extern void seats_count(Seats *s);
+extern void seats_wake(const Seats *s);
+
 /* ---- shmem.c: what dispatcher, scouts and workers tell each other ---- */
 
 extern void shmem_define(void);
@@ -311,16 +350,27 @@ typedef struct Waiter Waiter;
 
 extern Waiter *waiter_create(void);
 
-/* The transfer whose sockets it watches is about to go */
+/* A transfer whose sockets it watches is about to go */
 extern void waiter_forget(Waiter *waiter);
 
+/* A newsletter lists no more; with those that were taken off the list */
+#define RELAYS_MAX 16
+#define TRANSFERS_MAX (2 * RELAYS_MAX)
+
+typedef struct Transfers
+{
+	Transfer   *list[TRANSFERS_MAX];
+	int			count;
+} Transfers;
+
 /*
- * Watch the transfer's sockets (t may be NULL) and the latch for at most
- * timeout ms, tell the transfer what is ready and let it make a step.
+ * Watch the transfers' sockets and the latch for at most timeout ms, tell the
+ * transfers what is ready and let each make a step.
  * Returns true if the latch was set.  Never runs SQL; does not check for
  * interrupts: callers do, at a place where they can be left.
  */
-extern bool waiter_wait(Waiter *waiter, Transfer *t, int64 timeout);
+extern bool waiter_wait(Waiter *waiter, const Transfers *transfers,
+						int64 timeout);
 
 /* The same for a probe, a second at most; the caller makes the step */
 extern void waiter_wait_probe(Waiter *waiter, Probe *probe);

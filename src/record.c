@@ -192,6 +192,45 @@ delivery_record_emails(Worker *w, DeliveryList *list)
 	statement_run(&record, SPI_OK_INSERT, values, NULL);
 }
 
+/*
+ * Addresses that do not exist: their subscriptions bounced.  A row that
+ * somebody holds is left as it is, since nothing may hold up a turn; the next
+ * letter will find out again.
+ */
+void
+delivery_bounce(Worker *w, DeliveryList *list)
+{
+	static Statement bounce = {
+		.sql = "UPDATE mailman.subscription s SET state = 'bounced'"
+		" FROM (SELECT f.id FROM unnest($1, $2) AS o(id, email)"
+		" JOIN mailman.subscription f ON f.id = o.id"
+		" WHERE f.state = 'active' AND f.email = o.email"
+		" FOR NO KEY UPDATE OF f SKIP LOCKED) AS b WHERE s.id = b.id",
+		.nargs = 2,
+		.argtypes = {INT8ARRAYOID, TEXTARRAYOID}
+	};
+	Datum	   *ids = palloc(Max(list->count, 1) * sizeof(Datum));
+	Datum	   *emails = palloc(Max(list->count, 1) * sizeof(Datum));
+	Datum		values[2];
+	int			count = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &list->head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (!d->dead || d->handed_back)
+			continue;
+		ids[count] = Int64GetDatum(d->subscription_id);
+		emails[count++] = CStringGetTextDatum(d->email);
+	}
+	if (count == 0)
+		return;
+	values[0] = array_of(ids, NULL, count, INT8OID);
+	values[1] = array_of(emails, NULL, count, TEXTOID);
+	statement_run(&bounce, SPI_OK_UPDATE, values, NULL);
+}
+
 /* Record the outcomes in the list */
 void
 delivery_record(Worker *w, Turn *turn, DeliveryList *list)

@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
+#include "common/hashfn.h"
 #include "foreign/foreign.h"
 #include "mailman.h"
 #include "miscadmin.h"
@@ -115,6 +116,25 @@ relay_check(const char *name, Oid role)
 	(void) relay_mapping(relay_server(name, role), role);
 }
 
+/* How fast mail may go to it, whoever asks; NULL: there is no such relay */
+RatePlan *
+relay_plan(Oid serverid)
+{
+	HeapTuple	tuple = SearchSysCache1(FOREIGNSERVEROID,
+										ObjectIdGetDatum(serverid));
+	Relay	   *relay;
+
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	ReleaseSysCache(tuple);
+	relay = palloc0(sizeof(Relay));
+	relay->name = "";
+	relay_defaults_set(relay);
+	relay_apply(relay, GetForeignServer(serverid)->options,
+				ForeignServerRelationId);
+	return &relay->plan;
+}
+
 Relay *
 relay_load(const char *name, Oid role)
 {
@@ -122,8 +142,12 @@ relay_load(const char *name, Oid role)
 	Relay	   *relay = palloc0(sizeof(Relay));
 
 	relay->name = pstrdup(name);
+	relay->server = server->serverid;
 	relay_defaults_set(relay);
 	relay_apply(relay, server->options, ForeignServerRelationId);
 	relay_apply(relay, relay_mapping(server, role), UserMappingRelationId);
+	relay->key = (int64)
+		hash_bytes_extended((const unsigned char *) relay->fingerprint,
+							(int) strlen(relay->fingerprint), 0);
 	return relay;
 }

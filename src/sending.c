@@ -24,8 +24,8 @@
 /* Idle sessions are given back to the relay after this */
 #define SESSION_IDLE_US		INT64CONST(5000000)
 
-/* A relay that has just failed is not tried again, whoever asks */
-#define RELAY_LEAVE_ALONE_US	INT64CONST(1000000)
+/* How soon a mail that waits for a seat of others is tried again */
+#define SEAT_AGAIN_US	INT64CONST(20000)
 
 /* ---- what left lately ---- */
 
@@ -52,36 +52,86 @@ sending_rate(Worker *w)
 	return w->window_left + w->window_left_before;
 }
 
+/* Slots of the relays that are used now; -1: one of them has no rate */
+static int
+sending_slots(Worker *w)
+{
+	Route	   *first = routes_first(w);
+	int			slots = 0;
+	int			i;
+
+	for (i = 0; i < w->nroutes; i++)
+	{
+		const Route *r = w->routes[i];
+
+		if (r->relay == NULL || r->rank != first->rank)
+			continue;
+		if (!r->limited)
+			return -1;
+		slots += slots_count(&r->slots);
+	}
+	return slots;
+}
+
 /*
  * How many more recipients to claim: so that about a second's worth is
- * claimed, and always two per session, so that none of them waits.
+ * claimed, and always two per session, so that none of them waits; of relays
+ * with a rate no more than may leave.
  */
 int
 sending_room(Worker *w)
 {
-	int			sessions = w->relay != NULL ? w->relay->config.connections : 1;
-	int			target = Max(2 * sessions, sending_rate(w));
+	int			sessions = routes_sessions(w);
+	int			room;
+	int			slots;
 
-	if (transfer_now() < w->relay_retry_us)
+	if (sessions == 0)
 		return 0;
-	return Max(0, target - w->claimed.count - w->begun.count);
+	room = Max(2 * sessions, sending_rate(w)) - w->claimed.count -
+		w->begun.count;
+	slots = sending_slots(w);
+	if (slots >= 0)
+		room = Min(room, slots - w->claimed.count);
+	return Max(room, 0);
 }
 
 /* ---- the exchange ---- */
 
-void
-sending_collect(Worker *w)
+/* It was claimed and will not be begun */
+static void
+sending_unclaim(Delivery *d)
 {
+	if (d->domain != NULL)
+		d->domain->claimed--;
+	d->domain = NULL;
+}
+
+/* Its mail is with no relay any more */
+static void
+sending_end(Delivery *d)
+{
+	d->route->begun--;
+	if (d->domain != NULL)
+		domain_end(d->domain);
+}
+
+static int
+sending_collect_from(Worker *w, Route *r)
+{
+	uint64		throttled = transfer_counts(r->transfer).throttled;
 	Mail	   *mail;
 	int			left = 0;
 
-	if (w->transfer == NULL)
-		return;
-	while ((mail = transfer_finished(w->transfer)) != NULL)
+	if (throttled > r->throttled_seen)
+		route_throttled(w, r, (int) (throttled - r->throttled_seen),
+						"it asks for less speed");
+	r->throttled_seen = throttled;
+	while ((mail = transfer_finished(r->transfer)) != NULL)
 	{
 		Delivery   *d = (Delivery *) ((char *) mail - offsetof(Delivery, mail));
 
 		d->ended_at = GetCurrentTimestamp();
+		sending_end(d);
 		if (mail->attempt.end == END_RETURNED)
 			answer_returned(w, d);
 		else
@@ -89,6 +139,20 @@ sending_collect(Worker *w)
 			answer_outcome(w, d);
 			left++;
 		}
+	}
+	return left;
+}
+
+void
+sending_collect(Worker *w)
+{
+	int			left = 0;
+	int			i;
+
+	for (i = 0; i < w->nroutes; i++)
+	{
+		if (w->routes[i]->transfer != NULL)
+			left += sending_collect_from(w, w->routes[i]);
 	}
 	sending_count_left(w, left);
 }
@@ -163,6 +227,7 @@ sending_render(Worker *w)
 		if (d->mail.wire != NULL || sending_render_one(w, d))
 			continue;
 		d->ended_at = GetCurrentTimestamp();
+		sending_unclaim(d);
 		outcome_set(d, DELIVERY_FAILED, 0, d->rendered.error);
 		delivery_move(d, &w->claimed, &w->done);
 	}
@@ -171,68 +236,67 @@ sending_render(Worker *w)
 void
 sending_close(Worker *w)
 {
-	if (w->transfer == NULL)
-		return;
-	waiter_forget(w->waiter);
-	transfer_destroy(w->transfer);
-	w->transfer = NULL;
-	w->relay_seen = 0;
+	routes_close(w);
 }
 
-/*
- * The transfer to the relay as it is now.  If its options changed, the old
- * sessions finish what they have begun first.
- */
+/* No relay is of use now: back to the queue until one may be tried again */
 static void
-sending_open(Worker *w)
+sending_give_up(Worker *w)
 {
-	if (w->relay == NULL)
-		return;
-	if (w->transfer != NULL &&
-		strcmp(w->transfer_fingerprint, w->relay->fingerprint) != 0)
+	TimestampTz due = GetCurrentTimestamp() +
+		Max(routes_retry_us(w) - transfer_now(), 0);
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &w->claimed.head)
 	{
-		transfer_recall(w->transfer, true);
-		sending_collect(w);
-		if (w->begun.count > 0)
-			return;
-		sending_close(w);
-	}
-	if (w->transfer == NULL && w->claimed.count > 0)
-	{
-		w->transfer = transfer_create(&w->relay->config);
-		if (w->transfer == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OUT_OF_MEMORY),
-					 errmsg("out of memory"),
-					 errdetail("Failed to open relay \"%s\".",
-							   w->relay->name)));
-		if (w->transfer_fingerprint != NULL)
-			pfree(w->transfer_fingerprint);
-		w->transfer_fingerprint = MemoryContextStrdup(TopMemoryContext,
-													  w->relay->fingerprint);
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		d->ended_at = GetCurrentTimestamp();
+		sending_unclaim(d);
+		answer_wait(w, d, due);
+		delivery_move(d, &w->claimed, &w->done);
 	}
 }
 
+static void
+sending_begin(Worker *w, Delivery *d, Route *r, int64 now)
+{
+	d->route = r;
+	d->relay = MemoryContextStrdup(d->context, r->relay->name);
+	if (d->domain != NULL)
+		domain_begin(d->domain, now);
+	r->begun++;
+	delivery_move(d, &w->claimed, &w->begun);
+	transfer_submit(r->transfer, &d->mail);
+}
+
+/* Hand over what may leave now */
 static void
 sending_submit(Worker *w)
 {
+	int64		now = transfer_now();
 	dlist_mutable_iter iter;
 
 	/* a relay that is about to be replaced gets nothing more */
 	if (w->relay_stale)
 		return;
-	sending_open(w);
-	if (w->transfer == NULL || w->relay == NULL ||
-		strcmp(w->transfer_fingerprint, w->relay->fingerprint) != 0)
-		return;
+	routes_open(w);
+	if (w->nroutes > 0 && routes_first(w) == NULL)
+		sending_give_up(w);
+	routes_balance(w);
 	dlist_foreach_modify(iter, &w->claimed.head)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+		Route	   *r;
 
-		d->relay = MemoryContextStrdup(d->context, w->relay->name);
-		delivery_move(d, &w->claimed, &w->begun);
-		transfer_submit(w->transfer, &d->mail);
+		if (d->domain != NULL && !domain_may_begin(d->domain, now))
+			continue;
+		r = routes_choose(w);
+		if (r == NULL)
+			break;
+		sending_begin(w, d, r, now);
 	}
+	routes_balance(w);
 }
 
 /* Less is queued than one mail for each session */
@@ -251,6 +315,8 @@ sending_is_over(Worker *w)
 
 	if (ConfigReloadPending)
 		return true;
+	if (w->mode == MODE_SEND && now >= reserve_next_us(w))
+		return true;
 	if (w->claimed.count + w->begun.count == 0)
 		return w->done.count > 0 || w->poked || now >= w->look_us;
 	if (w->done.count >= mailman_turn_size ||
@@ -260,8 +326,27 @@ sending_is_over(Worker *w)
 		since >= 5000)
 		return true;
 	/* some are done, more are waiting, and the sessions soon run dry */
-	return w->done.count > 0 && w->more && w->transfer != NULL &&
-		sending_runs_dry(transfer_counts(w->transfer)) && sending_room(w) > 0;
+	return (w->done.count > 0 || w->aside) && w->more &&
+		sending_runs_dry(routes_counts(w)) && sending_room(w) > 0;
+}
+
+/* When a claimed mail that waits may be begun, by the clock */
+static int64
+sending_next_us(Worker *w, int64 now)
+{
+	int64		next = now + SEAT_AGAIN_US;
+	int			i;
+
+	for (i = 0; i < w->nroutes; i++)
+	{
+		const Route *r = w->routes[i];
+
+		/* all the others wait for a slot, and it has one later */
+		if (r->limited && slots_next(&r->slots) > now)
+			next = i == 0 ? slots_next(&r->slots) :
+				Min(next, slots_next(&r->slots));
+	}
+	return next;
 }
 
 /* ms until sending_is_over() may say so by the clock alone */
@@ -272,19 +357,23 @@ sending_timeout(Worker *w)
 
 	if (w->claimed.count + w->begun.count > 0)
 		until = w->last_turn_us + mailman_turn_interval * INT64CONST(1000);
+	if (w->mode == MODE_SEND)
+		until = Min(until, reserve_next_us(w));
+	if (w->claimed.count > 0)
+		until = Min(until, sending_next_us(w, transfer_now()));
 	return Max(until - transfer_now(), 0) / 1000 + 1;
 }
 
-/* Somebody set our latch: look for work, and try a relay that was down again */
+/*
+ * Somebody set our latch: look for work, try a relay that was down again, and
+ * see what others want.
+ */
 static void
 sending_poked(Worker *w)
 {
-	int64		now = transfer_now();
-
 	w->poked = true;
-	if (w->relay_retry_us > now &&
-		now - w->relay_failed_us >= RELAY_LEAVE_ALONE_US)
-		w->relay_retry_us = now;
+	w->reserve_us = 0;
+	routes_hurry(w);
 }
 
 /*
@@ -295,22 +384,41 @@ void
 sending_transfer(Worker *w)
 {
 	int64		timeout = 0;
+	Transfers	transfers;
 
 	sending_submit(w);
-	if (w->transfer != NULL && w->idle_since_us != 0 &&
+	if (w->idle_since_us != 0 &&
 		transfer_now() - w->idle_since_us > SESSION_IDLE_US)
 		sending_close(w);
 	do
 	{
 		QueryCancelPending = false; /* there is no query to cancel */
 		CHECK_FOR_INTERRUPTS();
-		if (waiter_wait(w->waiter, w->transfer, timeout))
+		routes_transfers(w, &transfers);
+		if (waiter_wait(w->waiter, &transfers, timeout))
 			sending_poked(w);
 		sending_collect(w);
 		if (w->claimed.count > 0)
 			sending_submit(w);
 		timeout = sending_timeout(w);
 	} while (!sending_is_over(w));
+}
+
+/* Wait so long for replies to what is under way */
+static void
+sending_drain(Worker *w, int64 until)
+{
+	Transfers	transfers;
+
+	while (w->begun.count > 0 && transfer_now() < until)
+	{
+		if (ProcSignalBarrierPending)
+			ProcessProcSignalBarrier();
+		routes_transfers(w, &transfers);
+		waiter_wait(w->waiter, &transfers,
+					(until - transfer_now()) / 1000 + 1);
+		sending_collect(w);
+	}
 }
 
 /*
@@ -321,8 +429,9 @@ sending_transfer(Worker *w)
 void
 sending_stop(Worker *w, int64 wait_us)
 {
-	int64		until = transfer_now() + Max(wait_us, 0);
 	dlist_mutable_iter iter;
+	Transfers	transfers;
+	int			i;
 
 	w->stopping = true;
 	dlist_foreach_modify(iter, &w->claimed.head)
@@ -330,23 +439,18 @@ sending_stop(Worker *w, int64 wait_us)
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
 		d->ended_at = GetCurrentTimestamp();
+		sending_unclaim(d);
 		outcome_hand_back(d, d->ended_at, NULL);
 		delivery_move(d, &w->claimed, &w->done);
 	}
-	if (w->transfer == NULL)
-		return;
-	transfer_recall(w->transfer, true);
+	routes_transfers(w, &transfers);
+	for (i = 0; i < transfers.count; i++)
+		transfer_recall(transfers.list[i], true);
 	sending_collect(w);
 	if (wait_us < 0)
 		return;
-	while (w->begun.count > 0 && transfer_now() < until)
-	{
-		if (ProcSignalBarrierPending)
-			ProcessProcSignalBarrier();
-		waiter_wait(w->waiter, w->transfer,
-					(until - transfer_now()) / 1000 + 1);
-		sending_collect(w);
-	}
-	transfer_abort(w->transfer);
+	sending_drain(w, transfer_now() + wait_us);
+	for (i = 0; i < transfers.count; i++)
+		transfer_abort(transfers.list[i]);
 	sending_collect(w);
 }

@@ -88,12 +88,14 @@ void
 run_wait(Worker *w, int64 ms)
 {
 	int64		until = transfer_now() + ms * 1000;
+	Transfers	transfers;
 
 	while (transfer_now() < until)
 	{
 		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
-		waiter_wait(w->waiter, w->transfer,
+		routes_transfers(w, &transfers);
+		waiter_wait(w->waiter, &transfers,
 					(until - transfer_now()) / 1000 + 1);
 		sending_collect(w);
 	}

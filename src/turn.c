@@ -59,7 +59,7 @@ turn_fence(Worker *w, Look *look)
 {
 	static Statement fence = {
 		.sql = "SELECT l.state, l.send_at, l.whole,"
-		" concat_ws(' ', l.revision, l.on_doubt, n.xmin)"
+		" concat_ws(' ', l.revision, l.on_doubt, n.xmin, l.resumed_at)"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1 AND l.run = $2 FOR NO KEY UPDATE OF l",
@@ -84,7 +84,7 @@ turn_fence(Worker *w, Look *look)
 }
 
 /*
- * Load what the letter and its relay are now, with the sender's rights.  What
+ * Load what the letter and its relays are now, with the sender's rights.  What
  * was loaded before stays until the new is complete.
  */
 static void
@@ -93,7 +93,8 @@ turn_prepare(Worker *w, const char *version)
 	MemoryContext context;
 	MemoryContext old;
 	Letter	   *letter;
-	Relay	   *relay;
+	List	   *relays = NIL;
+	ListCell   *cell;
 	Oid			sender;
 
 	if (w->letter != NULL && strcmp(w->letter_version, version) == 0 &&
@@ -109,8 +110,8 @@ turn_prepare(Worker *w, const char *version)
 	sender = get_role_oid(letter->sender, false);
 	letter_check_member(letter, sender);
 	letter_check_sendable(letter, sender);
-	w->relay_index %= list_length(letter->relays);
-	relay = relay_load(list_nth(letter->relays, w->relay_index), sender);
+	foreach(cell, letter->relays)
+		relays = lappend(relays, relay_load(lfirst(cell), sender));
 	MemoryContextSwitchTo(old);
 
 	MemoryContextSetParent(context, TopMemoryContext);
@@ -119,7 +120,7 @@ turn_prepare(Worker *w, const char *version)
 	w->letter_context = context;
 	w->letter = letter;
 	strlcpy(w->letter_version, version, sizeof(w->letter_version));
-	w->relay = relay;
+	routes_update(w, relays);
 }
 
 /* The state a letter has after this turn */
@@ -170,6 +171,18 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 		look->mode = MODE_STOP;
 }
 
+/*
+ * So many may be claimed.  While no relay is of use, of those who wait for it:
+ * they may be too old to wait any longer.
+ */
+static int
+turn_room(Worker *w)
+{
+	if (routes_first(w) == NULL)
+		return w->nroutes > 0 && w->claimed.count == 0 ? w->free.count : 0;
+	return Min(sending_room(w), w->free.count);
+}
+
 /* The statements of a turn between the fence and the letter's row */
 static void
 turn_work(Worker *w, Turn *turn, const Look *look)
@@ -177,11 +190,12 @@ turn_work(Worker *w, Turn *turn, const Look *look)
 	bool		idle = worker_outstanding(w) == 0;
 
 	delivery_record(w, turn, &w->done);
+	delivery_bounce(w, &w->done);
 	if (look->mode == MODE_SEND && w->pause_reason[0] == '\0' && !w->yielding)
 	{
-		int			room = Min(sending_room(w), w->free.count);
+		int			room = turn_room(w);
 
-		if (room > 0)
+		if (room > 0 && (w->ndomains == 0 || w->chosen != NULL))
 			delivery_claim(w, turn, room);
 	}
 	else if (look->mode == MODE_CANCEL && idle && w->stuck.count == 0)
@@ -197,17 +211,29 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	dlist_foreach_modify(iter, &w->done.head)
 		delivery_free(w, dlist_container(Delivery, node, iter.cur), &w->done);
 	dlist_foreach_modify(iter, &w->claiming.head)
-		delivery_move(dlist_container(Delivery, node, iter.cur),
-					  &w->claiming, &w->claimed);
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->domain != NULL)
+			d->domain->claimed++;
+		delivery_move(d, &w->claiming, &w->claimed);
+	}
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
 	w->more = turn->more;
+	w->aside = turn->aside;
+	if (turn->claimed)
+	{
+		w->work = turn->more;
+		w->chosen = NULL;
+	}
 	w->mode = look->mode;
 	w->whole = look->whole;
 	if (strcmp(look->state, "paused") == 0)
 	{
 		w->pause_reason[0] = '\0';
-		w->relay_permanent = 0;
+		w->content_row = 0;
+		w->nrecent = w->recent_failed = w->recent_next = 0;
 	}
 }
 
@@ -314,6 +340,7 @@ turn_one_transaction(Worker *w, void *arg)
 	if (turn_fence(w, &look))
 	{
 		delivery_record(w, &turn, one);
+		delivery_bounce(w, one);
 		turn_write(w, &turn, &look);
 	}
 	run_commit(&scope);
@@ -395,10 +422,13 @@ turn_drop_all(Worker *w)
 {
 	DeliveryList *lists[] = {&w->claimed, &w->begun, &w->done, &w->stuck};
 	dlist_mutable_iter iter;
+	Transfers	transfers;
 	size_t		i;
+	int			n;
 
-	if (w->transfer != NULL)
-		transfer_abort(w->transfer);
+	routes_transfers(w, &transfers);
+	for (n = 0; n < transfers.count; n++)
+		transfer_abort(transfers.list[n]);
 	sending_collect(w);
 	for (i = 0; i < lengthof(lists); i++)
 	{
@@ -416,8 +446,15 @@ turn(Worker *w)
 	run_reload();
 	if (w->stuck.count > 0 && transfer_now() >= w->stuck_retry_us)
 		turn_one_by_one(w, &w->stuck);
+	if (transfer_now() >= reserve_next_us(w))
+		reserve(w, 0);
 	if (look_calls_for_turn(w))
+	{
+		/* whose domain has a limit must be known before the turn */
+		if (w->ndomains > 0 && w->mode == MODE_SEND && turn_room(w) > 0)
+			reserve(w, turn_room(w));
 		turn_until_done(w);
+	}
 	if (w->whole && w->mode == MODE_SEND && transfer_now() >= w->top_up_us)
 	{
 		w->top_up_us = transfer_now() + TOP_UP_RETRY_US;

@@ -4,7 +4,7 @@
  *	  The only place that sleeps.
  *
  * One wait event set for the latch, the postmaster's death and every socket
- * of the relay.  The set cannot drop a single event, so it is made anew when
+ * of the relays.  The set cannot drop a single event, so it is made anew when
  * sockets come or go, which is rare: sessions live for many mails.
  *
  * Copyright (c) 2026, the mailman authors
@@ -21,12 +21,20 @@
 #define WAIT_EVENTS_AT_ONCE 64
 #define WAIT_FIXED_EVENTS 2		/* latch and postmaster death */
 
+/* The sockets of one relay, as its transfer or probe names them */
+typedef struct SocketGroup
+{
+	void	   *owner;
+	const TransferSocket *sockets;
+	int			count;
+	uint32_t	generation;
+} SocketGroup;
+
 struct Waiter
 {
 	WaitEventSet *set;
-	const void *owner;			/* whose sockets are in the set */
-	uint32		generation;
-	int			sockets;
+	SocketGroup groups[TRANSFERS_MAX];	/* whose sockets are in the set */
+	int			ngroups;
 	uint32	   *masks;			/* what each socket's event waits for */
 	int			room;			/* of masks */
 	uint32		wait_event;
@@ -48,7 +56,6 @@ waiter_forget(Waiter *waiter)
 	if (waiter->set != NULL)
 		FreeWaitEventSet(waiter->set);
 	waiter->set = NULL;
-	waiter->owner = NULL;
 }
 
 static uint32
@@ -58,63 +65,99 @@ socket_mask(const TransferSocket *socket)
 		(socket->write ? WL_SOCKET_WRITEABLE : 0);
 }
 
+/* Room for so many sockets' masks */
+static void
+waiter_make_room(Waiter *waiter, int count)
+{
+	int			room = count + 16;
+
+	if (count <= waiter->room)
+		return;
+	waiter->masks = waiter->masks == NULL ?
+		MemoryContextAlloc(TopMemoryContext, room * sizeof(uint32)) :
+		repalloc(waiter->masks, room * sizeof(uint32));
+	waiter->room = room;
+}
+
 /* Make the set anew for these sockets */
 static void
-waiter_rebuild(Waiter *waiter, const TransferSocket *sockets, int count)
+waiter_rebuild(Waiter *waiter, const SocketGroup *groups, int ngroups)
 {
+	int			count = 0;
+	int			g;
 	int			i;
 
 	waiter_forget(waiter);
-	if (count > waiter->room)
-	{
-		int			room = count + 16;
-
-		waiter->masks = waiter->masks == NULL ?
-			MemoryContextAlloc(TopMemoryContext, room * sizeof(uint32)) :
-			repalloc(waiter->masks, room * sizeof(uint32));
-		waiter->room = room;
-	}
+	for (g = 0; g < ngroups; g++)
+		count += groups[g].count;
+	waiter_make_room(waiter, count);
 	waiter->set = compat_create_wait_event_set(WAIT_FIXED_EVENTS + count);
 	AddWaitEventToSet(waiter->set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch,
 					  NULL);
 	AddWaitEventToSet(waiter->set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET,
 					  NULL, NULL);
-	for (i = 0; i < count; i++)
+	count = 0;
+	for (g = 0; g < ngroups; g++)
 	{
-		/* a socket may be idle for us; the set insists on an event */
-		uint32		mask = socket_mask(&sockets[i]);
+		for (i = 0; i < groups[g].count; i++)
+		{
+			const TransferSocket *socket = &groups[g].sockets[i];
+			uint32		mask = socket_mask(socket);
 
-		if (mask == 0)
-			mask = WL_SOCKET_READABLE;
-		AddWaitEventToSet(waiter->set, mask, sockets[i].fd, NULL, NULL);
-		waiter->masks[i] = mask;
+			/* a socket may be idle for us; the set insists on an event */
+			if (mask == 0)
+				mask = WL_SOCKET_READABLE;
+			AddWaitEventToSet(waiter->set, mask, socket->fd, NULL,
+							  groups[g].owner);
+			waiter->masks[count++] = mask;
+		}
+		waiter->groups[g] = groups[g];
 	}
-	waiter->sockets = count;
+	waiter->ngroups = ngroups;
 }
 
-/* Bring the set in line with what the owner of the sockets wants to hear of */
-static void
-waiter_prepare(Waiter *waiter, const void *owner,
-			   const TransferSocket *sockets, int count, uint32 generation)
+/* Are these the sockets the set was made for? */
+static bool
+waiter_is_of(const Waiter *waiter, const SocketGroup *groups, int ngroups)
 {
+	int			g;
+
+	if (waiter->set == NULL || waiter->ngroups != ngroups)
+		return false;
+	for (g = 0; g < ngroups; g++)
+	{
+		if (waiter->groups[g].owner != groups[g].owner ||
+			waiter->groups[g].generation != groups[g].generation ||
+			waiter->groups[g].count != groups[g].count)
+			return false;
+	}
+	return true;
+}
+
+/* Bring the set in line with what the owners of the sockets want to hear of */
+static void
+waiter_prepare(Waiter *waiter, const SocketGroup *groups, int ngroups)
+{
+	int			position = 0;
+	int			g;
 	int			i;
 
-	if (waiter->set == NULL || waiter->owner != owner ||
-		waiter->generation != generation || waiter->sockets != count)
+	if (!waiter_is_of(waiter, groups, ngroups))
 	{
-		waiter_rebuild(waiter, sockets, count);
-		waiter->owner = owner;
-		waiter->generation = generation;
+		waiter_rebuild(waiter, groups, ngroups);
 		return;
 	}
-	for (i = 0; i < count; i++)
+	for (g = 0; g < ngroups; g++)
 	{
-		uint32		mask = socket_mask(&sockets[i]);
-
-		if (mask != 0 && mask != waiter->masks[i])
+		for (i = 0; i < groups[g].count; i++, position++)
 		{
-			ModifyWaitEvent(waiter->set, WAIT_FIXED_EVENTS + i, mask, NULL);
-			waiter->masks[i] = mask;
+			uint32		mask = socket_mask(&groups[g].sockets[i]);
+
+			if (mask == 0 || mask == waiter->masks[position])
+				continue;
+			ModifyWaitEvent(waiter->set, WAIT_FIXED_EVENTS + position, mask,
+							NULL);
+			waiter->masks[position] = mask;
 		}
 	}
 }
@@ -142,33 +185,53 @@ event_is_latch(const WaitEvent *event)
 	return true;
 }
 
+/* The earliest of their deadlines; -1: none */
+static int64
+transfers_deadline(const Transfers *transfers)
+{
+	int64		earliest = -1;
+	int			i;
+
+	for (i = 0; i < transfers->count; i++)
+	{
+		int64		deadline = transfer_deadline(transfers->list[i]);
+
+		if (deadline >= 0 && (earliest < 0 || deadline < earliest))
+			earliest = deadline;
+	}
+	return earliest;
+}
+
 bool
-waiter_wait(Waiter *waiter, Transfer *t, int64 timeout)
+waiter_wait(Waiter *waiter, const Transfers *transfers, int64 timeout)
 {
 	WaitEvent	events[WAIT_EVENTS_AT_ONCE];
-	const TransferSocket *sockets = NULL;
-	uint32_t	generation = 0;
-	int			count = 0;
+	SocketGroup groups[TRANSFERS_MAX];
 	bool		latched = false;
 	int			happened;
 	int			i;
 
-	if (t != NULL)
-		sockets = transfer_sockets(t, &count, &generation);
-	waiter_prepare(waiter, t, sockets, count, generation);
-	happened = waiter_sleep(waiter, timeout,
-							t != NULL ? transfer_deadline(t) : -1, events);
+	for (i = 0; i < transfers->count; i++)
+	{
+		groups[i].owner = transfers->list[i];
+		groups[i].sockets = transfer_sockets(transfers->list[i],
+											 &groups[i].count,
+											 &groups[i].generation);
+	}
+	waiter_prepare(waiter, groups, transfers->count);
+	happened = waiter_sleep(waiter, timeout, transfers_deadline(transfers),
+							events);
 	for (i = 0; i < happened; i++)
 	{
 		if (event_is_latch(&events[i]))
 			latched = true;
 		else
-			transfer_ready(t, events[i].fd,
+			transfer_ready(events[i].user_data, events[i].fd,
 						   (events[i].events & WL_SOCKET_READABLE) != 0,
 						   (events[i].events & WL_SOCKET_WRITEABLE) != 0);
 	}
-	if (t != NULL)
-		transfer_step(t);
+	for (i = 0; i < transfers->count; i++)
+		transfer_step(transfers->list[i]);
 	return latched;
 }
 
@@ -176,14 +239,12 @@ void
 waiter_wait_probe(Waiter *waiter, Probe *probe)
 {
 	WaitEvent	events[WAIT_EVENTS_AT_ONCE];
-	const TransferSocket *sockets;
-	uint32_t	generation;
-	int			count;
+	SocketGroup group = {.owner = probe};
 	int			happened;
 	int			i;
 
-	sockets = probe_sockets(probe, &count, &generation);
-	waiter_prepare(waiter, probe, sockets, count, generation);
+	group.sockets = probe_sockets(probe, &group.count, &group.generation);
+	waiter_prepare(waiter, &group, 1);
 	happened = waiter_sleep(waiter, 1000, probe_deadline(probe), events);
 	for (i = 0; i < happened; i++)
 	{

@@ -78,6 +78,9 @@ delivery_free(Worker *w, Delivery *delivery, DeliveryList *from)
 	MemoryContext context = delivery->context;
 	dlist_node	node = delivery->node;
 
+	if (from == &w->claimed && delivery->domain != NULL)
+		delivery->domain->claimed--;
+
 	MemoryContextReset(context);
 	memset(delivery, 0, sizeof(Delivery));
 	delivery->context = context;
@@ -243,17 +246,15 @@ worker_report(Worker *w)
 {
 	char		line[1024];
 	const int64 *n = w->tally.count;
-	TransferCounts counts = {0};
+	TransferCounts counts = routes_counts(w);
 
-	if (w->transfer != NULL)
-		counts = transfer_counts(w->transfer);
 	snprintf(line, sizeof(line),
 			 "letter " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT " delivered, "
 			 INT64_FORMAT " failed, " INT64_FORMAT " deferred, %d sessions, %d/s%s%s",
 			 w->letter_id, n[DELIVERY_DELIVERED], tally_recipients(&w->tally),
 			 n[DELIVERY_FAILED], n[DELIVERY_DEFERRED], counts.sessions,
 			 sending_rate(w),
-			 w->relay_trouble[0] ? "; " : "", w->relay_trouble);
+			 w->trouble[0] ? "; " : "", w->trouble);
 	pgstat_report_activity(worker_outstanding(w) > 0 ? STATE_RUNNING : STATE_IDLE,
 						   line);
 }

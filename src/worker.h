@@ -15,6 +15,84 @@
 
 #include "lib/ilist.h"
 #include "mailman.h"
+#include "pace.h"
+#include "relay_state.h"
+
+/*
+ * Moments at which a mail may leave, reserved by reserve.c and used up by
+ * sending.c; monotonic time.
+ */
+#define SLOTS_GRANTS 8
+
+typedef struct Slots
+{
+	PaceGrant	grants[SLOTS_GRANTS];
+	int			ngrants;
+	int			used;			/* of the first grant */
+	int64		ask_us;			/* when there may be more of them */
+} Slots;
+
+extern int	slots_count(const Slots *slots);
+extern int64 slots_next(const Slots *slots);	/* -1: none */
+extern bool slots_pop(Slots *slots, int64 now);
+extern void slots_add(Slots *slots, const PaceGrant *grant,
+					  int64 to_monotonic);
+
+/* How far ahead they are reserved */
+#define SLOTS_HORIZON_US INT64CONST(500000)
+
+/* One way out: a relay of the newsletter's list as this worker knows it */
+typedef struct Route
+{
+	Relay	   *relay;			/* NULL: not in the list any more */
+	Oid			server;
+	int64		key;			/* of options and credentials */
+	int			rank;			/* in the list; equals have the same */
+
+	Transfer   *transfer;
+	char	   *fingerprint;	/* of the relay the transfer was made for */
+	int			begun;			/* mails it has */
+	double		served;			/* mails it was given, by its weight */
+	Seats		seats;			/* sessions, shared by all letters */
+
+	/* is it of use? */
+	bool		out;			/* until a person acts */
+	bool		ask;			/* it was down: not without asking the others */
+	int64		retry_us;		/* not before (monotonic) */
+	int64		failed_us;		/* when it last failed */
+	int			seen;			/* connects failed that we have acted on */
+	char		trouble[RELAY_ERROR_MAX];
+
+	/* for the others, at the next opportunity */
+	bool		failed;
+	bool		refused;		/* for good */
+	bool		well;
+	bool		throttled;
+	int			sent;
+	int			rejected;
+	TimestampTz seen_at;		/* when we last knew what the others knew */
+
+	/* its rate */
+	bool		limited;
+	Slots		slots;
+	int			throttled_row;	/* how often in a row it asked for less */
+	uint64		throttled_seen; /* by its transfer */
+} Route;
+
+/* A limit of mailman.domain_limit */
+typedef struct Domain
+{
+	int			id;
+	char	   *pattern;
+	Rate		rate;			/* count 0: none */
+	int			connections;	/* 0: no limit */
+	Seats		seats;
+	bool		current;		/* still in the table */
+	int			claimed;		/* recipients we have claimed and not begun */
+	int			begun;			/* mails under way */
+	int			wanted;			/* recipients among the candidates */
+	Slots		slots;
+} Domain;
 
 /*
  * One recipient while its row is 'sending': a slot, used again and again, in
@@ -39,7 +117,9 @@ typedef struct Delivery
 	/* as sent */
 	Rendered	rendered;
 	Mail		mail;
-	char	   *relay;			/* through which */
+	Route	   *route;			/* through which */
+	char	   *relay;			/* its name */
+	Domain	   *domain;			/* whose limit it is under, or NULL */
 	int			revision;		/* of the letter's content */
 
 	/* its outcome */
@@ -48,6 +128,7 @@ typedef struct Delivery
 	bool		costs_attempt;
 	bool		doubt;			/* counts in letter.doubts */
 	bool		handed_back;	/* no outcome: back to the queue as it was */
+	bool		dead;			/* no such mailbox: the subscription bounced */
 	int			code;			/* 0: none */
 	char		enhanced[16];	/* "": none */
 	char	   *reply;			/* NULL: none */
@@ -80,24 +161,28 @@ typedef struct Worker
 	bool		locked;			/* the letter's lock is ours */
 
 	Letter	   *letter;			/* loaded content, or NULL */
-	char		letter_version[64]; /* of what was loaded */
+	char		letter_version[96]; /* of what was loaded */
 	MemoryContext letter_context;
-	Relay	   *relay;			/* the one in use */
-	int			relay_index;	/* in letter->relays */
-	int			relay_failures; /* in a row, over all relays */
-	int			relay_permanent;	/* of these, permanent ones in a row */
-	int64		relay_retry_us; /* not to be tried before (monotonic) */
-	int64		relay_failed_us;	/* when it last failed */
-	int			relay_seen;		/* connects failed that we have acted on */
+	Route	   *routes[TRANSFERS_MAX];	/* by rank; then those retired */
+	int			nroutes;
+	Domain	  **domains;		/* limits, if there are any */
+	int			ndomains;
+	struct Candidates *chosen;	/* whom the next turn claims, if limited */
+	MemoryContext chosen_context;
+	int64		reserve_us;		/* when to talk to the others again */
+	bool		work;			/* there are recipients to claim */
 	bool		relay_stale;	/* its options may have changed */
 	char		pause_reason[640];	/* not empty: the letter must pause */
-	char		relay_trouble[640]; /* for the line of progress */
+	char		trouble[RELAY_ERROR_MAX];	/* for the line of progress */
+	int			content_row;	/* rejected for their content, in a row */
+	bool		recent[200];	/* did they fail, the last so many? */
+	int			nrecent;
+	int			recent_next;
+	int			recent_failed;
 	char		failure[256];	/* of the last turn that failed, as logged */
 	int64		failure_us;		/* and when */
 	int64		top_up_us;		/* not to be tried before */
 
-	Transfer   *transfer;
-	char	   *transfer_fingerprint;	/* of the relay it was made for */
 	Waiter	   *waiter;
 
 	LetterMode	mode;
@@ -122,6 +207,7 @@ typedef struct Worker
 								 * we have ended; DT_NOEND: nobody */
 
 	bool		more;			/* the last claim left something behind */
+	bool		aside;			/* and set some aside: others may follow */
 	bool		poked;			/* somebody set our latch */
 	bool		stopping;		/* nothing new is begun */
 	bool		ended;			/* nothing left to do */
@@ -162,7 +248,7 @@ typedef struct Look
 	bool		whole;			/* it is still to be topped up */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
-	char		version[64];	/* of what it is made of; turn_fence() only */
+	char		version[96];	/* of what it is made of; turn_fence() only */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);
@@ -244,7 +330,9 @@ typedef struct Turn
 	int64		doubts;
 	int			recorded;		/* outcomes, without what was handed back */
 	bool		changed;		/* tally or doubts */
-	bool		more;			/* the claim left something behind */
+	bool		claimed;		/* a claim was made */
+	bool		more;			/* it left something behind */
+	bool		aside;			/* it set some aside */
 } Turn;
 
 extern void turn_move(Turn *turn, DeliveryState from, DeliveryState to,
@@ -253,11 +341,34 @@ extern Datum array_of(Datum *values, bool *nulls, int count, Oid type);
 
 extern void delivery_record(Worker *w, Turn *turn, DeliveryList *list);
 
+/* Of those in the list whose mailbox does not exist */
+extern void delivery_bounce(Worker *w, DeliveryList *list);
+
 /* Lock the rows of w->done that nobody else has; the others become stuck */
 extern void delivery_lock_nowait(Worker *w);
 extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
 
 /* ---- claim.c: the other half ---- */
+
+/* Rows a turn may claim, and what that means for the postings */
+typedef struct Candidates
+{
+	Datum	   *ids;
+	Datum	   *states;
+	int			count;
+	int			room;
+	Datum	   *exhausted;		/* postings without an unclaimed row */
+	int			nexhausted;
+	int64		posting;		/* the one left half done, 0: none */
+	int64		low;			/* where it goes on */
+	Datum	   *aside;			/* those who must wait for their domain */
+	Datum	   *aside_states;
+	Datum	   *aside_until;
+	int			naside;
+} Candidates;
+
+extern void candidates_choose(Worker *w, Candidates *c, int limit,
+							  TimestampTz until);
 
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
 extern void delivery_top_up(Worker *w);
@@ -273,6 +384,64 @@ extern void outcome_hand_back(Delivery *d, TimestampTz due_at,
 							  const char *reason);
 extern void answer_returned(Worker *w, Delivery *d);
 extern void answer_outcome(Worker *w, Delivery *d);
+
+/* No relay can be used before that time */
+extern void answer_wait(Worker *w, Delivery *d, TimestampTz due_at);
+
+/* ---- route.c: which relay ---- */
+
+/* The list as just loaded; sessions of those that stay are kept */
+extern void routes_update(Worker *w, List *relays);
+
+/* Open what is to be used, close what has changed or is gone */
+extern void routes_open(Worker *w);
+extern void routes_close(Worker *w);
+extern void routes_transfers(Worker *w, Transfers *transfers);
+extern TransferCounts routes_counts(Worker *w);
+
+/* The first in rank that is of use now; NULL: none is */
+extern Route *routes_first(Worker *w);
+
+/* When one may be tried again; 0: now */
+extern int64 routes_retry_us(Worker *w);
+
+/* The one to take the next mail now; NULL: none can at present */
+extern Route *routes_choose(Worker *w);
+
+/* Hold as many seats as there is use for, and no more than is our share */
+extern void routes_balance(Worker *w);
+extern int	routes_sessions(Worker *w);
+
+/* What was heard from it */
+extern void route_failed(Worker *w, Route *r, const char *description,
+						 bool permanent);
+extern void route_answered(Worker *w, Route *r, bool accepted);
+extern void route_throttled(Worker *w, Route *r, int times,
+							const char *description);
+
+/* Pause the letter if all of them are out */
+extern void routes_check(Worker *w);
+
+/* Somebody wants them to be tried again now */
+extern void routes_hurry(Worker *w);
+
+/* ---- reserve.c: what the workers agree on ---- */
+
+extern int64 reserve_next_us(Worker *w);	/* when to, monotonic */
+
+/* room: how many to choose, if domains are limited */
+extern void reserve(Worker *w, int room);
+
+/* The first look at a route, in whatever transaction we are */
+extern void reserve_meet(Worker *w, Route *r);
+
+/* ---- domain.c: limits of recipients' domains ---- */
+
+extern void domains_load(Worker *w);
+extern Domain *domains_find(Worker *w, const char *email);
+extern bool domain_may_begin(Domain *domain, int64 now);
+extern void domain_begin(Domain *domain, int64 now);
+extern void domain_end(Domain *domain);
 
 /* ---- sending.c: rendering and the relay ---- */
 

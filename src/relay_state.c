@@ -1,0 +1,372 @@
+/*-------------------------------------------------------------------------
+ *
+ * relay_state.c
+ *	  What the workers of a database tell each other about a relay.
+ *
+ * One row per relay holds its breaker (failures, when to try again, or that
+ * it is out until a person acts), the arrival time of its next mail, how much
+ * it was slowed down, and what it took lately.  The functions here know the
+ * row and how events change it; when that happens is reserve.c's business.
+ *
+ * The breaker is half open by lease: whoever finds that the time has come
+ * puts it off a little and tries, with one session; the others wait for what
+ * it finds.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/pg_prng.h"
+#include "mailman.h"
+#include "relay_state.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+/* Waits for a relay that is down: 1, 2, 4, ... up to this many seconds */
+#define BACKOFF_MAX_S 300
+
+/* One of the two windows in which mails are counted */
+#define WINDOW_US	(30 * USECS_PER_SEC)
+
+/* One answer to many mails: slow down once for it */
+#define SLOW_DOWN_AGAIN_US (5 * USECS_PER_SEC)
+
+enum
+{
+	COL_FAILURES = 1, COL_FAILED_AT, COL_RETRY_AT, COL_ERROR, COL_OUT_KEY,
+	COL_ARRIVAL, COL_SLOW_RATE, COL_SLOW_FROM, COL_SLOWED_AT, COL_COUNTED_AT,
+	COL_SENT, COL_REJECTED, COL_SENT_BEFORE, COL_REJECTED_BEFORE
+};
+
+#define COLUMNS "failures::int8, failed_at, retry_at, error, out_key, arrival," \
+	" slow_rate, slow_from, slowed_at, counted_at, sent, rejected," \
+	" sent_before, rejected_before"
+
+/* ---- the row ---- */
+
+static double
+row_float8(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetFloat8(value);
+}
+
+static void
+relay_state_read(RelayState *s)
+{
+	char	   *error = row_text(0, COL_ERROR);
+	bool		isnull;
+
+	s->failures = (int) row_int64(0, COL_FAILURES, 0);
+	s->failed_at = row_int64(0, COL_FAILED_AT, 0);
+	s->retry_at = row_int64(0, COL_RETRY_AT, 0);
+	strlcpy(s->error, error ? error : "", sizeof(s->error));
+	(void) row_datum(0, COL_OUT_KEY, &isnull);
+	s->out = !isnull;
+	s->out_key = row_int64(0, COL_OUT_KEY, 0);
+	s->arrival = row_int64(0, COL_ARRIVAL, 0);
+	s->slow_rate = row_float8(0, COL_SLOW_RATE);
+	s->slow_from = row_float8(0, COL_SLOW_FROM);
+	s->slowed_at = row_int64(0, COL_SLOWED_AT, 0);
+	s->counted_at = row_int64(0, COL_COUNTED_AT, 0);
+	s->sent = row_int64(0, COL_SENT, 0);
+	s->rejected = row_int64(0, COL_REJECTED, 0);
+	s->sent_before = row_int64(0, COL_SENT_BEFORE, 0);
+	s->rejected_before = row_int64(0, COL_REJECTED_BEFORE, 0);
+}
+
+/* Read it without a lock; a relay nobody has used yet is well */
+void
+relay_state_look(Oid server, RelayState *s)
+{
+	static Statement look = {
+		.sql = "SELECT " COLUMNS " FROM mailman.relay_state WHERE server = $1",
+		.nargs = 1,
+		.argtypes = {OIDOID}
+	};
+	Datum		values[1] = {ObjectIdGetDatum(server)};
+
+	memset(s, 0, sizeof(*s));
+	s->server = server;
+	if (statement_run(&look, SPI_OK_SELECT, values, NULL) > 0)
+		relay_state_read(s);
+}
+
+/* The first to use a relay makes its row, and forgets relays that are gone */
+static void
+relay_state_make(Oid server)
+{
+	static Statement forget = {
+		.sql = "DELETE FROM mailman.relay_state WHERE server IN"
+		" (SELECT server FROM mailman.relay_state r WHERE NOT EXISTS"
+		" (SELECT FROM pg_catalog.pg_foreign_server f WHERE f.oid = r.server)"
+		" FOR UPDATE SKIP LOCKED)"
+	};
+	static Statement make = {
+		.sql = "INSERT INTO mailman.relay_state (server) VALUES ($1)"
+		" ON CONFLICT DO NOTHING",
+		.nargs = 1,
+		.argtypes = {OIDOID}
+	};
+	Datum		values[1] = {ObjectIdGetDatum(server)};
+
+	statement_run(&forget, SPI_OK_DELETE, NULL, NULL);
+	statement_run(&make, SPI_OK_INSERT, values, NULL);
+}
+
+/* Lock the row, which others hold for an instant only, and read it */
+void
+relay_state_lock(Oid server, RelayState *s)
+{
+	static Statement lock = {
+		.sql = "SELECT " COLUMNS " FROM mailman.relay_state WHERE server = $1"
+		" FOR NO KEY UPDATE",
+		.nargs = 1,
+		.argtypes = {OIDOID}
+	};
+	Datum		values[1] = {ObjectIdGetDatum(server)};
+
+	memset(s, 0, sizeof(*s));
+	s->server = server;
+	if (statement_run(&lock, SPI_OK_SELECT, values, NULL) == 0)
+	{
+		relay_state_make(server);
+		if (statement_run(&lock, SPI_OK_SELECT, values, NULL) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("relay %u was just dropped", server)));
+	}
+	relay_state_read(s);
+}
+
+static void
+state_set(Datum *values, char *nulls, int column, Datum value, bool isnull)
+{
+	values[column] = value;
+	nulls[column] = isnull ? 'n' : ' ';
+}
+
+static void
+state_set_time(Datum *values, char *nulls, int column, TimestampTz time)
+{
+	state_set(values, nulls, column, TimestampTzGetDatum(time), time == 0);
+}
+
+void
+relay_state_write(const RelayState *s)
+{
+	static Statement write = {
+		.sql = "UPDATE mailman.relay_state SET failures = $2, failed_at = $3,"
+		" retry_at = $4, error = $5, out_key = $6, arrival = $7,"
+		" slow_rate = $8, slow_from = $9, slowed_at = $10, counted_at = $11,"
+		" sent = $12, rejected = $13, sent_before = $14,"
+		" rejected_before = $15 WHERE server = $1",
+		.nargs = 15,
+		.argtypes = {OIDOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
+			INT8OID, TIMESTAMPTZOID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID,
+		TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, INT8OID}
+	};
+	Datum		values[15] = {ObjectIdGetDatum(s->server)};
+	char		nulls[15] = {' '};
+
+	state_set(values, nulls, COL_FAILURES, Int32GetDatum(s->failures), false);
+	state_set_time(values, nulls, COL_FAILED_AT, s->failed_at);
+	state_set_time(values, nulls, COL_RETRY_AT, s->retry_at);
+	state_set(values, nulls, COL_ERROR, CStringGetTextDatum(s->error),
+			  s->error[0] == '\0');
+	state_set(values, nulls, COL_OUT_KEY, Int64GetDatum(s->out_key), !s->out);
+	state_set_time(values, nulls, COL_ARRIVAL, s->arrival);
+	state_set(values, nulls, COL_SLOW_RATE, Float8GetDatum(s->slow_rate),
+			  s->slow_rate == 0);
+	state_set(values, nulls, COL_SLOW_FROM, Float8GetDatum(s->slow_from),
+			  s->slow_rate == 0);
+	state_set_time(values, nulls, COL_SLOWED_AT, s->slowed_at);
+	state_set_time(values, nulls, COL_COUNTED_AT, s->counted_at);
+	state_set(values, nulls, COL_SENT, Int64GetDatum(s->sent), false);
+	state_set(values, nulls, COL_REJECTED, Int64GetDatum(s->rejected), false);
+	state_set(values, nulls, COL_SENT_BEFORE, Int64GetDatum(s->sent_before),
+			  false);
+	state_set(values, nulls, COL_REJECTED_BEFORE,
+			  Int64GetDatum(s->rejected_before), false);
+	statement_run(&write, SPI_OK_UPDATE, values, nulls);
+}
+
+/* ---- what events do to it ---- */
+
+/*
+ * It could not be used.  Workers that were refused together report it one
+ * after the other: that is one failure.
+ */
+void
+relay_state_failed(RelayState *s, TimestampTz now, TimestampTz seen_at,
+				   const char *error)
+{
+	double		seconds;
+
+	strlcpy(s->error, error, sizeof(s->error));
+	if (s->failures > 0 && s->failed_at >= seen_at)
+		return;
+	s->failures++;
+	s->failed_at = now;
+	seconds = Min(1 << Min(s->failures - 1, 10), BACKOFF_MAX_S);
+	seconds *= 0.8 + 0.4 * pg_prng_double(&pg_global_prng_state);
+	s->retry_at = now + (TimestampTz) (seconds * USECS_PER_SEC);
+}
+
+/* It is out for all who come with these options and credentials */
+void
+relay_state_out(RelayState *s, TimestampTz now, int64 key, const char *error)
+{
+	strlcpy(s->error, error, sizeof(s->error));
+	s->out = true;
+	s->out_key = key;
+	s->failed_at = now;
+}
+
+/* It has answered about a recipient, whoever's credentials it was asked with */
+void
+relay_state_well(RelayState *s)
+{
+	s->failures = 0;
+	s->retry_at = 0;
+	s->out = false;
+}
+
+/*
+ * May it be used, and if it was down, is it ours to find out?  Then the
+ * others leave it alone for the time of the lease.
+ */
+bool
+relay_state_enter(RelayState *s, TimestampTz now, int64 lease)
+{
+	if (s->failures == 0)
+		return true;
+	if (s->retry_at > now)
+		return false;
+	s->retry_at = now + lease;
+	return true;
+}
+
+/* Mails accepted and not accepted since the last time */
+void
+relay_state_count(RelayState *s, TimestampTz now, int sent, int rejected)
+{
+	int64		age = now - s->counted_at;
+
+	if (age >= WINDOW_US || age < 0)
+	{
+		bool		follows = age >= 0 && age < 2 * WINDOW_US;
+
+		s->sent_before = follows ? s->sent : 0;
+		s->rejected_before = follows ? s->rejected : 0;
+		s->sent = s->rejected = 0;
+		s->counted_at = now;
+	}
+	s->sent += sent;
+	s->rejected += rejected;
+}
+
+/* Mails per second it has taken lately */
+static double
+relay_state_speed(const RelayState *s, TimestampTz now)
+{
+	double		seconds = (now - s->counted_at) / (double) USECS_PER_SEC;
+	double		count = s->sent;
+
+	if (s->sent_before > 0)
+	{
+		seconds += WINDOW_US / (double) USECS_PER_SEC;
+		count += s->sent_before;
+	}
+	return count / Max(seconds, 1);
+}
+
+/*
+ * Mails per second by an administrator's plan; 0: no limit.  unit_us may be
+ * NULL.
+ */
+double
+relay_plan_rate(const RatePlan *plan, TimestampTz now, int64_t * unit_us)
+{
+	Rate		rate = rate_plan_at(plan, now +
+									(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+									USECS_PER_DAY);
+
+	if (unit_us != NULL)
+		*unit_us = rate.count > 0 ? rate.unit_us : USECS_PER_SEC;
+	return rate.count > 0 ? rate.count * (double) USECS_PER_SEC /
+		rate.unit_us : 0;
+}
+
+/*
+ * Mails per second it may be given now; 0: as many as it takes.  What it was
+ * slowed down to doubles each minute until it is what it was before.
+ */
+double
+relay_state_rate(const RelayState *s, double configured, TimestampTz now)
+{
+	double		slow;
+
+	if (s->slow_rate == 0)
+		return configured;
+	slow = pace_slowed_at(s->slow_rate, s->slowed_at, now);
+	if (slow >= s->slow_from)
+		return configured;
+	return configured > 0 ? Min(slow, configured) : slow;
+}
+
+/* It has asked for less speed, several times in a row: half of what it gets */
+void
+relay_state_throttled(RelayState *s, double configured, TimestampTz now,
+					  const char *error)
+{
+	double		before = relay_state_rate(s, configured, now);
+
+	strlcpy(s->error, error, sizeof(s->error));
+	if (s->slow_rate > 0 && now - s->slowed_at < SLOW_DOWN_AGAIN_US)
+		return;
+	if (before == 0)
+		before = Max(relay_state_speed(s, now), 1);
+	if (s->slow_rate == 0 || before >= s->slow_from)
+		s->slow_from = before;
+	s->slow_rate = pace_slow_down(before, PACE_FLOOR_PER_S);
+	s->slowed_at = now;
+}
+
+/* ---- SQL ---- */
+
+PG_FUNCTION_INFO_V1(mailman_relay_rate);
+
+/*
+ * mailman.relay_rate(server, slow_rate, slow_from, slowed_at) RETURNS float8
+ *
+ * Mails per second a relay may be given now; NULL: no limit, or no such relay.
+ */
+Datum
+mailman_relay_rate(PG_FUNCTION_ARGS)
+{
+	RelayState	s = {0};
+	TimestampTz now = GetCurrentTimestamp();
+	RatePlan   *plan;
+	double		rate;
+
+	if (PG_ARGISNULL(0) ||
+		(plan = relay_plan(PG_GETARG_OID(0))) == NULL)
+		PG_RETURN_NULL();
+	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2) && !PG_ARGISNULL(3))
+	{
+		s.slow_rate = PG_GETARG_FLOAT8(1);
+		s.slow_from = PG_GETARG_FLOAT8(2);
+		s.slowed_at = PG_GETARG_TIMESTAMPTZ(3);
+	}
+	rate = relay_state_rate(&s, relay_plan_rate(plan, now, NULL), now);
+	if (rate == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_FLOAT8(rate);
+}

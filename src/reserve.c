@@ -1,0 +1,508 @@
+/*-------------------------------------------------------------------------
+ *
+ * reserve.c
+ *	  What the workers of a database agree on before a turn: who is well, and
+ *	  who may send how much.
+ *
+ * A short transaction of its own, about once a second and whenever something
+ * has happened: it tells the others what was heard from the relays, learns
+ * what they have heard, and takes moments at which mails may leave.  It is
+ * not flushed: the turn that claims the mails is, later in the same log.
+ *
+ * Rows are locked one by one in the order of their keys, relays before
+ * domains, and never together with rows of letters or deliveries.  Nothing in
+ * memory changes before COMMIT, so that a transaction which fails has not
+ * happened.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mailman.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "worker.h"
+
+#define RESERVE_INTERVAL_US INT64CONST(1000000)
+
+/* When to try again if it has failed */
+#define RESERVE_AGAIN_US INT64CONST(200000)
+
+/* Whoever tries a relay that was down has so much more than its timeout */
+#define LEASE_MORE_MS 5000
+
+/* Who must wait for a domain without a rate is asked again after so long */
+#define ASIDE_US USECS_PER_SEC
+
+/* What is agreed on about one route */
+typedef struct RouteTerms
+{
+	Route	   *route;
+	RelayState	state;
+	bool		entered;		/* it was down, and we may try it */
+	double		rate;			/* mails per second, 0: no limit */
+	PaceGrant	grant;
+} RouteTerms;
+
+typedef struct Terms
+{
+	RouteTerms	routes[TRANSFERS_MAX];
+	int			nroutes;
+	PaceGrant  *domains;		/* as w->domains */
+	Candidates *chosen;
+	int			room;
+	TimestampTz now;			/* of the database's clock */
+	int64		to_monotonic;	/* from it to ours */
+} Terms;
+
+/* ---- relays ---- */
+
+/* How many more slots it has use for */
+static int
+route_demand(Worker *w, const Route *r)
+{
+	const Route *first = routes_first(w);
+
+	if (!r->limited || !w->work || w->free.count == 0 || first == NULL ||
+		r->rank != first->rank || r->slots.ngrants == SLOTS_GRANTS)
+		return 0;
+	return Max(w->free.count + w->claimed.count - slots_count(&r->slots), 0);
+}
+
+/* Those that it asks for now */
+static int
+route_wants(Worker *w, const Route *r)
+{
+	return transfer_now() < r->slots.ask_us ? 0 : route_demand(w, r);
+}
+
+/* Is there anything to tell the others, or to ask for? */
+static bool
+route_has_news(Worker *w, const Route *r)
+{
+	return r->failed || r->refused || r->well || r->throttled ||
+		r->sent > 0 || r->rejected > 0 ||
+		(r->ask && transfer_now() >= r->retry_us);
+}
+
+/* Tell what was heard from it */
+static void
+route_tell(RouteTerms *t, double configured, TimestampTz now)
+{
+	const Route *r = t->route;
+
+	relay_state_count(&t->state, now, r->sent, r->rejected);
+	if (r->well || r->sent > 0)
+		relay_state_well(&t->state);
+	if (r->failed)
+		relay_state_failed(&t->state, now, r->seen_at, r->trouble);
+	if (r->refused)
+		relay_state_out(&t->state, now, r->key, r->trouble);
+	if (r->throttled)
+		relay_state_throttled(&t->state, configured, now, r->trouble);
+}
+
+/* Somebody has resumed the letter after it had failed: it is tried again */
+static bool
+route_is_forgiven(Worker *w, const RouteTerms *t)
+{
+	return w->letter != NULL && t->state.failed_at != 0 &&
+		t->state.failed_at < w->letter->resumed_at;
+}
+
+/* If it was down and the time has come, it may be for us to try it */
+static void
+route_enter(Worker *w, RouteTerms *t, TimestampTz now)
+{
+	const Route *r = t->route;
+
+	if (!r->ask || r->failed || transfer_now() < r->retry_us)
+		return;
+	t->entered = route_is_forgiven(w, t) ||
+		relay_state_enter(&t->state, now,
+						  (r->relay->config.connect_timeout_ms +
+						   LEASE_MORE_MS) * INT64CONST(1000));
+}
+
+/* Take the next slots of its rate, no more than our share of what is there */
+static void
+route_take(Worker *w, RouteTerms *t, int64 unit_us, TimestampTz now)
+{
+	Pace		pace = {.unit_us = unit_us,.horizon_us = SLOTS_HORIZON_US};
+	int			wanted = route_wants(w, t->route);
+	int			share;
+
+	if (t->rate == 0 || wanted == 0)
+		return;
+	pace.interval_us = USECS_PER_SEC / t->rate;
+	share = (int) (SLOTS_HORIZON_US / pace.interval_us /
+				   Max(t->route->seats.users, 1));
+	t->grant = pace_take(&pace, t->state.arrival, now,
+						 Min(wanted, Max(share, 1)));
+	t->state.arrival = t->grant.tat_us;
+}
+
+static void
+route_negotiate(Worker *w, Terms *terms, Route *r)
+{
+	RouteTerms *t = &terms->routes[terms->nroutes++];
+	bool		wants = route_wants(w, r) > 0;
+	double		configured;
+	int64_t		unit_us;
+
+	memset(t, 0, sizeof(*t));
+	t->route = r;
+	if (route_has_news(w, r) || wants)
+		relay_state_lock(r->server, &t->state);
+	else
+		relay_state_look(r->server, &t->state);
+	/* read after the row was locked, or another's slots look like a fault */
+	terms->now = GetCurrentTimestamp();
+	configured = relay_plan_rate(&r->relay->plan, terms->now, &unit_us);
+	if (route_has_news(w, r))
+	{
+		route_tell(t, configured, terms->now);
+		route_enter(w, t, terms->now);
+	}
+	t->rate = relay_state_rate(&t->state, configured, terms->now);
+	if (wants)
+		route_take(w, t, unit_us, terms->now);
+	if (route_has_news(w, r) || wants)
+		relay_state_write(&t->state);
+	if (r->seats.open)
+		seats_count(&r->seats);
+}
+
+static int
+route_compare(const void *a, const void *b)
+{
+	Oid			left = (*(Route *const *) a)->server;
+	Oid			right = (*(Route *const *) b)->server;
+
+	return left < right ? -1 : left > right ? 1 : 0;
+}
+
+static void
+routes_negotiate(Worker *w, Terms *terms)
+{
+	Route	   *sorted[TRANSFERS_MAX];
+	int			i;
+
+	memcpy(sorted, w->routes, w->nroutes * sizeof(Route *));
+	qsort(sorted, w->nroutes, sizeof(Route *), route_compare);
+	for (i = 0; i < w->nroutes; i++)
+	{
+		if (sorted[i]->relay != NULL)
+			route_negotiate(w, terms, sorted[i]);
+	}
+}
+
+/* ---- domains ---- */
+
+/* Take slots of a domain's rate */
+static void
+domain_negotiate(Domain *domain, PaceGrant *grant, Terms *terms)
+{
+	static Statement make = {
+		.sql = "INSERT INTO mailman.domain_state (id) VALUES ($1)"
+		" ON CONFLICT DO NOTHING",
+		.nargs = 1,
+		.argtypes = {INT4OID}
+	};
+	static Statement lock = {
+		.sql = "SELECT arrival FROM mailman.domain_state WHERE id = $1"
+		" FOR NO KEY UPDATE",
+		.nargs = 1,
+		.argtypes = {INT4OID}
+	};
+	static Statement write = {
+		.sql = "UPDATE mailman.domain_state SET arrival = $2 WHERE id = $1",
+		.nargs = 2,
+		.argtypes = {INT4OID, TIMESTAMPTZOID}
+	};
+	Datum		values[2] = {Int32GetDatum(domain->id)};
+	Pace		pace = {.unit_us = domain->rate.unit_us,
+	.horizon_us = SLOTS_HORIZON_US};
+
+	if (statement_run(&lock, SPI_OK_SELECT, values, NULL) == 0)
+	{
+		statement_run(&make, SPI_OK_INSERT, values, NULL);
+		statement_run(&lock, SPI_OK_SELECT, values, NULL);
+	}
+	pace.interval_us = rate_interval_us(&domain->rate);
+	terms->now = GetCurrentTimestamp();
+	*grant = pace_take(&pace, row_int64(0, 1, 0), terms->now,
+					   domain->wanted);
+	values[1] = TimestampTzGetDatum(grant->tat_us);
+	statement_run(&write, SPI_OK_UPDATE, values, NULL);
+}
+
+/* How many of those wanted it can have now */
+static int
+domain_room(const Domain *domain, const PaceGrant *grant)
+{
+	int			room = domain->wanted;
+
+	if (domain->rate.count > 0)
+		room = Min(room, grant->count);
+	if (domain->connections > 0)
+		room = Min(room, Max(2 * domain->connections - domain->claimed -
+							 domain->begun, 0));
+	return room;
+}
+
+/* Whose domain has a limit?  As the candidates; NULL: none. */
+static Domain **
+candidates_domains(Worker *w, const Candidates *c)
+{
+	static Statement emails = {
+		.sql = "SELECT u.n, s.email"
+		" FROM unnest($1) WITH ORDINALITY AS u(id, n)"
+		" JOIN mailman.subscription s ON s.id = u.id",
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID}
+	};
+	Domain	  **domains = palloc0(Max(c->count, 1) * sizeof(Domain *));
+	Datum		values[1] = {array_of(c->ids, NULL, c->count, INT8OID)};
+	uint64		rows = statement_run(&emails, SPI_OK_SELECT, values, NULL);
+	uint64		row;
+
+	for (row = 0; row < rows; row++)
+	{
+		int			n = (int) row_int64(row, 1, 1) - 1;
+
+		domains[n] = domains_find(w, row_text(row, 2));
+		if (domains[n] != NULL)
+			domains[n]->wanted++;
+	}
+	return domains;
+}
+
+/* When who is set aside for a domain is likely to have a turn */
+static TimestampTz
+domain_until(const Domain *domain, const PaceGrant *grant, TimestampTz now,
+			 int position)
+{
+	if (domain->rate.count > 0)
+		return Max(grant->tat_us, now) +
+			(TimestampTz) (position * rate_interval_us(&domain->rate));
+	return now + ASIDE_US + position * ASIDE_US / (4 * domain->connections);
+}
+
+/* Keep those who may be claimed, set the others aside */
+static void
+candidates_sort(Worker *w, Terms *terms, Candidates *c, Domain **domains)
+{
+	int		   *room = palloc0(w->ndomains * sizeof(int));
+	int			kept = 0;
+	int			i;
+	int			d;
+
+	for (d = 0; d < w->ndomains; d++)
+		room[d] = domain_room(w->domains[d], &terms->domains[d]);
+	c->aside = palloc(c->count * sizeof(Datum));
+	c->aside_states = palloc(c->count * sizeof(Datum));
+	c->aside_until = palloc(c->count * sizeof(Datum));
+	for (i = 0; i < c->count; i++)
+	{
+		for (d = 0; d < w->ndomains && domains[i] != w->domains[d]; d++)
+			;
+		if (d < w->ndomains && room[d]-- <= 0)
+		{
+			c->aside[c->naside] = c->ids[i];
+			c->aside_states[c->naside] = c->states[i];
+			c->aside_until[c->naside++] =
+				TimestampTzGetDatum(domain_until(w->domains[d],
+												 &terms->domains[d],
+												 terms->now, -room[d] - 1));
+			continue;
+		}
+		c->ids[kept] = c->ids[i];
+		c->states[kept++] = c->states[i];
+	}
+	c->count = kept;
+}
+
+/*
+ * Choose whom to claim while somebody's domain is limited.  What the turn
+ * finds changed by then it leaves out.
+ */
+static void
+domains_negotiate(Worker *w, Terms *terms)
+{
+	MemoryContext old = MemoryContextSwitchTo(w->chosen_context);
+	Candidates *c = palloc(sizeof(Candidates));
+	Domain	  **domains;
+	int			d;
+
+	candidates_choose(w, c, terms->room, GetCurrentTimestamp());
+	for (d = 0; d < w->ndomains; d++)
+		w->domains[d]->wanted = 0;
+	terms->domains = palloc0(w->ndomains * sizeof(PaceGrant));
+	domains = candidates_domains(w, c);
+	for (d = 0; d < w->ndomains; d++)
+	{
+		if (w->domains[d]->wanted > 0 && w->domains[d]->rate.count > 0)
+			domain_negotiate(w->domains[d], &terms->domains[d], terms);
+	}
+	candidates_sort(w, terms, c, domains);
+	terms->chosen = c;
+	MemoryContextSwitchTo(old);
+}
+
+/* ---- the transaction ---- */
+
+static void
+reserve_transaction(Worker *w, void *arg)
+{
+	Terms	   *terms = arg;
+	ExtensionScope scope;
+
+	MemoryContextReset(w->chosen_context);
+	run_begin(w, &scope);
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	routes_negotiate(w, terms);
+	domains_load(w);
+	if (w->ndomains > 0 && terms->room > 0)
+		domains_negotiate(w, terms);
+	run_commit(&scope);
+	terms->to_monotonic = transfer_now() - GetCurrentTimestamp();
+}
+
+/* ---- after COMMIT ---- */
+
+/* What the others know about its health counts for us, too */
+static void
+route_learn(Worker *w, const RouteTerms *t, const Terms *terms)
+{
+	Route	   *r = t->route;
+	const RelayState *s = &t->state;
+	bool		forgiven = route_is_forgiven(w, t) && !r->failed && !r->refused;
+	bool		out = s->out && s->out_key == r->key && !forgiven;
+
+	if (out && !r->out)
+		strlcpy(r->trouble, s->error, sizeof(r->trouble));
+	r->out = out;
+	if (t->entered || s->failures == 0)
+	{
+		r->ask = false;
+		r->retry_us = 0;
+	}
+	else if (r->ask || (r->begun == 0 && !forgiven))
+	{
+		r->ask = true;
+		r->retry_us = s->retry_at + terms->to_monotonic;
+		if (r->trouble[0] == '\0')
+			strlcpy(r->trouble, s->error, sizeof(r->trouble));
+	}
+	r->seen_at = terms->now;
+}
+
+static void
+route_apply(Worker *w, const RouteTerms *t, const Terms *terms)
+{
+	Route	   *r = t->route;
+
+	route_learn(w, t, terms);
+	r->failed = r->refused = r->well = r->throttled = false;
+	r->sent = r->rejected = 0;
+	if (t->rate == 0)
+		memset(&r->slots, 0, sizeof(r->slots));
+	else if (!r->limited)
+		w->reserve_us = 0;		/* now that we know */
+	else if (t->grant.next_us != 0)
+	{
+		int64		pause = (int64) (t->grant.count * t->grant.interval_us) / 2;
+
+		slots_add(&r->slots, &t->grant, terms->to_monotonic);
+		r->slots.ask_us = Max(r->slots.ask_us, transfer_now() +
+							  Min(Max(pause, 10000), SLOTS_HORIZON_US / 2));
+	}
+	r->limited = t->rate > 0;
+}
+
+static void
+terms_apply(Worker *w, const Terms *terms)
+{
+	int			i;
+	int			d;
+
+	w->reserve_us = transfer_now() + RESERVE_INTERVAL_US;
+	for (i = 0; i < terms->nroutes; i++)
+		route_apply(w, &terms->routes[i], terms);
+	for (d = 0; terms->chosen != NULL && d < w->ndomains; d++)
+	{
+		if (terms->domains[d].count > 0)
+			slots_add(&w->domains[d]->slots, &terms->domains[d],
+					  terms->to_monotonic);
+	}
+	w->chosen = terms->chosen;
+	if (w->nroutes > 0 && routes_first(w) == NULL)
+		routes_check(w);
+}
+
+void
+reserve_meet(Worker *w, Route *r)
+{
+	Terms		terms = {.now = GetCurrentTimestamp()};
+	RouteTerms	t = {.route = r};
+
+	terms.to_monotonic = transfer_now() - terms.now;
+	relay_state_look(r->server, &t.state);
+	t.rate = relay_state_rate(&t.state,
+							  relay_plan_rate(&r->relay->plan, terms.now,
+											  NULL),
+							  terms.now);
+	route_learn(w, &t, &terms);
+	r->limited = t.rate > 0;
+	if (route_is_forgiven(w, &t) && t.state.failures > 0)
+		r->ask = false;
+}
+
+/* room: how many are to be chosen, if domains have limits */
+void
+reserve(Worker *w, int room)
+{
+	Terms	   *terms = palloc0(sizeof(Terms));
+
+	if (w->chosen_context == NULL)
+		w->chosen_context = AllocSetContextCreate(TopMemoryContext,
+												  "mailman candidates",
+												  ALLOCSET_DEFAULT_SIZES);
+	w->chosen = NULL;
+	terms->room = room;
+	if (run_try(w, reserve_transaction, terms, NULL))
+		terms_apply(w, terms);
+	else
+		w->reserve_us = transfer_now() + RESERVE_AGAIN_US;
+	pfree(terms);
+}
+
+/* When there is something to do for reserve(), monotonic */
+int64
+reserve_next_us(Worker *w)
+{
+	int64		next = w->reserve_us;
+	int			i;
+
+	if (w->nroutes == 0)
+		return PG_INT64_MAX;
+	for (i = 0; i < w->nroutes; i++)
+	{
+		const Route *r = w->routes[i];
+
+		if (r->relay == NULL)
+			continue;
+		if (route_demand(w, r) > 0)
+			next = Min(next, r->slots.ask_us);
+		if (r->ask && !r->out)
+			next = Min(next, r->retry_us);
+	}
+	return next;
+}
