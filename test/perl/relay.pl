@@ -57,6 +57,8 @@
 #		first		the first so many times only
 #	  and what it does:
 #		delay		seconds to wait first; no other session waits
+#		gate		name: wait until the rules are set anew and none has a gate
+#					of that name; a client that leaves meanwhile is not noticed
 #		reply		text instead of the usual one (CRLF added if missing; lines
 #					of a list joined); 421 closes
 #		accept		dot without a 2xx reply: take the mail all the same
@@ -163,6 +165,7 @@ sub set_options
 			$rule{message} = qr/$rule{message}/ if defined $rule{message};
 			push @{ $rules{ $rule{step} } }, \%rule;
 		}
+		open_gates();
 	}
 	if (exists $new->{log})
 	{
@@ -178,12 +181,33 @@ sub set_options
 	return;
 }
 
+# Whoever waits at a gate that is no more goes on
+sub open_gates
+{
+	my %shut = map { $_->{gate} => 1 }
+	  grep { defined $_->{gate} } @{ $opt{rules} };
+
+	foreach my $s (values %sessions)
+	{
+		next unless at_gate($s) && !$shut{ $s->{hold}{gate} };
+		$s->{hold}{until} = time;
+		set_timer($s);
+	}
+	return;
+}
+
+sub at_gate
+{
+	my ($s) = @_;
+	return $s->{hold} && defined $s->{hold}{gate} && !$s->{hold}{until};
+}
+
 sub check_rules
 {
 	my ($rules) = @_;
 	my %known = map { $_ => 1 }
-	  qw(step match message session after skip every first delay reply accept
-	  drop reset silence garbage endless extra early split bytes);
+	  qw(step match message session after skip every first delay gate reply
+	  accept drop reset silence garbage endless extra early split bytes);
 
 	foreach my $rule (@$rules)
 	{
@@ -451,7 +475,7 @@ sub read_session
 	if ($s->{eof})
 	{
 		vec($rvec, $s->{fd}, 1) = 0;
-		if ($s->{hold} && !defined $s->{hold}{until})
+		if ($s->{hold} && !defined $s->{hold}{until} && !at_gate($s))
 		{
 			end_session($s, 'client');
 			return;
@@ -694,10 +718,12 @@ sub answer
 	}
 	my $delay = $rule && defined $rule->{delay} ? $rule->{delay} : 0;
 	$delay += $opt{slow} if $step eq 'dot' && $opt{slow};
-	if ($delay > 0)
+	my $gate = $rule ? $rule->{gate} : undef;
+	if ($delay > 0 || defined $gate)
 	{
 		$s->{hold} = {
-			until   => time + $delay,
+			until   => defined $gate ? undef : time + $delay,
+			gate    => $gate,
 			rule    => $rule,
 			step    => $step,
 			arg     => $arg,
@@ -1324,6 +1350,7 @@ sub control_command
 		port       => $listener->sockport,
 		opened     => $opened,
 		active     => $active,
+		held       => scalar(grep { at_gate($_) } values %sessions),
 		peak       => $peak,
 		accepted   => $accepted,
 		violations => $violations
