@@ -88,7 +88,7 @@ my $output = do { local $/; <$read> };
 waitpid($pid, 0);
 is($? >> 8, 0, 'pgbench') or diag($output);
 like($output, qr{processed: 200/200}, 'every client posted');
-ok($node->wait_for_letter($letter, 'sent', 60), 'the letter is sent');
+ok($node->wait_for_letter($letter, 'sent'), 'the letter is sent');
 is($relay->pairs, $clients, 'everybody is delivered');
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
 is($node->tally($letter)->{delivered}, $clients, 'and recorded');
@@ -193,7 +193,7 @@ is( $node->sql(
 		  . " WHERE id = $third"),
 	$held, 'and nothing is recorded');
 $locker->query('COMMIT');
-ok($node->wait_for_letter($third, 'sent', 60), 'then it goes on');
+ok($node->wait_for_letter($third, 'sent'), 'then it goes on');
 is($relay->pairs - $before, 60, 'everybody is delivered');
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
 is($node->sql("SELECT doubts FROM mailman.letter WHERE id = $third"),
@@ -231,7 +231,7 @@ ok($exits, 'the worker started for it leaves it to the first');
 kill 'CONT', $worker;
 ok( $node->wait_for(
 		"SELECT count(*) FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $fourth", 2, 20),
+		  . " WHERE letter_id = $fourth", 2),
 	'which does not forget it');
 ok($node->wait_for_letter($fourth, 'sent'), 'and the letter is done again');
 $node->assert_sums($fourth, 'posted at the last moment');

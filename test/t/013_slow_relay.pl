@@ -48,7 +48,7 @@ $drop = time - $drop;
 note(sprintf 'DROP DATABASE meanwhile: %.0f ms', 1000 * $drop);
 cmp_ok($drop, '<', 1, 'DROP DATABASE of another database does not wait');
 
-ok($node->wait_for_letter($letter, 'sent', 60), 'sent');
+ok($node->wait_for_letter($letter, 'sent'), 'sent');
 my $seconds = time - $start;
 note(sprintf '50 mails, 10 sessions, 2 s each: %.1f s', $seconds);
 cmp_ok($seconds, '<',  14,  '50 mails of 2 s over 10 sessions: about 10 s');
@@ -74,7 +74,7 @@ $start = time;
 $node->sql("SELECT mailman_pause($second)");
 cmp_ok(time - $start, '<', 1, 'mailman_pause() itself does not wait');
 is($node->letter_state($second), 'paused', 'the letter is paused');
-ok($node->wait_for_no_worker($second, 10), 'its worker goes');
+ok($node->wait_for_no_worker($second), 'its worker goes');
 note(sprintf 'paused, worker gone after %.1f s', time - $start);
 cmp_ok(time - $start, '<', 4,
 	'after what was in flight: a second to obey and two for the relay');
@@ -91,7 +91,7 @@ $node->assert_sums($second, 'paused');
 
 $relay->set(slow => 0);
 $node->sql("SELECT mailman_resume($second)");
-ok($node->wait_for_letter($second, 'sent', 30), 'mailman_resume(): sent');
+ok($node->wait_for_letter($second, 'sent'), 'mailman_resume(): sent');
 is($relay->pairs - $before, $number, 'to everybody');
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
 $node->assert_sums($second, 'resumed');
@@ -110,7 +110,7 @@ sleep 0.01 while dots_seen() - $before < 10 && time < $until;
 sleep 0.3;
 $start = time;
 is($node->sql("SELECT pg_terminate_backend($worker)"), 't', 'terminated');
-ok($node->wait_for_no_worker($third, 20), 'the worker ends');
+ok($node->wait_for_no_worker($third), 'the worker ends');
 my $grace = time - $start;
 note(sprintf 'terminated, gone after %.1f s', $grace);
 cmp_ok($grace, '<', 6, 'within the grace of 5 s');
@@ -132,7 +132,7 @@ $node->assert_sums($third, 'terminated');
 
 $relay->set(slow => 0);
 $node->sql("SELECT mailman_resume($third)");
-ok($node->wait_for_letter($third, 'sent', 30), 'it goes on when asked to');
+ok($node->wait_for_letter($third, 'sent'), 'it goes on when asked to');
 is($relay->pairs - $before, $number, 'to everybody');
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
 is($node->sql("SELECT doubts FROM mailman.letter WHERE id = $third"),
@@ -157,12 +157,12 @@ sleep 0.01
 sleep 0.5;
 $start = time;
 $node->sql("SELECT pg_terminate_backend($worker)");
-ok($node->wait_for_no_worker($fourth, 20), 'the worker ends');
+ok($node->wait_for_no_worker($fourth), 'the worker ends');
 cmp_ok(time - $start, '<', 3, 'when its grace is over');
 $relay->reset_connections;
 $relay->set(slow => 0);
 $node->sql("SELECT mailman_resume($fourth)");
-ok($node->wait_for_letter($fourth, 'sent', 30), 'the rest goes on');
+ok($node->wait_for_letter($fourth, 'sent'), 'the rest goes on');
 is($node->states($fourth)->{doubtful}, 10, 'ten are in doubt, and held');
 is($node->sql("SELECT doubts FROM mailman.letter WHERE id = $fourth"),
 	'10', 'and counted');

@@ -48,8 +48,7 @@ sub delivery
 sub wait_for_delivery
 {
 	my ($letter, $n, $columns, $expected) = @_;
-	return $node->wait_for(delivery_sql($letter, $n, $columns), $expected,
-		30);
+	return $node->wait_for(delivery_sql($letter, $n, $columns), $expected);
 }
 
 # How often the relay was asked about somebody at that step
@@ -117,7 +116,7 @@ is( delivery($letter, 3, "state, attempts, code, enhanced, reply ~ 'Never'"),
 	'550: failed, with the words of the relay');
 is(delivery($letter, 4, 'state, attempts, code, enhanced'),
 	'failed|1|554|5.7.1', '554 at the dot: failed');
-ok($node->wait_for_letter($letter, 'sent', 30), 'in the end it is done');
+ok($node->wait_for_letter($letter, 'sent'), 'in the end it is done');
 foreach my $n (1, 2)
 {
 	is(delivery($letter, $n, 'state, due_at IS NULL'),
@@ -162,7 +161,7 @@ foreach my $how ('drop', 'silence')
 		isnt(delivery($letter, 5, 'reason'), '', "$name: says why");
 		is( $node->sql("SELECT doubts FROM mailman.letter WHERE id = $letter"),
 			'1', "$name: one doubt");
-		ok($node->wait_for_letter($letter, 'sent', 30), "$name: done");
+		ok($node->wait_for_letter($letter, 'sent'), "$name: done");
 		is( $node->sql(
 				    "SELECT count(*) FROM mailman.newsletter_email"
 				  . " WHERE letter_id = $letter"),
@@ -197,7 +196,7 @@ $relay->set(
 my $twice = $relay->duplicates;
 $letter = $node->letter($newsletter);
 $node->send($letter);
-ok($node->wait_for_letter($letter, 'sent', 30), 'lost before the dot: done');
+ok($node->wait_for_letter($letter, 'sent'), 'lost before the dot: done');
 is($node->tally($letter)->{delivered}, 10, 'all delivered');
 is($relay->pairs - $before, 10, 'the relay has them');
 is($relay->duplicates, $twice, 'nobody twice');
@@ -222,7 +221,7 @@ ok( $node->stays(
 is($node->letter_state($letter), 'sending', 'the letter stays in the post');
 $node->assert_sums($letter, 'relay down');
 $relay->start;
-ok($node->wait_for_letter($letter, 'sent', 60),
+ok($node->wait_for_letter($letter, 'sent'),
 	'relay up again: the letter goes on by itself');
 is($relay->pairs - $before, 10, 'to everybody');
 is( $node->sql(
@@ -248,7 +247,7 @@ $node->relay('strict', $strict->url, username => 'news', password => 'wrong');
 my $private = $node->newsletter(relays => ['strict'], subscriptions => 5);
 $letter = $node->letter($private);
 $node->send($letter);
-ok($node->wait_for_letter($letter, 'paused', 30),
+ok($node->wait_for_letter($letter, 'paused'),
 	'AUTH refused: the letter is paused');
 like(
 	$node->sql("SELECT state_reason FROM mailman.letter WHERE id = $letter"),
@@ -268,7 +267,7 @@ $strict->set(rules => []);
 $node->sql("ALTER USER MAPPING FOR PUBLIC SERVER strict"
 	  . " OPTIONS (SET password 'right')");
 $node->sql("SELECT mailman_resume($letter)");
-ok($node->wait_for_letter($letter, 'sent', 30),
+ok($node->wait_for_letter($letter, 'sent'),
 	'password put right, resumed: sent');
 is($strict->pairs, 5, 'to everybody');
 is(scalar(grep { ($_->{auth} || '') eq 'news' } $strict->messages),
@@ -281,7 +280,7 @@ $strict->reset_connections;
 $node->subscribe($private, 2);
 $before = $strict->pairs;
 $node->send($letter);
-ok($node->wait_for_letter($letter, 'paused', 30),
+ok($node->wait_for_letter($letter, 'paused'),
 	'AUTH not offered: paused');
 is($strict->pairs, $before, 'nothing was sent without it');
 

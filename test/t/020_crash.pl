@@ -79,7 +79,7 @@ foreach my $on_doubt ('resend', 'hold')
 
 		$relay->set(slow => 0.02);
 		$node->send($letter);
-		ok($relay->wait_for_messages($relay->status->{accepted} + 60, 30),
+		ok($relay->wait_for_messages($relay->status->{accepted} + 60),
 			"$name: on its way");
 		if ($how eq 'worker killed')
 		{
@@ -103,7 +103,7 @@ foreach my $on_doubt ('resend', 'hold')
 			"$name: nothing is recorded that did not happen");
 		$relay->set(slow => 0);
 		$node->sql("SELECT mailman_resume($letter)");
-		ok($node->wait_for_letter($letter, 'sent', 30), "$name: it goes on");
+		ok($node->wait_for_letter($letter, 'sent'), "$name: it goes on");
 		$node->assert_sums($letter, "$name: at the end");
 
 		my $doubts = $node->sql(

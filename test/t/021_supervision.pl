@@ -221,7 +221,7 @@ like($reason, qr/$limit/, 'which says how many failed');
 is($failed, $limit, 'so does failed_runs');
 cmp_ok($waits[0],  '<', 2,               'the first restart is immediate');
 cmp_ok($waits[-1], '>', 1.3 * $waits[1], 'then each waits longer');
-ok($node->wait_for_letter($other, 'sent', 10), 'the other letter is sent');
+ok($node->wait_for_letter($other, 'sent'), 'the other letter is sent');
 is($relay->pairs - $before, 200, 'to everybody');
 ok( $node->stays(
 		    "SELECT count(*) FROM pg_stat_activity"
@@ -239,7 +239,7 @@ $node->assert_sums($loop, 'given up');
 
 $mute->set(rules => []);
 $node->sql("SELECT mailman_resume($loop)");
-ok($node->wait_for_letter($loop, 'sent', 30), 'mended and resumed: sent');
+ok($node->wait_for_letter($loop, 'sent'), 'mended and resumed: sent');
 is($mute->pairs, 200, 'to everybody');
 is( $node->sql("SELECT failed_runs FROM mailman.letter WHERE id = $loop"),
 	'0', 'and forgiven');
@@ -286,7 +286,7 @@ $node->patiently(
 			time - $start,
 			$node->sql(
 				"SELECT state_reason FROM mailman.letter WHERE id = $loop"));
-		ok($node->wait_for_letter($other, 'sent', 30),
+		ok($node->wait_for_letter($other, 'sent'),
 			'the other letter finishes all the same');
 		is( $node->sql(
 				    "SELECT count(*) FROM mailman.delivery"
@@ -312,10 +312,10 @@ ok( $node->wait_for(
 		    "SELECT count(*) FROM pg_stat_activity"
 		  . " WHERE backend_type = 'mailman dispatcher'"
 		  . " AND pid <> $dispatcher",
-		'1', 20),
+		'1'),
 	'a dispatcher that was terminated comes back');
 diag(sprintf 'the dispatcher was back after %.1f s', time - $start);
-ok($node->wait_for_letter($letter, 'sent', 30),
+ok($node->wait_for_letter($letter, 'sent'),
 	'a letter posted meanwhile is sent');
 
 is_deeply([ map { $_->violations } $relay, $silent, $mute ],

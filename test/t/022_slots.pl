@@ -92,7 +92,7 @@ is( $node->sql(
 ok( $node->wait_for(
 		"SELECT count(*) FROM pg_stat_activity"
 		  . " WHERE backend_type IN ('mailman letter', 'mailman scout')",
-		'0', 30),
+		'0'),
 	'quiet');
 $from    = $node->log_position;
 @letters = map { $node->letter($newsletter) } 1 .. 3;
@@ -113,7 +113,7 @@ ok( $node->wait_for(
 my $welcome = $node->letter($newsletter);
 my $start   = time;
 $node->send($welcome, $ids[0]);
-ok($node->wait_for_letter($welcome, 'sent', 30),
+ok($node->wait_for_letter($welcome, 'sent'),
 	'a letter to one leaves within 30 s');
 $seconds = time - $start;
 diag(sprintf 'behind two giants, a letter to one left after %.1f s', $seconds);
@@ -130,7 +130,7 @@ foreach my $giant (@giants)
 	ok( $node->wait_for(
 			    "SELECT count(*) > $now{$giant} + 15"
 			  . " FROM mailman.newsletter_email WHERE letter_id = $giant",
-			't', 20),
+			't'),
 		"giant $giant goes on");
 	is( $node->sql(
 			"SELECT doubts, failed_runs FROM mailman.letter WHERE id = $giant"
@@ -147,7 +147,7 @@ foreach my $giant (@giants)
 {
 	ok( $node->wait_for(
 			"SELECT count(*) FROM mailman.delivery WHERE letter_id = $giant"
-			  . " AND state NOT IN ('delivered', 'skipped')", '0', 20),
+			  . " AND state NOT IN ('delivered', 'skipped')", '0'),
 		'cancelled');
 	$node->assert_sums($giant, 'cancelled');
 }

@@ -218,7 +218,7 @@ sub play
 	foreach my $n (1 .. $lanes)
 	{
 		my $letter = $lane[ $n - 1 ]{letter};
-		ok($node->wait_for_letter($letter, 'sent', 30),
+		ok($node->wait_for_letter($letter, 'sent'),
 			"$name: letter $n is sent in the end");
 		$node->assert_sums($letter, "$name, letter $n");
 		is($node->tally($letter)->{delivered},

@@ -84,12 +84,12 @@ $node->assert_sums($whole, 'scheduled');
 $node->subscribe($newsletter, 3);
 $node->sql("UPDATE mailman.subscription SET state = 'unsubscribed'"
 	  . " WHERE id = $ids[9]");
-$node->wait_for($none, '0', 1);
+$node->wait_for($none, '0');
 ok( $node->stays(
 		"SELECT ($none), (SELECT count(*) FROM mailman.newsletter_email)",
 		'0|0', 2.5),
 	'nothing leaves before, and no worker waits');
-ok($node->wait_for_letter($_, 'sent', 20), "letter $_ starts by itself")
+ok($node->wait_for_letter($_, 'sent'), "letter $_ starts by itself")
   foreach $whole, $some;
 diag(
 	sprintf 'scheduled letters left %s and %s s after their time',
@@ -113,7 +113,7 @@ $node->stop;
 sleep 2.5;
 my $start = time;
 $node->start;
-ok($node->wait_for_letter($due, 'sent', 20),
+ok($node->wait_for_letter($due, 'sent'),
 	'due while the server was down: sent when it is up');
 diag(sprintf 'after the start: %.1f s', time - $start);
 cmp_ok(time - $start, '<', 5, 'at once');
@@ -125,7 +125,7 @@ is($node->letter_state($later), 'scheduled', 'the other is not due');
 $start = time;
 $node->sql("UPDATE mailman.letter SET send_at = now() + interval '1 s'"
 	  . " WHERE id = $later");
-ok($node->wait_for_letter($later, 'sent', 20), 'moved forward: sent');
+ok($node->wait_for_letter($later, 'sent'), 'moved forward: sent');
 my $took = time - $start;
 diag(sprintf 'moved from in an hour to in a second: sent after %.1f s',
 	$took);
@@ -142,7 +142,7 @@ ok( $node->stays(
 		'scheduled|0', 4),
 	'put off: it does not leave at the old time');
 $node->sql("UPDATE mailman.letter SET send_at = NULL WHERE id = $put_off");
-ok($node->wait_for_letter($put_off, 'sent', 10), 'send_at NULL: now');
+ok($node->wait_for_letter($put_off, 'sent'), 'send_at NULL: now');
 $node->assert_sums($put_off, 'moved');
 
 # ---- called back before it starts: a draft again
@@ -162,7 +162,7 @@ $node->assert_sums($called, 'a draft again');
 $node->sql("UPDATE mailman.letter SET subject = 'Better', send_at = NULL"
 	  . " WHERE id = $called");
 is($node->send($called), '12', 'it can be changed and sent');
-ok($node->wait_for_letter($called, 'sent', 10), 'and is');
+ok($node->wait_for_letter($called, 'sent'), 'and is');
 is($relay->pairs - $before, 12, 'to everybody');
 $node->assert_sums($called, 'sent after all');
 
@@ -179,7 +179,7 @@ ok( $node->wait_for(
 is($node->sql("SELECT mailman_cancel($slow)"), 'cancelled', 'cancelled');
 ok( $node->wait_for(
 		"SELECT count(*) FROM mailman.delivery WHERE letter_id = $slow"
-		  . " AND state NOT IN ('delivered', 'skipped')", '0', 20),
+		  . " AND state NOT IN ('delivered', 'skipped')", '0'),
 	'the rest is skipped');
 my $states = $node->states($slow);
 diag("cancelled: $states->{delivered} delivered, $states->{skipped} skipped");
@@ -228,13 +228,13 @@ my $left = $node->sql(
 	  . " FROM mailman.delivery"
 	  . " WHERE letter_id = $letter AND state = 'deferred'");
 cmp_ok($left, '>', 5, sprintf 'for %.1f s', $left);
-ok($node->wait_for($none, '0', 4), 'no worker waits for it');
+ok($node->wait_for($none, '0'), 'no worker waits for it');
 my $run =
   $node->sql("SELECT run FROM mailman.letter WHERE id = $letter");
 $start = time;
 ok( $node->wait_for(
 		"SELECT count(*) FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", '5', 20),
+		  . " WHERE letter_id = $letter", '5'),
 	'it is tried again by itself');
 my $late = $node->sql(
 	"SELECT round(extract(epoch FROM e.sent_at - d.queued_at), 1)"
@@ -246,7 +246,7 @@ cmp_ok($late, '>=', $left - 0.5, 'not before its time');
 cmp_ok($late, '<',  $left + 3,   'nor much later');
 cmp_ok($node->sql("SELECT run FROM mailman.letter WHERE id = $letter"),
 	'>', $run, 'by another worker');
-ok($node->wait_for_letter($letter, 'sent', 10), 'sent');
+ok($node->wait_for_letter($letter, 'sent'), 'sent');
 $node->assert_sums($letter, 'retried');
 
 # ---- a deferred one survives a restart
@@ -267,7 +267,7 @@ ok( $node->wait_for(
 		  . " AND state = 'deferred'", '1'),
 	'one is deferred');
 $node->restart;
-ok($node->wait_for_letter($letter, 'sent', 20),
+ok($node->wait_for_letter($letter, 'sent'),
 	'after a restart it is tried when it is due');
 is($node->tally($letter)->{delivered}, 5, 'all delivered');
 
@@ -287,7 +287,7 @@ $relay->set(
 	]);
 $letter = $node->letter($newsletter, on_doubt => 'hold');
 $node->send($letter);
-ok($node->wait_for_letter($letter, 'sent', 20), 'failures of all kinds');
+ok($node->wait_for_letter($letter, 'sent'), 'failures of all kinds');
 $states = $node->states($letter);
 is("@{$states}{qw(delivered failed doubtful)}",
 	'2 2 2', 'two failed, two in doubt');
@@ -298,18 +298,18 @@ is($node->sql("SELECT mailman_retry($letter)"),
 	'1', 'mailman_retry(): who failed, but not the dead address');
 ok( $node->wait_for(
 		"SELECT mail_order->>'delivered' FROM mailman.letter"
-		  . " WHERE id = $letter", '3', 10),
+		  . " WHERE id = $letter", '3'),
 	'is delivered');
-ok($node->wait_for_letter($letter, 'sent', 10), 'and the letter is done');
+ok($node->wait_for_letter($letter, 'sent'), 'and the letter is done');
 is($node->states($letter)->{doubtful}, 2, 'the doubtful are left alone');
 $node->assert_sums($letter, 'after mailman_retry()');
 is($node->sql("SELECT mailman_retry($letter, '{doubtful}')"),
 	'2', 'the doubtful by name');
 ok( $node->wait_for(
 		"SELECT mail_order->>'delivered' FROM mailman.letter"
-		  . " WHERE id = $letter", '5', 10),
+		  . " WHERE id = $letter", '5'),
 	'are delivered');
-ok($node->wait_for_letter($letter, 'sent', 10), 'and the letter is done');
+ok($node->wait_for_letter($letter, 'sent'), 'and the letter is done');
 is($relay->pairs - $before, 3, 'three more at the relay');
 $states = $node->states($letter);
 is("@{$states}{qw(delivered failed doubtful)}",

@@ -46,7 +46,7 @@ sub failover
 			"synchronous_standby_names = '*'");
 		$primary->reload;
 		$primary->wait_for("SELECT sync_state FROM pg_stat_replication",
-			'sync', 20)
+			'sync')
 		  or BAIL_OUT('no synchronous standby');
 	}
 	$primary->relay('relay', $relay->url, connections => 10);
@@ -64,7 +64,7 @@ sub failover
 	$primary->send($letter);
 	ok( $primary->wait_for(
 			    "SELECT count(*) >= 60 FROM mailman.newsletter_email"
-			  . " WHERE letter_id = $letter", 't', 30),
+			  . " WHERE letter_id = $letter", 't'),
 		"$name: a letter on its way");
 	is( $standby->sql(
 			    "SELECT pg_is_in_recovery(), count(*) FROM pg_stat_activity"
@@ -78,11 +78,11 @@ sub failover
 	$standby->promote;
 	my $promoted = time;
 	ok( $standby->wait_for(
-			"SELECT run FROM mailman.letter WHERE id = $letter", '2', 20),
+			"SELECT run FROM mailman.letter WHERE id = $letter", '2'),
 		"$name: a worker goes on, on the promoted standby");
 	my $back = time - $promoted;
-	ok($standby->wait_for_letter($letter, 'sent', 30), "$name: sent");
-	ok($standby->wait_for_letter($later,  'sent', 30),
+	ok($standby->wait_for_letter($letter, 'sent'), "$name: sent");
+	ok($standby->wait_for_letter($later,  'sent'),
 		"$name: the scheduled one too");
 
 	# the last mail that was in flight may still lie at the relay
@@ -140,7 +140,7 @@ sub failover
 	$relay->set(slow => 0);
 	my $next = $standby->letter($newsletter);
 	is($standby->send($next), $number, "$name: a new letter there");
-	ok($standby->wait_for_letter($next, 'sent', 30), "$name: is sent");
+	ok($standby->wait_for_letter($next, 'sent'), "$name: is sent");
 	is_deeply([ $relay->violations ], [], "$name: nothing against SMTP");
 	$standby->stop;
 	$relay->stop;

@@ -119,13 +119,13 @@ $node->send($later);
 $node->send($letter);
 ok( $node->wait_for(
 		"SELECT count(*) >= 30 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", 't', 30),
+		  . " WHERE letter_id = $letter", 't'),
 	'a letter on its way');
 $node->command_ok(
 	[ 'pg_dump', '-Fc', '-f', "$dir/dump", $node->connstr('postgres') ],
 	'pg_dump meanwhile');
-ok($node->wait_for_letter($letter, 'sent', 30), 'the original is sent');
-ok($node->wait_for_letter($later,  'sent', 30), 'and the scheduled one');
+ok($node->wait_for_letter($letter, 'sent'), 'the original is sent');
+ok($node->wait_for_letter($later,  'sent'), 'and the scheduled one');
 is($relay->pairs, 2 * $number, 'to everybody');
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
 
@@ -146,7 +146,7 @@ check_copy($node, 'restored', 'restored', $letter, $later);
 # the original sends as before
 my $next = $node->letter($newsletter);
 $node->send($next, $node->sql('SELECT min(id) FROM mailman.subscription'));
-ok($node->wait_for_letter($next, 'sent', 20), 'the original sends as before');
+ok($node->wait_for_letter($next, 'sent'), 'the original sends as before');
 
 # ---- restored into another cluster, where the database has the same oid
 
@@ -179,7 +179,7 @@ $node->send($due);
 $node->send($paused);
 ok( $node->wait_for(
 		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $paused", 't', 30),
+		  . " WHERE letter_id = $paused", 't'),
 	'a letter on its way');
 $node->sql("SELECT mailman_pause($paused)");
 ok($node->wait_for_no_worker($paused), 'is paused');
@@ -201,7 +201,7 @@ check_copy($node, 'copy', 'template copy', $paused, $due);
 # in the original nothing has changed
 is($node->letter_state($paused), 'paused', 'the original is still paused');
 $node->sql("SELECT mailman_resume($paused)");
-ok($node->wait_for_letter($paused, 'sent', 30), 'and goes on when resumed');
+ok($node->wait_for_letter($paused, 'sent'), 'and goes on when resumed');
 is($node->tally($paused)->{delivered}, $number, 'to everybody');
 $node->sql("SELECT mailman_cancel($due)");
 
@@ -213,11 +213,11 @@ my $running = $node->letter($newsletter);
 $node->send($running);
 ok( $node->wait_for(
 		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $running", 't', 30),
+		  . " WHERE letter_id = $running", 't'),
 	'a letter on its way');
 $node->append_conf('postgresql.conf', 'mailman.enabled = off');
 $node->reload;
-ok($node->wait_for_no_worker(undef, 10), 'mailman.enabled = off: it stops');
+ok($node->wait_for_no_worker(undef), 'mailman.enabled = off: it stops');
 $sent = $relay->status->{accepted};
 my $queued = $node->letter($newsletter);
 my $said   = $node->told("SELECT mailman_send($queued)");
@@ -240,7 +240,7 @@ ok( $node->stays(
 	'not after a restart either');
 $node->append_conf('postgresql.conf', 'mailman.enabled = on');
 $node->reload;
-ok($node->wait_for_letter($_, 'sent', 20), 'on again: goes on by itself')
+ok($node->wait_for_letter($_, 'sent'), 'on again: goes on by itself')
   foreach $running, $queued;
 is($relay->status->{accepted} - $before, 2 * $number, 'to everybody, once');
 

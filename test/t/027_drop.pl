@@ -102,7 +102,7 @@ foreach my $name (sort keys %session)
 {
 	ok( wait_until(
 			$session{$name}, 'SELECT state FROM mailman.letter',
-			'sent', 30),
+			'sent'),
 		"the letter of $name is sent");
 	is($session{$name}->query($node->sums_sql(1)), '', "sums of $name");
 	is(scalar(grep { $_->[1] =~ /\@$name\./ } $relay->pairs),
@@ -124,7 +124,7 @@ foreach my $name (qw(north south))
 {
 	$node->wait_for(
 		"SELECT count(*) FROM pg_stat_activity WHERE datname = '$name'"
-		  . " AND backend_type <> 'mailman scout'", '0', 20);
+		  . " AND backend_type <> 'mailman scout'", '0');
 	my $start = time;
 	is($node->sql_error("DROP DATABASE $name"), undef,
 		"DROP DATABASE $name");
@@ -155,7 +155,7 @@ diag('DROP DATABASE took '
 	  . join(', ', map { sprintf '%.0f ms', 1000 * $_ } @seconds));
 cmp_ok($worst, '<', 2, 'at once');
 $relay->set(slow => 0);
-ok($node->wait_for_letter($letter, 'sent', 30), 'the other letter is sent');
+ok($node->wait_for_letter($letter, 'sent'), 'the other letter is sent');
 
 # ---- DROP DATABASE (FORCE) in the middle of a letter
 
@@ -163,7 +163,7 @@ $relay->set(slow => 0.1);
 my $doomed = make_database('doomed', 200);
 $doomed->query('SELECT mailman_send(1)');
 ok(wait_until($doomed, 'SELECT count(*) >= 20 FROM mailman.newsletter_email',
-		't', 30),
+		't'),
 	'a letter on its way');
 my $from  = $node->log_position;
 my $start = time;
@@ -174,7 +174,7 @@ diag(sprintf 'DROP DATABASE (FORCE) in the middle of a letter: %.1f s', $took);
 cmp_ok($took, '<', 5, 'within the five seconds it gives others');
 ok( $node->wait_for(
 		"SELECT count(*) FROM pg_stat_activity"
-		  . " WHERE backend_type = 'mailman letter'", '0', 10),
+		  . " WHERE backend_type = 'mailman letter'", '0'),
 	'its worker is gone');
 is(scalar($node->log_lines(qr/PANIC|TRAP|crash/, $from)), 0, 'without harm');
 my $accepted = $relay->status->{accepted};
@@ -185,7 +185,7 @@ undef $doomed;
 # a new database gets along
 my $fresh = make_database('fresh', 10);
 $fresh->query('SELECT mailman_send(1)');
-ok(wait_until($fresh, 'SELECT state FROM mailman.letter', 'sent', 20),
+ok(wait_until($fresh, 'SELECT state FROM mailman.letter', 'sent'),
 	'a new database sends');
 $fresh->quit;
 
@@ -194,7 +194,7 @@ $fresh->quit;
 my $second = make_database('second', 200);
 $second->query('SELECT mailman_send(1)');
 ok(wait_until($second, 'SELECT count(*) >= 20 FROM mailman.newsletter_email',
-		't', 30),
+		't'),
 	'a letter on its way');
 $from  = $node->log_position;
 $start = time;
@@ -204,7 +204,7 @@ $took = time - $start;
 $start = time;
 ok( $node->wait_for(
 		"SELECT count(*) FROM pg_stat_activity"
-		  . " WHERE backend_type = 'mailman letter'", '0', 10),
+		  . " WHERE backend_type = 'mailman letter'", '0'),
 	'its worker ends');
 diag(
 	sprintf 'DROP EXTENSION: %.2f s, its worker was gone %.2f s later', $took,
@@ -239,7 +239,7 @@ $second->quit;
 $second = $node->session(dbname => 'second');
 make_extension($second, 'again');
 $second->query('SELECT mailman_send(1)');
-ok(wait_until($second, 'SELECT state FROM mailman.letter', 'sent', 20),
+ok(wait_until($second, 'SELECT state FROM mailman.letter', 'sent'),
 	'CREATE EXTENSION again: sends');
 $from = $node->log_position;
 my @errors;
@@ -266,7 +266,7 @@ foreach my $round (1 .. 12)
 is(join("\n", @errors), '', 'DROP EXTENSION, a dozen times');
 ok( $node->wait_for(
 		    "SELECT count(*) FROM pg_stat_activity WHERE backend_type"
-		  . " IN ('mailman letter', 'mailman scout')", '0', 20),
+		  . " IN ('mailman letter', 'mailman scout')", '0'),
 	'all quiet after it');
 @loud = $node->log_lines(qr/ERROR|FATAL|PANIC|WARNING|exit code 1/, $from);
 is(scalar(@loud), 0, 'workers, scouts and dispatcher take it quietly')
@@ -280,14 +280,14 @@ my $third = make_database('third', 200);
 my $before = $relay->pairs;
 $third->query('SELECT mailman_send(1)');
 ok(wait_until($third, 'SELECT count(*) >= 20 FROM mailman.newsletter_email',
-		't', 30),
+		't'),
 	'a letter on its way');
 $third->query('BEGIN');
 $third->query('DROP EXTENSION mailman CASCADE');
 sleep 3;
 $third->query('ROLLBACK');
 $start = time;
-ok(wait_until($third, 'SELECT state FROM mailman.letter', 'sent', 30),
+ok(wait_until($third, 'SELECT state FROM mailman.letter', 'sent'),
 	'DROP EXTENSION, and ROLLBACK 3 s later: the letter goes on');
 my ($doubts, $delivered) = split(
 	/\|/,
@@ -310,7 +310,7 @@ $letter = $node->letter($newsletter);
 $node->send($letter);
 ok( $node->wait_for(
 		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", 't', 30),
+		  . " WHERE letter_id = $letter", 't'),
 	'a letter on its way');
 $node->append_conf('postgresql.conf',
 	"synchronous_standby_names = 'nobody'");
@@ -319,7 +319,7 @@ ok( $node->wait_for(
 		    "SELECT count(*) FROM pg_stat_activity"
 		  . " WHERE backend_type = 'mailman letter'"
 		  . " AND wait_event = 'SyncRep'",
-		'1', 10),
+		'1'),
 	'its worker waits for a standby that never answers');
 $start = time;
 $node->stop('fast');
@@ -328,7 +328,7 @@ diag(sprintf 'fast shutdown under a deaf synchronous standby: %.1f s', $took);
 cmp_ok($took, '<', 10, 'fast shutdown ends within seconds');
 $node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $node->start;
-ok($node->wait_for_letter($letter, 'sent', 30),
+ok($node->wait_for_letter($letter, 'sent'),
 	'started again without it: the letter goes on');
 $doubts =
   $node->sql("SELECT doubts FROM mailman.letter WHERE id = $letter");

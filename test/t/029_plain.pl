@@ -43,11 +43,11 @@ my ($said) = $session->try("SELECT mailman_send($letter)");
 like($said, qr/^NOTICE: /m, 'mailman_send() without preload: a notice');
 like($said, qr/shared_preload_libraries/, 'that says what is missing');
 like($said, qr/^HINT: /m, 'and what to do');
-ok($node->wait_for_letter($letter, 'sent', 20), 'the letter is sent');
+ok($node->wait_for_letter($letter, 'sent'), 'the letter is sent');
 $letter = $node->letter($newsletter);
 ($said) = $session->try("SELECT mailman_send($letter)");
 is($said, $number, 'not told again');
-ok($node->wait_for_letter($letter, 'sent', 20), 'sent, too');
+ok($node->wait_for_letter($letter, 'sent'), 'sent, too');
 $session->quit;
 is( $node->sql(
 		    "SELECT count(*) FROM pg_stat_activity WHERE backend_type"
@@ -76,9 +76,9 @@ ok( $node->stays(
 	'a scheduled letter waits');
 ok( $node->wait_for(
 		"SELECT mail_order->>'delivered' FROM mailman.letter"
-		  . " WHERE id = $letter", $number - 1, 15),
+		  . " WHERE id = $letter", $number - 1),
 	'starts by itself');
-ok($node->wait_for_letter($letter, 'sent', 15), 'so does the retry');
+ok($node->wait_for_letter($letter, 'sent'), 'so does the retry');
 is($relay->pairs - $before, $number, 'to everybody');
 $node->assert_sums($letter, 'scheduled');
 
@@ -89,7 +89,7 @@ $node->sql("UPDATE mailman.letter SET send_at = now() + interval '1 hour'"
 $node->send($letter);
 my $start = time;
 $node->sql("UPDATE mailman.letter SET send_at = now() WHERE id = $letter");
-ok($node->wait_for_letter($letter, 'sent', 15), 'moved to now: sent');
+ok($node->wait_for_letter($letter, 'sent'), 'moved to now: sent');
 diag(sprintf 'moved to now: sent after %.1f s', time - $start);
 
 # ---- a worker that is terminated is not replaced; mailman_wake() does it
@@ -102,7 +102,7 @@ foreach my $how (qw(terminate worker postmaster))
 	$node->send($letter);
 	ok( $node->wait_for(
 			"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-			  . " WHERE letter_id = $letter", 't', 30),
+			  . " WHERE letter_id = $letter", 't'),
 		"$how: a letter on its way");
 	my $pid = $node->wait_for_worker($letter);
 	if ($how eq 'terminate')
@@ -135,7 +135,7 @@ foreach my $how (qw(terminate worker postmaster))
 				"$how: nobody goes on by himself");
 		});
 	is($node->sql('SELECT mailman_wake()'), '1', "$how: mailman_wake(): 1");
-	ok($node->wait_for_letter($letter, 'sent', 30), "$how: sent");
+	ok($node->wait_for_letter($letter, 'sent'), "$how: sent");
 	is($node->sql('SELECT mailman_wake()'), '0', "$how: nothing else to do");
 	is($relay->pairs - $before, $number, "$how: to everybody");
 	my $doubts =
@@ -152,13 +152,13 @@ $letter = $node->letter($newsletter);
 $node->send($letter);
 ok( $node->wait_for(
 		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", 't', 30),
+		  . " WHERE letter_id = $letter", 't'),
 	'a letter on its way');
 $node->stop;
 $node->start;
 $relay->set(slow => 0);
 $node->send($letter);
-ok($node->wait_for_letter($letter, 'sent', 30),
+ok($node->wait_for_letter($letter, 'sent'),
 	'after a restart, mailman_send() again: goes on');
 is($node->sql("SELECT doubts FROM mailman.letter WHERE id = $letter"),
 	'0', 'without a doubt');

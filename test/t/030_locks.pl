@@ -56,7 +56,7 @@ sub wait_for_lock
 	return $node->wait_for(
 		'SELECT wait_event_type FROM pg_stat_activity WHERE pid = '
 		  . $session->backend,
-		'Lock', 10);
+		'Lock');
 }
 
 # Wait until so many connections were opened: mails are on all of them
@@ -116,7 +116,7 @@ foreach my $lock (
 	}
 	$locker->query('ROLLBACK');
 	$slow->set(slow => 0);
-	ok($node->wait_for_letter($_, 'sent', 15), "$name: sent after it")
+	ok($node->wait_for_letter($_, 'sent'), "$name: sent after it")
 	  foreach @letters;
 	is( $node->sql(
 			'SELECT sum(run), sum(doubts), sum(failed_runs)'
@@ -128,7 +128,7 @@ foreach my $lock (
 	is($slow->pairs - $before, 16, "$name: everybody has it");
 	is(scalar($slow->duplicates), 0, "$name: nobody twice");
 	$node->assert_sums($_, $name) foreach @letters;
-	ok($node->wait_for_no_worker(undef, 10), "$name: over");
+	ok($node->wait_for_no_worker(undef), "$name: over");
 }
 
 # ---- topping up, part one: a newcomer of whom somebody is about to send
@@ -184,7 +184,7 @@ foreach my $mode ('FOR UPDATE', 'FOR NO KEY UPDATE')
 	is($node->sql(delivered($letter)), '0', "$mode: and waits");
 	$locker->query('ROLLBACK');
 	my $start = time;
-	ok($node->wait_for_letter($letter, 'sent', 10), "$mode: sent after it");
+	ok($node->wait_for_letter($letter, 'sent'), "$mode: sent after it");
 	cmp_ok(time - $start, '<', 4, "$mode: at once");
 	is($node->sql(delivered($letter)), '8', "$mode: to all");
 	is( $node->sql(
@@ -201,7 +201,7 @@ foreach my $case (@top_up)
 	my $letter = $case->{letter};
 	my $name   = "top up, $case->{end}";
 
-	ok($node->wait_for(delivered($letter), '5', 10),
+	ok($node->wait_for(delivered($letter), '5'),
 		"$name: the others have it while the transaction is open");
 	is( $node->sql(
 			"SELECT max(e.sent_at) < min(l.send_at) + interval '2 s'"
@@ -219,10 +219,10 @@ foreach my $case (@top_up)
 	my $letter = $case->{letter};
 	my $name   = "top up, $case->{end}";
 
-	ok($node->wait_for(delivered($letter), '6', 15),
+	ok($node->wait_for(delivered($letter), '6'),
 		"$name: the newcomer has it after it");
 	is($relay->recipients->{ $case->{address} }, 1, "$name: once");
-	ok($node->wait_for_letter($letter, 'sent', 10), "$name: sent");
+	ok($node->wait_for_letter($letter, 'sent'), "$name: sent");
 	$node->assert_sums($letter, $name);
 }
 
@@ -259,7 +259,7 @@ is( $node->sql(
 
 # ---- a worker is told to end while a table is locked
 
-ok($node->wait_for_no_worker(undef, 10), 'nobody is at work');
+ok($node->wait_for_no_worker(undef), 'nobody is at work');
 my @dropping = map { $node->session } 1 .. 2;
 foreach my $lock (
 	[ 'delivery',     'ACCESS EXCLUSIVE' ],
@@ -313,10 +313,10 @@ foreach my $lock (
 	my $until = time + 10;
 	sleep 0.01 while kill(0, $worker) && time < $until;
 	$node->sql('SELECT mailman_wake()');
-	ok($node->wait_for_letter($letter, 'sent', 10), "$name: it goes on");
+	ok($node->wait_for_letter($letter, 'sent'), "$name: it goes on");
 	is($node->sql(delivered($letter)), '8', "$name: to all");
 	$node->assert_sums($letter, $name);
-	ok($node->wait_for_no_worker(undef, 10), "$name: over");
+	ok($node->wait_for_no_worker(undef), "$name: over");
 }
 is_deeply([ $relay->violations, $slow->violations ],
 	[], 'nothing against the protocol');

@@ -50,7 +50,7 @@ foreach my $case ([ 'pause', 'resend' ], [ 'pause', 'hold' ],
 	$node->send($letter);
 	ok( $node->wait_for(
 			"SELECT mail_order->>'sending' > '0' FROM mailman.letter"
-			  . " WHERE id = $letter", 't', 20),
+			  . " WHERE id = $letter", 't'),
 		"$name: a letter on its way");
 	my $pid   = $node->wait_for_worker($letter);
 	my $until = time + 20;
@@ -64,7 +64,7 @@ foreach my $case ([ 'pause', 'resend' ], [ 'pause', 'hold' ],
 			ok( $node->wait_for(
 					"SELECT mail_order->>'sending', run > 1"
 					  . " FROM mailman.letter WHERE id = $letter",
-					'0|t', 20),
+					'0|t'),
 				"$name: what was in flight is resolved by itself");
 			if ($what eq 'cancel')
 			{
@@ -72,7 +72,7 @@ foreach my $case ([ 'pause', 'resend' ], [ 'pause', 'hold' ],
 						"SELECT count(*) FROM mailman.delivery"
 						  . " WHERE letter_id = $letter AND state NOT IN"
 						  . " ('delivered', 'skipped', 'doubtful')",
-						'0', 20),
+						'0'),
 					"$name: and the rest is skipped");
 			}
 			ok($node->wait_for_no_worker($letter), "$name: no more is done");
@@ -95,7 +95,7 @@ foreach my $case ([ 'pause', 'resend' ], [ 'pause', 'hold' ],
 	ok( $node->wait_for(
 			"SELECT count(*) FROM mailman.delivery WHERE letter_id = $letter"
 			  . " AND state NOT IN ('delivered', 'doubtful', 'deferred')",
-			'0', 30),
+			'0'),
 		"$name: resumed, it goes on");
 	$node->assert_sums($letter, "$name, resumed");
 	$relay->set(slow => 1);
@@ -138,7 +138,7 @@ my $admin = $node->session(dbname => 'template1');
 $admin->query('ALTER DATABASE postgres RESET ALL');
 $admin->quit;
 delete $node->{mailman_session};
-ok($node->wait_for_letter($letter, 'sent', 10), 'and recorded');
+ok($node->wait_for_letter($letter, 'sent'), 'and recorded');
 
 # ---- somebody has locked the table when a worker is told to end
 
@@ -147,7 +147,7 @@ $letter = $node->letter($newsletter);
 $node->send($letter);
 ok( $node->wait_for(
 		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", 't', 20),
+		  . " WHERE letter_id = $letter", 't'),
 	'a letter on its way');
 my $pid    = $node->wait_for_worker($letter);
 my $locker = $node->session;
@@ -160,7 +160,7 @@ my $took = time - $start;
 diag(sprintf 'terminated under LOCK TABLE: gone after %.1f s', $took);
 cmp_ok($took, '<', 10, 'a worker that is told to end does not wait for a lock');
 $locker->query('COMMIT');
-ok($node->wait_for_letter($letter, 'sent', 40), 'unlocked: the letter goes on');
+ok($node->wait_for_letter($letter, 'sent'), 'unlocked: the letter goes on');
 $node->assert_sums($letter, 'after the lock');
 $locker->quit;
 
@@ -181,7 +181,7 @@ ok( $node->stays(
 $node->sql("UPDATE pg_extension SET extversion = '1.0'"
 	  . " WHERE extname = 'mailman'");
 $node->sql("SELECT mailman_send($letter)");
-ok($node->wait_for_letter($letter, 'sent', 20), 'the right version: sent');
+ok($node->wait_for_letter($letter, 'sent'), 'the right version: sent');
 
 # ---- pg_upgrade, with a letter in the post and one that is due
 
@@ -190,7 +190,7 @@ my $open = $node->letter($newsletter);
 $node->send($open);
 ok( $node->wait_for(
 		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $open", 't', 20),
+		  . " WHERE letter_id = $open", 't'),
 	'a letter on its way');
 my $due = $node->letter($newsletter);
 $node->sql("UPDATE mailman.letter SET send_at = now() + interval '1 s'"
@@ -222,7 +222,7 @@ my $said = $new->told("SELECT mailman_send($due)");
 like($said, qr/WARNING: .*HINT: .*mailman_adopt/s, 'it asks to be adopted');
 $new->sql('SELECT mailman_adopt()');
 $new->sql("SELECT mailman_resume($_)") foreach $open, $due;
-ok($new->wait_for_letter($_, 'sent', 30), "adopted, resumed: letter $_ is sent")
+ok($new->wait_for_letter($_, 'sent'), "adopted, resumed: letter $_ is sent")
   foreach $open, $due;
 is($new->tally($_)->{delivered}, $number, 'to everybody')
   foreach $open, $due;

@@ -78,9 +78,9 @@ foreach my $list ('dead1,good', 'dead1,dead2,good', 'busy,good',
 	my $start  = time;
 
 	$node->send($letter);
-	ok($good->wait_for_messages(1, 10), "$list: the good one is asked");
+	ok($good->wait_for_messages(1), "$list: the good one is asked");
 	cmp_ok(time - $start, '<', 2, "$list: within two seconds");
-	ok($node->wait_for_letter($letter, 'sent', 10), "$list: sent");
+	ok($node->wait_for_letter($letter, 'sent'), "$list: sent");
 	is($good->pairs, 20, "$list: the good one has all");
 	is(scalar($good->duplicates), 0, "$list: none twice");
 	is( $node->sql(
@@ -104,10 +104,10 @@ my $newsletter =
 my $letter = $node->letter($newsletter);
 
 $node->send($letter);
-ok($before->wait_for_messages(4, 10), 'ALTER SERVER: on its way');
+ok($before->wait_for_messages(4), 'ALTER SERVER: on its way');
 $node->sql("ALTER SERVER moving OPTIONS (SET url '" . $after->url . "')");
 my $there = $before->status->{accepted};
-ok($node->wait_for_letter($letter, 'sent', 10), 'ALTER SERVER: sent');
+ok($node->wait_for_letter($letter, 'sent'), 'ALTER SERVER: sent');
 my $rest = $before->pairs - $there;
 cmp_ok($rest, '<=', 6, "ALTER SERVER: the old one gets what is begun: $rest");
 is($before->pairs + $after->pairs, 40, 'ALTER SERVER: the new one the rest');
@@ -146,14 +146,14 @@ foreach my $name (sort keys %leave)
 	$letter = $node->letter($newsletter);
 	$late->set(slow => 0.2);
 	$node->send($letter);
-	ok($late->wait_for_messages($had + 4, 10), "$name: on its way");
+	ok($late->wait_for_messages($had + 4), "$name: on its way");
 	$leaves->();
 	ok( $node->wait_for(
 			"SELECT state, state_reason FROM mailman.letter"
 			  . " WHERE id = $letter",
-			'paused|relay "leaving" does not exist', 2),
+			'paused|relay "leaving" does not exist'),
 		"$name: paused, with the reason");
-	ok($node->wait_for_no_worker($letter, 5), "$name: the worker ends");
+	ok($node->wait_for_no_worker($letter), "$name: the worker ends");
 	my $count = $late->status->{accepted} - $had;
 	cmp_ok($count, '<', 40, "$name: in the middle");
 	is_deeply(
@@ -166,7 +166,7 @@ foreach my $name (sort keys %leave)
 	$returns->();
 	$late->set(slow => 0);
 	$node->sql("SELECT mailman_resume($letter)");
-	ok($node->wait_for_letter($letter, 'sent', 10), "$name: resumed");
+	ok($node->wait_for_letter($letter, 'sent'), "$name: resumed");
 	is($late->status->{accepted} - $had, 40, "$name: everybody has it");
 	is( $node->sql("SELECT doubts FROM mailman.letter WHERE id = $letter"),
 		'0', "$name: no doubt");
@@ -180,7 +180,7 @@ foreach my $relays (sort keys %old)
 {
 	my $name = "max_age, $relays";
 
-	ok($node->wait_for_letter($old{$relays}, 'sent', 15), "$name: it ends");
+	ok($node->wait_for_letter($old{$relays}, 'sent'), "$name: it ends");
 	is($node->states($old{$relays})->{failed}, 3, "$name: all failed");
 	like(
 		$node->sql(

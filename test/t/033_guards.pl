@@ -214,7 +214,7 @@ is_harmless('foreign key, worker');
 is($node->sql("SELECT count(*) FROM pg_trigger WHERE tgname = 'boom'"),
 	'0', 'foreign key, worker: their code did not run');
 $app->query('DROP TABLE app.ref');
-ok($node->wait_for_letter($later, 'sent', 10),
+ok($node->wait_for_letter($later, 'sent'),
 	'foreign key, worker: without it the letter is sent');
 
 # ---- a trigger that comes while a letter is sent
@@ -227,7 +227,7 @@ my $letter = $node->letter($busy);
 my $had    = $relay->status->{accepted};
 $relay->set(slow => 0.1);
 $node->send($letter);
-ok($relay->wait_for_messages($had + 4, 10), 'a trigger comes: on its way');
+ok($relay->wait_for_messages($had + 4), 'a trigger comes: on its way');
 my ($worker) = $node->workers($letter);
 my $log = $node->log_position;
 $app->query(
@@ -243,7 +243,7 @@ is(join(' ', $node->workers($letter)), $worker, 'a trigger comes: it waits');
 is_harmless('a trigger comes');
 $node->sql('DROP TRIGGER boom ON mailman.delivery');
 $relay->set(slow => 0);
-ok($node->wait_for_letter($letter, 'sent', 15),
+ok($node->wait_for_letter($letter, 'sent'),
 	'a trigger comes: without it, it goes on');
 is( $node->sql("SELECT doubts, run FROM mailman.letter WHERE id = $letter"),
 	'0|1', 'a trigger comes: no doubt');
@@ -262,11 +262,11 @@ foreach my $how ('np', 'pre')
 	my $list = $on->newsletter(relays => ['slow'], subscriptions => 40);
 	my $long = $on->letter($list);
 	$on->send($long);
-	ok($slow->wait_for_messages(2, 10), "$name: on its way");
+	ok($slow->wait_for_messages(2), "$name: on its way");
 	$on->sql('ALTER SYSTEM SET mailman.enabled = off');
 	$on->sql('SELECT pg_reload_conf()');
 	my $start = time;
-	ok($on->wait_for_no_worker($long, 5), "$name: off, its worker ends");
+	ok($on->wait_for_no_worker($long), "$name: off, its worker ends");
 	cmp_ok(time - $start, '<', 1.5, "$name: soon");
 	my $count = $slow->status->{accepted};
 	cmp_ok($count, '<', 20, "$name: in the middle");
@@ -290,12 +290,12 @@ foreach my $how ('np', 'pre')
 	$on->sql('SELECT pg_reload_conf()');
 	if ($how eq 'np')
 	{
-		ok( $on->wait_for('SHOW mailman.enabled', 'on', 5),
+		ok( $on->wait_for('SHOW mailman.enabled', 'on'),
 			"$name: on again");
 		is($on->sql('SELECT mailman_wake()'), '1', "$name: woken");
 	}
-	ok($slow->wait_for_messages($count + 1, 3), "$name: it goes on");
-	ok($on->wait_for_letter($long, 'sent', 10), "$name: sent");
+	ok($slow->wait_for_messages($count + 1), "$name: it goes on");
+	ok($on->wait_for_letter($long, 'sent'), "$name: sent");
 	is($slow->pairs, 40, "$name: to all");
 	is(scalar($slow->duplicates), 0, "$name: nobody twice");
 	is( $on->sql("SELECT doubts FROM mailman.letter WHERE id = $long"),

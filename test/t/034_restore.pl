@@ -34,14 +34,14 @@ my $newsletter = $node->newsletter(
 	subscriptions => 60);
 my $letter = $node->letter($newsletter);
 $node->send($letter);
-ok($relay->wait_for_messages(4, 20), 'a letter on its way');
+ok($relay->wait_for_messages(4), 'a letter on its way');
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
 $node->command_ok(
 	[ 'pg_dump', '-Fc', '-f', "$dir/dump", $node->connstr('postgres') ],
 	'dumped in the middle of it');
 $relay->set(slow => 0);
-ok($node->wait_for_letter($letter, 'sent', 30), 'the original goes on');
+ok($node->wait_for_letter($letter, 'sent'), 'the original goes on');
 is($relay->status->{accepted}, 60, 'to all');
 
 # the list of contents, cut before the row of mailman.origin
