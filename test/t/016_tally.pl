@@ -57,7 +57,7 @@ is( $node->sql(
 $worker = $node->wait_for_worker($letter);
 $poster->start("SELECT mailman_send($letter)");
 
-my $until = $start + 50;
+my $until = $start + 180;
 while (time < $until)
 {
 	my $wrong = $session->query($sums);
