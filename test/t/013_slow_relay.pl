@@ -121,15 +121,15 @@ my $worker = $node->wait_for_worker($third);
 ok($relay->wait_for_held(10), 'ten are sent, ten in flight');
 is($node->sql("SELECT pg_terminate_backend($worker)"), 't', 'terminated');
 
-# those ten may pass, and nobody after them
-$relay->gate(0);
+# those ten may pass, and ten that it may have begun before it knew
+$relay->gate(10);
 $start = time;
 ok($node->wait_for_no_worker($third), 'the worker ends');
 my $grace = time - $start;
 diag(sprintf 'terminated, gone after %.1f s', $grace);
 cmp_ok($grace, '<', 60, 'as soon as the relay has answered, not by its grace');
 $sent = $relay->pairs - $before;
-is($sent, 20, 'in the middle');
+cmp_ok($sent, '<=', 30, "in the middle ($sent of $number sent)");
 is( $node->sql(
 		    "SELECT count(*) FROM mailman.newsletter_email"
 		  . " WHERE letter_id = $third"),

@@ -28,6 +28,7 @@ my $node   = Mailman::Cluster->create(
 	'main',
 	conf => {
 		max_worker_processes     => 16,
+		'mailman.shutdown_grace' => '120s',
 		'mailman.retry_schedule' => '4s'
 	});
 $node->relay('relay', $relay->url, connections => 5);
@@ -57,7 +58,7 @@ is( $node->sql(
 # ---- scheduled, and deferred: the worker itself waits
 
 $letter = $node->letter($newsletter);
-$node->sql("UPDATE mailman.letter SET send_at = now() + interval '3 s'"
+$node->sql("UPDATE mailman.letter SET send_at = now() + interval '5 s'"
 	  . " WHERE id = $letter");
 $relay->set(
 	rules => [
@@ -70,9 +71,9 @@ $relay->set(
 	]);
 my $before = $relay->pairs;
 $node->send($letter);
-ok( $node->stays(
-		"SELECT state FROM mailman.letter WHERE id = $letter",
-		'scheduled', 2),
+ok( $node->stays_until_due(
+		$letter,
+		"SELECT state FROM mailman.letter WHERE id = $letter", 'scheduled'),
 	'a scheduled letter waits');
 ok( $node->wait_for(
 		"SELECT mail_order->>'delivered' FROM mailman.letter"
@@ -96,28 +97,30 @@ diag(sprintf 'moved to now: sent after %.1f s', time - $start);
 
 foreach my $how (qw(terminate worker postmaster))
 {
-	$relay->set(slow => 0.1);
 	$before = $relay->pairs;
+	$relay->gate(20);
 	$letter = $node->letter($newsletter);
 	$node->send($letter);
 	ok( $node->wait_for(
 			"SELECT count(*) >= 20 FROM mailman.newsletter_email"
 			  . " WHERE letter_id = $letter", 't'),
 		"$how: a letter on its way");
+	ok($relay->wait_for_held(5), "$how: some of it in flight");
 	my $pid = $node->wait_for_worker($letter);
 	if ($how eq 'terminate')
 	{
 		$node->sql("SELECT pg_terminate_backend($pid)");
+
+		# what is in flight is answered, and what it may have begun before
+		# it knew; nothing that would come after that
+		$relay->gate(5);
 	}
 	elsif ($how eq 'worker')
 	{
 		$node->append_conf('postgresql.conf', 'restart_after_crash = on');
 		$node->reload;
 		kill 'KILL', $pid;
-		my $until = time + 20;
-		sleep 0.01
-		  while time < $until
-		  && $node->log_lines(qr/all server processes terminated/) == 0;
+		$node->wait_for_log(qr/all server processes terminated/);
 	}
 	else
 	{
@@ -134,6 +137,7 @@ foreach my $how (qw(terminate worker postmaster))
 					'sending|0', 2),
 				"$how: nobody goes on by himself");
 		});
+	$relay->open_gate;
 	is($node->sql('SELECT mailman_wake()'), '1', "$how: mailman_wake(): 1");
 	ok($node->wait_for_letter($letter, 'sent'), "$how: sent");
 	is($node->sql('SELECT mailman_wake()'), '0', "$how: nothing else to do");
@@ -144,10 +148,8 @@ foreach my $how (qw(terminate worker postmaster))
 		0, "$how: $doubts doubts");
 	$node->assert_sums($letter, $how);
 }
-$relay->set(slow => 0);
-
 # mailman_send() on the letter does as well
-$relay->set(slow => 0.1);
+$relay->set(slow => 0.5);
 $letter = $node->letter($newsletter);
 $node->send($letter);
 ok( $node->wait_for(
@@ -165,14 +167,16 @@ is($node->sql("SELECT doubts FROM mailman.letter WHERE id = $letter"),
 
 # ---- slots: they wait themselves
 
-$relay->set(slow => 0.05);
+$relay->gate(0);
 $node->append_conf('postgresql.conf', 'mailman.max_workers = 2');
 $node->reload;
 $before = $relay->pairs;
 my @letters = map { $node->letter($newsletter) } 1 .. 5;
 $node->send($_) foreach @letters;
+ok($relay->wait_for_held(10), 'two at once');
 my $most  = 0;
-my $until = time + 40;
+my $looks = 0;
+my $until = time + 180;
 while (time < $until)
 {
 	my ($open, $sending) = split(
@@ -182,12 +186,13 @@ while (time < $until)
 			  . " FILTER (WHERE (mail_order->>'sending')::int > 0)"
 			  . " FROM mailman.letter WHERE id >= $letters[0]"));
 	$most = $sending if $sending > $most;
+	$relay->open_gate if ++$looks == 20;
 	last if $open == 0;
 	sleep 0.01;
 }
 is(join(' ', map { $node->letter_state($_) } @letters),
 	'sent sent sent sent sent', 'five letters, room for two: all are sent');
-is($most, 2, 'two at once');
+is($most, 2, 'never more than two at once');
 is($relay->pairs - $before, 5 * $number, 'to everybody');
 
 is_deeply([ $relay->violations ], [], 'nothing against the protocol');
