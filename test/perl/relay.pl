@@ -1359,12 +1359,20 @@ sub control_command
 
 sub bind_listener
 {
-	$listener = IO::Socket::INET->new(
-		LocalAddr => '127.0.0.1',
-		LocalPort => $opt{port},
-		Proto     => 'tcp',
-		ReuseAddr => 1,
-		Listen    => 512) or die "could not listen on port $opt{port}: $@\n";
+	# a port that we had before may be somebody's for a moment
+	my $until = time + ($opt{port} ? 30 : 0);
+
+	until (
+		$listener = IO::Socket::INET->new(
+			LocalAddr => '127.0.0.1',
+			LocalPort => $opt{port},
+			Proto     => 'tcp',
+			ReuseAddr => 1,
+			Listen    => 512))
+	{
+		die "could not listen on port $opt{port}: $@\n" if time > $until;
+		select(undef, undef, undef, 0.1);
+	}
 	$listener->blocking(0);
 	$opt{port} = $listener->sockport;
 	vec($rvec, fileno($listener), 1) = 1;

@@ -138,7 +138,7 @@ sub _hit
 		sleep 0.002;
 	}
 	sleep TAKES * $round->{share};
-	my $pid = $node->wait_for_worker($letter);
+	my $pid = $node->wait_for_worker($letter, 5);
 	return 0 unless defined $pid;
 	@{$round}{qw(sending run)} = split(
 		/\|/,
