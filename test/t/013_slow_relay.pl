@@ -168,7 +168,8 @@ ok( $node->wait_for(
 ok($relay->wait_for_held(10), 'all ten sessions wait');
 $start = time;
 $node->sql("SELECT pg_terminate_backend($worker)");
-ok($node->wait_for_no_worker($fourth), 'the worker ends when its grace is over');
+ok($node->wait_for_no_worker($fourth),
+	'the worker ends when its grace is over');
 diag(sprintf 'terminated, gone after %.1f s of a grace of one', time - $start);
 is($relay->status->{held}, 10, 'the relay has not answered');
 $relay->reset_connections;

@@ -7,12 +7,12 @@
 # The moment is chosen anew each round: around the relay's answer, around the
 # state "sent", around the end of the worker (whose habits are learnt by
 # watching); and some transactions stay open for a moment.  A recipient that
-# has not arrived after a minute is one left behind, and nobody may be; once with
-# the dispatcher, and once without shared_preload_libraries, where there is
-# nobody to find it later.
+# has not arrived after a minute is one left behind, and nobody may be; once
+# with the dispatcher, and once without shared_preload_libraries, where there
+# is nobody to find it later.
 #
 # ROUNDS=n asks for a number of rounds in all, else it takes as many as fit
-# into 40 s.  SEED=n chooses the same moments.
+# into 40 s, or a hundred.  SEED=n chooses the same moments.
 #
 # Copyright (c) 2026, the mailman authors
 #

@@ -146,7 +146,7 @@ foreach my $name (qw(north south))
 }
 
 # at any moment, with a letter of another database on its way
-$relay->set(slow => 0.1);
+$relay->gate(50);
 my $letter = $node->letter($newsletter);
 $node->send($letter);
 foreach my $round (1 .. 6)
@@ -167,7 +167,8 @@ my ($worst) = sort { $b <=> $a } @seconds;
 diag('DROP DATABASE took '
 	  . join(', ', map { sprintf '%.0f ms', 1000 * $_ } @seconds));
 cmp_ok($worst, '<', 20, 'at once');
-$relay->set(slow => 0);
+ok($relay->wait_for_held(5), 'the other letter is still on its way');
+$relay->open_gate;
 ok($node->wait_for_letter($letter, 'sent'), 'the other letter is sent');
 
 # ---- DROP DATABASE (FORCE) in the middle of a letter

@@ -76,8 +76,8 @@ ok( $node->stays_until_due(
 		"SELECT state FROM mailman.letter WHERE id = $letter", 'scheduled'),
 	'a scheduled letter waits');
 ok( $node->wait_for(
-		"SELECT mail_order->>'delivered' FROM mailman.letter"
-		  . " WHERE id = $letter", $number - 1),
+		"SELECT (mail_order->>'delivered')::int >= $number - 1"
+		  . " FROM mailman.letter WHERE id = $letter", 't'),
 	'starts by itself');
 ok($node->wait_for_letter($letter, 'sent'), 'so does the retry');
 is($relay->pairs - $before, $number, 'to everybody');

@@ -83,8 +83,8 @@ foreach my $how ('np', 'pre')
 # ---- called back and sent again in one transaction, the worker looking on
 
 my $node  = $node{np};
-my $greet = Mailman::Relay->new(rules => [ { step => 'connect', gate => 'greeting' } ])
-  ->start;
+my $greet = Mailman::Relay->new(
+	rules => [ { step => 'connect', gate => 'greeting' } ])->start;
 $node->relay('greet', $greet->url, connections => 2);
 my $newsletter = $node->newsletter(relays => ['greet'], subscriptions => 3);
 my $letter     = $node->letter($newsletter);
