@@ -65,6 +65,8 @@
 #		first		the first so many times only
 #	  and what it does:
 #		delay		seconds to wait first; no other session waits
+#		gate		name: wait until the rules are set anew and none has a gate
+#					of that name; a client that leaves meanwhile is not noticed
 #		reply		text instead of the usual one (CRLF added if missing; lines
 #					of a list joined); 421 closes
 #		accept		dot without a 2xx reply: take the mail all the same
@@ -181,6 +183,7 @@ sub set_options
 			$rule{message} = qr/$rule{message}/ if defined $rule{message};
 			push @{ $rules{ $rule{step} } }, \%rule;
 		}
+		open_gates();
 	}
 	if (exists $new->{log})
 	{
@@ -197,13 +200,34 @@ sub set_options
 	return;
 }
 
+# Whoever waits at a gate that is no more goes on
+sub open_gates
+{
+	my %shut = map { $_->{gate} => 1 }
+	  grep { defined $_->{gate} } @{ $opt{rules} };
+
+	foreach my $s (values %sessions)
+	{
+		next unless at_gate($s) && !$shut{ $s->{hold}{gate} };
+		$s->{hold}{until} = time;
+		set_timer($s);
+	}
+	return;
+}
+
+sub at_gate
+{
+	my ($s) = @_;
+	return $s->{hold} && defined $s->{hold}{gate} && !$s->{hold}{until};
+}
+
 sub check_rules
 {
 	my ($rules) = @_;
 	my %known = map { $_ => 1 }
-	  qw(step match message port session after skip every first delay reply
-	  accept drop reset silence garbage repeat endless nul deaf extra early
-	  split bytes);
+	  qw(step match message port session after skip every first delay gate
+	  reply accept drop reset silence garbage repeat endless nul deaf extra
+	  early split bytes);
 
 	foreach my $rule (@$rules)
 	{
@@ -473,7 +497,7 @@ sub read_session
 	if ($s->{eof})
 	{
 		vec($rvec, $s->{fd}, 1) = 0;
-		if ($s->{hold} && !defined $s->{hold}{until})
+		if ($s->{hold} && !defined $s->{hold}{until} && !at_gate($s))
 		{
 			end_session($s, 'client');
 			return;
@@ -717,10 +741,12 @@ sub answer
 	}
 	my $delay = $rule && defined $rule->{delay} ? $rule->{delay} : 0;
 	$delay += $opt{slow} if $step eq 'dot' && $opt{slow};
-	if ($delay > 0)
+	my $gate = $rule ? $rule->{gate} : undef;
+	if ($delay > 0 || defined $gate)
 	{
 		$s->{hold} = {
-			until   => time + $delay,
+			until   => defined $gate ? undef : time + $delay,
+			gate    => $gate,
 			rule    => $rule,
 			step    => $step,
 			arg     => $arg,
@@ -1351,6 +1377,7 @@ sub control_command
 		more_ports => $opt{more_ports},
 		opened     => $opened,
 		active     => $active,
+		held       => scalar(grep { at_gate($_) } values %sessions),
 		peak       => $peak,
 		accepted   => $accepted,
 		violations => $violations
@@ -1361,11 +1388,8 @@ sub bind_listeners
 {
 	foreach my $port ($opt{port}, @{ $opt{more_ports} })
 	{
-		my $sock = IO::Socket::INET->new(
-			LocalAddr => '127.0.0.1',
-			LocalPort => $port,
-			Proto     => 'tcp',
-			ReuseAddr => 1) or die "could not bind port $port: $@\n";
+		my $sock = bind_port($port);
+
 		$sock->blocking(0);
 		setsockopt($sock, SOL_SOCKET, SO_RCVBUF, $opt{rcvbuf})
 		  if $opt{rcvbuf};
@@ -1375,6 +1399,26 @@ sub bind_listeners
 	  map { $_->{sock}->sockport } @listeners;
 	listen_to_ports();
 	return;
+}
+
+# A port that we had before may be somebody's for a moment
+sub bind_port
+{
+	my ($port) = @_;
+	my $until = time + ($port ? 30 : 0);
+	my $sock;
+
+	until (
+		$sock = IO::Socket::INET->new(
+			LocalAddr => '127.0.0.1',
+			LocalPort => $port,
+			Proto     => 'tcp',
+			ReuseAddr => 1))
+	{
+		die "could not bind port $port: $@\n" if time > $until;
+		select(undef, undef, undef, 0.1);
+	}
+	return $sock;
 }
 
 # Bound and no more, a port refuses.  A backlog of none that has somebody in

@@ -40,8 +40,9 @@ is($node->sql('SELECT mailman_deliveries(' . $letter . ')'),
 	'{}', 'no deliveries yet');
 my $connections = $relay->connections_opened;
 
-# ---- during the send
+# ---- during the send: the relay holds it in the middle
 
+$relay->gate(200);
 is($node->send($letter), $number, 'mailman_send() counts the recipients');
 my $worker = $node->wait_for_worker($letter);
 ok(defined $worker, 'a worker of its own');
@@ -56,15 +57,17 @@ ok( $node->wait_for(
 is($node->letter_state($letter), 'sending', 'the letter is being sent');
 isnt($node->sql("SELECT query FROM pg_stat_activity WHERE pid = $worker"),
 	'', 'the worker says what it does');
-is( $node->sql(
-		    "SELECT count(*) FROM pg_stat_activity WHERE pid = $worker"
-		  . " AND xact_start < now() - interval '1 second'"),
-	'0',
-	'no transaction is open for long');
+ok($relay->wait_for_held(10), 'all its sessions wait for the relay');
+ok( $node->wait_for(
+		"SELECT xact_start IS NULL FROM pg_stat_activity"
+		  . " WHERE pid = $worker",
+		't'),
+	'and no transaction is open meanwhile');
 $node->assert_sums($letter, 'during the send');
 cmp_ok($relay->status->{peak}, '<=', 10, 'no more than 10 connections');
 
-ok($node->wait_for_letter($letter, 'sent', 60), 'the letter is sent');
+$relay->open_gate;
+ok($node->wait_for_letter($letter, 'sent'), 'the letter is sent');
 
 # ---- what the relay got
 

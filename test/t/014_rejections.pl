@@ -45,7 +45,7 @@ $relay->set(
 	]);
 my $letter = $node->letter($newsletter);
 $node->send($letter);
-ok($node->wait_for_letter($letter, 'sent', 60), 'the letter is sent');
+ok($node->wait_for_letter($letter, 'sent'), 'the letter is sent');
 
 is($relay->connections_opened, 5, 'as many connections as the pool has');
 is($relay->pairs, $number * 4 / 5, 'the others are delivered');
@@ -121,7 +121,7 @@ $relay->set(
 my $before = $relay->connections_opened;
 my $second = $node->letter($newsletter);
 my $queued = $node->send($second);
-ok($node->wait_for_letter($second, 'sent', 60), 'everybody refused: it ends');
+ok($node->wait_for_letter($second, 'sent'), 'everybody refused: it ends');
 is($node->tally($second)->{failed}, $queued, 'all failed');
 cmp_ok($relay->connections_opened - $before,
 	'<=', 5, 'over one pool of connections');

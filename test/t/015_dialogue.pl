@@ -66,7 +66,7 @@ foreach my $case (@case)
 {
 	my ($name, $relay, $letter) = @{$case}{qw(name relay letter)};
 
-	ok($node->wait_for_letter($letter, 'sent', 50), "$name: sent");
+	ok($node->wait_for_letter($letter, 'sent'), "$name: sent");
 	is($relay->pairs, $number - $refused, "$name: everybody is delivered");
 	is_deeply([ $relay->duplicates ], [], "$name: nobody twice");
 	is_deeply([ $relay->violations ], [], "$name: by the protocol");

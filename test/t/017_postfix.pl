@@ -170,7 +170,7 @@ foreach my $how (sort keys %url)
 		html_body => bytes($html));
 }
 $node->send($letter{$_}) foreach sort keys %letter;
-ok($node->wait_for_letter($letter{$_}, 'sent', 50), "$_: the letter is sent")
+ok($node->wait_for_letter($letter{$_}, 'sent'), "$_: the letter is sent")
   foreach sort keys %letter;
 foreach my $how (sort keys %letter)
 {
@@ -178,7 +178,7 @@ foreach my $how (sort keys %letter)
 		"$how: all accepted");
 	$node->assert_sums($letter{$how}, $how);
 }
-ok($postfix->wait_for_files(2 * $number, 50), 'all are in the mailbox')
+ok($postfix->wait_for_files(2 * $number), 'all are in the mailbox')
   or diag($postfix->log_tail);
 
 # ---- read them
@@ -302,7 +302,7 @@ my $newsletter = $node->newsletter(
 	pattern       => "nobody-%s\@$domain");
 my $letter = $node->letter($newsletter);
 $node->send($letter);
-ok($node->wait_for_letter($letter, 'paused', 30),
+ok($node->wait_for_letter($letter, 'paused'),
 	'wrong password: the letter is paused');
 like(
 	$node->sql("SELECT state_reason FROM mailman.letter WHERE id = $letter"),

@@ -103,7 +103,7 @@ foreach my $name (sort keys %manner)
 }
 $node->send($case{$_}{letter}) foreach sort keys %case;
 
-my $until = time + 90;
+my $until = time + 300;
 foreach my $name (sort keys %case)
 {
 	my ($relay, $letter) = @{ $case{$name} }{qw(relay letter)};

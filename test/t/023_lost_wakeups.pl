@@ -7,12 +7,12 @@
 # The moment is chosen anew each round: around the relay's answer, around the
 # state "sent", around the end of the worker (whose habits are learnt by
 # watching); and some transactions stay open for a moment.  A recipient that
-# has not arrived after 10 s is one left behind, and nobody may be; once with
-# the dispatcher, and once without shared_preload_libraries, where there is
-# nobody to find it later.
+# has not arrived after a minute is one left behind, and nobody may be; once
+# with the dispatcher, and once without shared_preload_libraries, where there
+# is nobody to find it later.
 #
 # ROUNDS=n asks for a number of rounds in all, else it takes as many as fit
-# into 40 s.  SEED=n chooses the same moments.
+# into 40 s, or a hundred.  SEED=n chooses the same moments.
 #
 # Copyright (c) 2026, the mailman authors
 #
@@ -32,7 +32,7 @@ my $lanes  = 12;
 my $seed   = defined $ENV{SEED} ? $ENV{SEED} : int(rand(1_000_000));
 my $rounds = defined $ENV{ROUNDS} ? int($ENV{ROUNDS} / 2) : 100_000;
 my $limit  = defined $ENV{ROUNDS} ? 3600 : 18;
-my $lost   = 10;
+my $lost   = 60;
 diag("SEED=$seed");
 
 my ($node, $relay, @lane, @ends, @delays, $ended);
@@ -168,7 +168,7 @@ sub play
 		conf => {
 			max_worker_processes    => 24,
 			'mailman.max_workers'   => 16,
-			'mailman.poll_interval' => '1min'
+			'mailman.poll_interval' => '10min'
 		});
 	$node->relay('relay', $relay->url, connections => 1);
 	@lane = map { make_lane($_) } 1 .. $lanes;
@@ -177,7 +177,11 @@ sub play
 
 	my $start  = time;
 	my $behind = 0;
-	while (@delays + $lanes <= $rounds && time - $start < $limit && !$behind)
+	while (
+		@delays + $lanes <= $rounds
+		&& !$behind
+		&& (time - $start < $limit
+			|| ((@delays < 100 || !$ended) && time - $start < 10 * $limit)))
 	{
 		collect();
 		my ($sent, $working) = look();
@@ -218,7 +222,7 @@ sub play
 	foreach my $n (1 .. $lanes)
 	{
 		my $letter = $lane[ $n - 1 ]{letter};
-		ok($node->wait_for_letter($letter, 'sent', 30),
+		ok($node->wait_for_letter($letter, 'sent'),
 			"$name: letter $n is sent in the end");
 		$node->assert_sums($letter, "$name, letter $n");
 		is($node->tally($letter)->{delivered},

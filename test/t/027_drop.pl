@@ -66,8 +66,8 @@ sub new_letter
 # Poll in any session
 sub wait_until
 {
-	my ($session, $sql, $expected, $timeout) = @_;
-	my $until = time + $timeout;
+	my ($session, $sql, $expected) = @_;
+	my $until = time + 180;
 	my $last;
 
 	while (time < $until)
@@ -80,29 +80,45 @@ sub wait_until
 	return 0;
 }
 
-# ---- two databases at once, with the same ids
+# DROP DATABASE; its error, or undef.  It gives sessions that are ending five
+# seconds itself, which is nothing on a machine that stalls.
+sub drop_database
+{
+	my ($name, $with) = @_;
+	my $error;
 
-$relay->set(slow => 0.05);
+	foreach my $try (1 .. 3)
+	{
+		$error = $node->sql_error("DROP DATABASE $name" . ($with || ''));
+		last unless defined $error && $error =~ /accessed by other users/;
+		diag("DROP DATABASE $name, try $try: $error");
+	}
+	return $error;
+}
+
+# ---- two databases at once, with the same ids; the relay holds both
+
+$relay->gate(50);
 my %session = map { $_ => make_database($_, 100) } qw(north south);
 $_->start('SELECT mailman_send(1)') foreach values %session;
 is($_->result, '100', 'posted in two databases') foreach values %session;
 my $both = 0;
-my $until = time + 30;
-while (time < $until)
+my $until = time + 180;
+while (time < $until && !$both)
 {
 	$both = 1
 	  if $node->sql("SELECT count(DISTINCT datname) FROM pg_stat_activity"
 		  . " WHERE application_name = 'mailman letter 1'"
 		  . " AND state IS NOT NULL") eq '2';
-	last if $relay->status->{accepted} >= 200;
 	sleep 0.01;
 }
+$relay->open_gate;
 is($both, 1, 'letter 1 of both is sent at the same time');
 foreach my $name (sort keys %session)
 {
 	ok( wait_until(
 			$session{$name}, 'SELECT state FROM mailman.letter',
-			'sent', 30),
+			'sent'),
 		"the letter of $name is sent");
 	is($session{$name}->query($node->sums_sql(1)), '', "sums of $name");
 	is(scalar(grep { $_->[1] =~ /\@$name\./ } $relay->pairs),
@@ -114,7 +130,6 @@ foreach my $name (sort keys %session)
 		'by its own newsletter');
 }
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
-$relay->set(slow => 0);
 
 # ---- DROP DATABASE: with the extension, without open letters
 
@@ -124,15 +139,14 @@ foreach my $name (qw(north south))
 {
 	$node->wait_for(
 		"SELECT count(*) FROM pg_stat_activity WHERE datname = '$name'"
-		  . " AND backend_type <> 'mailman scout'", '0', 20);
+		  . " AND backend_type <> 'mailman scout'", '0');
 	my $start = time;
-	is($node->sql_error("DROP DATABASE $name"), undef,
-		"DROP DATABASE $name");
+	is(drop_database($name), undef, "DROP DATABASE $name");
 	push @seconds, time - $start;
 }
 
 # at any moment, with a letter of another database on its way
-$relay->set(slow => 0.1);
+$relay->gate(50);
 my $letter = $node->letter($newsletter);
 $node->send($letter);
 foreach my $round (1 .. 6)
@@ -143,8 +157,7 @@ foreach my $round (1 .. 6)
 	$session->quit;
 	sleep rand(0.3);
 	my $start = time;
-	is($node->sql_error("DROP DATABASE $name"
-			  . ($round % 2 ? '' : ' WITH (FORCE)')),
+	is(drop_database($name, $round % 2 ? '' : ' WITH (FORCE)'),
 		undef,
 		"DROP DATABASE $round"
 		  . ($round % 2 ? '' : ' (FORCE)'));
@@ -153,30 +166,32 @@ foreach my $round (1 .. 6)
 my ($worst) = sort { $b <=> $a } @seconds;
 diag('DROP DATABASE took '
 	  . join(', ', map { sprintf '%.0f ms', 1000 * $_ } @seconds));
-cmp_ok($worst, '<', 2, 'at once');
-$relay->set(slow => 0);
-ok($node->wait_for_letter($letter, 'sent', 30), 'the other letter is sent');
+cmp_ok($worst, '<', 20, 'at once');
+ok($relay->wait_for_held(5), 'the other letter is still on its way');
+$relay->open_gate;
+ok($node->wait_for_letter($letter, 'sent'), 'the other letter is sent');
 
 # ---- DROP DATABASE (FORCE) in the middle of a letter
 
 $relay->set(slow => 0.1);
-my $doomed = make_database('doomed', 200);
+my $doomed = make_database('doomed', 2000);
 $doomed->query('SELECT mailman_send(1)');
 ok(wait_until($doomed, 'SELECT count(*) >= 20 FROM mailman.newsletter_email',
-		't', 30),
+		't'),
 	'a letter on its way');
 my $from  = $node->log_position;
 my $start = time;
-is($node->sql_error('DROP DATABASE doomed WITH (FORCE)'),
+is(drop_database('doomed', ' WITH (FORCE)'),
 	undef, 'DROP DATABASE (FORCE) in the middle of it');
 my $took = time - $start;
 diag(sprintf 'DROP DATABASE (FORCE) in the middle of a letter: %.1f s', $took);
-cmp_ok($took, '<', 5, 'within the five seconds it gives others');
+cmp_ok($took, '<', 20, 'long before the letter would have ended');
 ok( $node->wait_for(
 		"SELECT count(*) FROM pg_stat_activity"
-		  . " WHERE backend_type = 'mailman letter'", '0', 10),
+		  . " WHERE backend_type = 'mailman letter'", '0'),
 	'its worker is gone');
 is(scalar($node->log_lines(qr/PANIC|TRAP|crash/, $from)), 0, 'without harm');
+ok($relay->wait_for_silence, 'and so are its sessions');
 my $accepted = $relay->status->{accepted};
 sleep 1;
 is($relay->status->{accepted}, $accepted, 'and sends no more');
@@ -185,16 +200,16 @@ undef $doomed;
 # a new database gets along
 my $fresh = make_database('fresh', 10);
 $fresh->query('SELECT mailman_send(1)');
-ok(wait_until($fresh, 'SELECT state FROM mailman.letter', 'sent', 20),
+ok(wait_until($fresh, 'SELECT state FROM mailman.letter', 'sent'),
 	'a new database sends');
 $fresh->quit;
 
 # ---- DROP EXTENSION in the middle of a letter
 
-my $second = make_database('second', 200);
+my $second = make_database('second', 2000);
 $second->query('SELECT mailman_send(1)');
 ok(wait_until($second, 'SELECT count(*) >= 20 FROM mailman.newsletter_email',
-		't', 30),
+		't'),
 	'a letter on its way');
 $from  = $node->log_position;
 $start = time;
@@ -204,13 +219,13 @@ $took = time - $start;
 $start = time;
 ok( $node->wait_for(
 		"SELECT count(*) FROM pg_stat_activity"
-		  . " WHERE backend_type = 'mailman letter'", '0', 10),
+		  . " WHERE backend_type = 'mailman letter'", '0'),
 	'its worker ends');
 diag(
 	sprintf 'DROP EXTENSION: %.2f s, its worker was gone %.2f s later', $took,
 	time - $start);
-cmp_ok($took,         '<', 5, 'quickly');
-cmp_ok(time - $start, '<', 3, 'both');
+cmp_ok($took + time - $start,
+	'<', 20, 'long before the letter would have ended');
 my @loud = $node->log_lines(qr/ERROR|FATAL|PANIC|WARNING|exit code 1/, $from);
 is(scalar(@loud), 0, 'and quietly') or diag(join("\n", @loud));
 
@@ -239,7 +254,7 @@ $second->quit;
 $second = $node->session(dbname => 'second');
 make_extension($second, 'again');
 $second->query('SELECT mailman_send(1)');
-ok(wait_until($second, 'SELECT state FROM mailman.letter', 'sent', 20),
+ok(wait_until($second, 'SELECT state FROM mailman.letter', 'sent'),
 	'CREATE EXTENSION again: sends');
 $from = $node->log_position;
 my @errors;
@@ -266,7 +281,7 @@ foreach my $round (1 .. 12)
 is(join("\n", @errors), '', 'DROP EXTENSION, a dozen times');
 ok( $node->wait_for(
 		    "SELECT count(*) FROM pg_stat_activity WHERE backend_type"
-		  . " IN ('mailman letter', 'mailman scout')", '0', 20),
+		  . " IN ('mailman letter', 'mailman scout')", '0'),
 	'all quiet after it');
 @loud = $node->log_lines(qr/ERROR|FATAL|PANIC|WARNING|exit code 1/, $from);
 is(scalar(@loud), 0, 'workers, scouts and dispatcher take it quietly')
@@ -280,14 +295,14 @@ my $third = make_database('third', 200);
 my $before = $relay->pairs;
 $third->query('SELECT mailman_send(1)');
 ok(wait_until($third, 'SELECT count(*) >= 20 FROM mailman.newsletter_email',
-		't', 30),
+		't'),
 	'a letter on its way');
 $third->query('BEGIN');
 $third->query('DROP EXTENSION mailman CASCADE');
 sleep 3;
 $third->query('ROLLBACK');
 $start = time;
-ok(wait_until($third, 'SELECT state FROM mailman.letter', 'sent', 30),
+ok(wait_until($third, 'SELECT state FROM mailman.letter', 'sent'),
 	'DROP EXTENSION, and ROLLBACK 3 s later: the letter goes on');
 my ($doubts, $delivered) = split(
 	/\|/,
@@ -305,30 +320,47 @@ $third->quit;
 
 # ---- fast shutdown under a synchronous standby that never answers
 
-$relay->set(slow => 0.1);
+$relay->gate(20);
 $letter = $node->letter($newsletter);
 $node->send($letter);
 ok( $node->wait_for(
 		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", 't', 30),
+		  . " WHERE letter_id = $letter", 't'),
 	'a letter on its way');
+ok($relay->wait_for_held(5), 'some of it in flight');
+my $witness = $node->session;
 $node->append_conf('postgresql.conf',
 	"synchronous_standby_names = 'nobody'");
 $node->reload;
+
+# the setting is in force when somebody else's COMMIT waits
+$until = time + 180;
+while (time < $until)
+{
+	$witness->start("SELECT pg_logical_emit_message(true, '', '')")
+	  unless $witness->{marker};
+	last
+	  if $node->sql("SELECT wait_event FROM pg_stat_activity WHERE pid = "
+		  . $witness->backend) eq 'SyncRep';
+	$witness->result if $witness->done;
+	sleep 0.05;
+}
+$relay->open_gate;
 ok( $node->wait_for(
 		    "SELECT count(*) FROM pg_stat_activity"
 		  . " WHERE backend_type = 'mailman letter'"
 		  . " AND wait_event = 'SyncRep'",
-		'1', 10),
+		'1'),
 	'its worker waits for a standby that never answers');
 $start = time;
 $node->stop('fast');
 $took = time - $start;
 diag(sprintf 'fast shutdown under a deaf synchronous standby: %.1f s', $took);
-cmp_ok($took, '<', 10, 'fast shutdown ends within seconds');
+cmp_ok($took, '<', 60, 'fast shutdown does not wait for it');
+undef $witness;
 $node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 $node->start;
-ok($node->wait_for_letter($letter, 'sent', 30),
+ok($node->wait_for_letter($letter, 'sent'),
 	'started again without it: the letter goes on');
 $doubts =
   $node->sql("SELECT doubts FROM mailman.letter WHERE id = $letter");

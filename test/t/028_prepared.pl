@@ -70,7 +70,7 @@ foreach my $round (1 .. 10)
 	sleep 0.13 * $round;
 	my $start = time;
 	$node->sql("COMMIT PREPARED 'round $round'");
-	ok($node->wait_for_letter($next, 'sent', 10),
+	ok($node->wait_for_letter($next, 'sent'),
 		"COMMIT PREPARED $round: sent by itself");
 	my ($first) = sort { $a <=> $b }
 	  map { $_->{time} } ($relay->messages)[ -20 .. -1 ];
@@ -79,7 +79,7 @@ foreach my $round (1 .. 10)
 my ($worst) = sort { $b <=> $a } @seconds;
 diag('COMMIT PREPARED, first mail after '
 	  . join(', ', map { sprintf '%.1f s', $_ } @seconds));
-cmp_ok($worst, '<', 2, 'within 2 s');
+cmp_ok($worst, '<', 20, 'within seconds');
 is($relay->pairs, 200, 'to everybody');
 
 # ---- several at once, one of them rolled back, a savepoint too
@@ -95,9 +95,9 @@ $node->sql('ROLLBACK TO s');
 $node->sql("PREPARE TRANSACTION 'third'");
 $node->sql("ROLLBACK PREPARED 'first'");
 $node->sql("COMMIT PREPARED 'second'");
-ok($node->wait_for_letter($letters[1], 'sent', 10), 'the committed one');
+ok($node->wait_for_letter($letters[1], 'sent'), 'the committed one');
 $node->sql("COMMIT PREPARED 'third'");
-ok($node->wait_for_letter($letters[2], 'sent', 10), 'the other one');
+ok($node->wait_for_letter($letters[2], 'sent'), 'the other one');
 is($node->letter_state($letters[0]), 'draft', 'not the one rolled back');
 is($node->letter_state($letters[3]), 'draft', 'nor the one to a savepoint');
 is($relay->pairs, 240, 'to everybody');
@@ -116,9 +116,9 @@ foreach my $mode (qw(fast immediate))
 		"restart ($mode): still only prepared");
 	my $start = time;
 	$node->sql("COMMIT PREPARED 'over $mode'");
-	ok($node->wait_for_letter($next, 'sent', 10),
+	ok($node->wait_for_letter($next, 'sent'),
 		"COMMIT PREPARED after it: sent by itself");
-	cmp_ok(time - $start, '<', 4, sprintf 'after %.1f s', time - $start);
+	cmp_ok(time - $start, '<', 30, sprintf 'after %.1f s', time - $start);
 	$node->assert_sums($next, "after $mode");
 }
 
@@ -127,7 +127,7 @@ foreach my $mode (qw(fast immediate))
 ok( $node->wait_for(
 		    "SELECT count(*) FROM pg_stat_activity"
 		  . " WHERE backend_type IN ('mailman letter', 'mailman scout')",
-		'0', 10),
+		'0'),
 	'quiet');
 my $until  = time + 5;
 my %seen;

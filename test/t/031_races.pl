@@ -62,17 +62,18 @@ foreach my $how ('np', 'pre')
 	is($open->query("SELECT mailman_send($letter, '{$id[1], $id[2]}')"),
 		'2', "$name: posted on, the transaction is open");
 	$node->sql("SELECT mailman_resume($letter)");
-	ok($node->wait_for_letter($letter, 'sent', 10), "$name: the letter is sent");
-	ok($node->wait_for_no_worker($letter, 10), "$name: its worker is gone");
+	ok($node->wait_for_letter($letter, 'sent'), "$name: the letter is sent");
+	ok($node->wait_for_no_worker($letter), "$name: its worker is gone");
 	is($relay->pairs, 1, "$name: the first has it");
 	my $start = time;
 	$open->query('COMMIT');
-	ok($relay->wait_for_messages(3, 10), "$name: the others get it, too");
-	cmp_ok(time - $start, '<', 2, "$name: by a worker of the COMMIT's own");
+	ok($relay->wait_for_messages(3), "$name: the others get it, too");
+	diag(sprintf '%s: %.2f s after COMMIT', $name, time - $start);
+	cmp_ok(time - $start, '<', 30, "$name: by a worker of the COMMIT's own");
 	ok( $node->wait_for(
 			"SELECT state, mail_order->>'delivered' FROM mailman.letter"
 			  . " WHERE id = $letter",
-			'sent|3', 10),
+			'sent|3'),
 		"$name: sent again");
 	$node->assert_sums($letter, $name);
 	is(scalar($relay->duplicates), 0, "$name: nobody twice");
@@ -82,8 +83,8 @@ foreach my $how ('np', 'pre')
 # ---- called back and sent again in one transaction, the worker looking on
 
 my $node  = $node{np};
-my $greet = Mailman::Relay->new(rules => [ { step => 'connect', delay => 20 } ])
-  ->start;
+my $greet = Mailman::Relay->new(
+	rules => [ { step => 'connect', gate => 'greeting' } ])->start;
 $node->relay('greet', $greet->url, connections => 2);
 my $newsletter = $node->newsletter(relays => ['greet'], subscriptions => 3);
 my $letter     = $node->letter($newsletter);
@@ -94,20 +95,20 @@ $node->send($letter);
 ok( $node->wait_for(
 		"SELECT mail_order->>'sending' FROM mailman.letter"
 		  . " WHERE id = $letter",
-		'3', 10),
+		'3'),
 	'called back: claimed, but the relay is silent');
 $node->sql("SELECT mailman_pause($letter)");
-ok($node->wait_for($tally, 'paused|3|3', 10), 'called back: paused');
-ok($node->wait_for_no_worker($letter, 10), 'called back: nobody is at work');
+ok($node->wait_for($tally, 'paused|3|3'), 'called back: paused');
+ok($node->wait_for_no_worker($letter), 'called back: nobody is at work');
 $node->sql("UPDATE mailman.letter SET send_at = now() + interval '1 h'"
 	  . " WHERE id = $letter");
 is($node->sql("SELECT mailman_resume($letter)"),
 	'scheduled', 'called back: resumed for later');
-my $worker = $node->wait_for_worker($letter, 10);
+my $worker = $node->wait_for_worker($letter);
 ok(defined $worker, 'called back: a worker waits for the time');
 ok( $node->wait_for(
 		"SELECT state, run FROM mailman.letter WHERE id = $letter",
-		'scheduled|2', 10),
+		'scheduled|2'),
 	'called back: it has taken the letter');
 $greet->set(rules => []);
 my $at_once = $node->session;
@@ -120,7 +121,7 @@ is($at_once->query("SELECT mailman_send($letter)"),
 is(join(' ', $node->workers($letter)),
 	$worker, 'called back: the worker is still there');
 $at_once->query('COMMIT');
-ok($node->wait_for_letter($letter, 'sent', 10), 'called back: sent');
+ok($node->wait_for_letter($letter, 'sent'), 'called back: sent');
 is_deeply(
 	$node->tally($letter),
 	{
@@ -139,7 +140,7 @@ $greet->stop;
 my $refusing = sub {
 	return { step => 'MAIL', reply => "550 5.7.1 $_[0]" };
 };
-my $hold  = { step => 'dot', match => '^r1@', delay => 9 };
+my $hold  = { step => 'dot', match => '^r1@', gate => 'first' };
 my $relay = Mailman::Relay->new(
 	rules => [ $hold, { %{ $refusing->('No') }, skip => 1 } ])->start;
 $node->relay('relay11', $relay->url, connections => 2);
@@ -149,15 +150,15 @@ my $reason = "SELECT state, state_reason FROM mailman.letter"
   . " WHERE id = $letter";
 
 $node->send($letter);
-ok($node->wait_for($reason, qr/^paused\|.*MAIL.* 550 5\.7\.1 No$/, 7),
+ok($node->wait_for($reason, qr/^paused\|.*MAIL.* 550 5\.7\.1 No$/),
 	'drain: the relay refuses MAIL, the letter is paused');
-$worker = $node->wait_for_worker($letter, 1);
+$worker = $node->wait_for_worker($letter);
 ok(defined $worker, 'drain: the worker waits for a reply');
 is($relay->status->{accepted}, 0, 'drain: that is not there');
 
 $relay->set(rules => [ $hold, $refusing->('Still no') ]);
 is($node->sql("SELECT mailman_resume($letter)"), 'sending', 'drain: resumed');
-ok($node->wait_for($reason, qr/^paused\|.*MAIL.* 550 5\.7\.1 Still no$/, 5),
+ok($node->wait_for($reason, qr/^paused\|.*MAIL.* 550 5\.7\.1 Still no$/),
 	'drain: the relay is asked again, and says something else');
 is($relay->status->{accepted}, 0, 'drain: still in flight');
 is(join(' ', $node->workers($letter)),
@@ -165,10 +166,11 @@ is(join(' ', $node->workers($letter)),
 
 $relay->set(rules => [$hold]);
 $node->sql("SELECT mailman_resume($letter)");
-ok($relay->wait_for_messages(5, 6), 'drain: now the relay takes the others');
+ok($relay->wait_for_messages(5), 'drain: now the relay takes the others');
 is($relay->recipients->{'r1@example.com'},
 	undef, 'drain: the first is still in flight');
-ok($node->wait_for_letter($letter, 'sent', 15), 'drain: sent');
+$relay->open_gate;
+ok($node->wait_for_letter($letter, 'sent'), 'drain: sent');
 is($relay->pairs, 6, 'drain: everybody has it');
 is(scalar($relay->duplicates), 0, 'drain: nobody twice');
 is( $node->sql(

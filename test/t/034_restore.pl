@@ -22,7 +22,7 @@ use Time::HiRes qw(sleep);
 use Mailman::Cluster;
 use Mailman::Relay;
 
-my $relay = Mailman::Relay->new(slow => 0.2)->start;
+my $relay = Mailman::Relay->new->start;
 my $node  = Mailman::Cluster->create(
 	'main',
 	preload => 1,
@@ -33,15 +33,16 @@ my $newsletter = $node->newsletter(
 	relays        => ['relay'],
 	subscriptions => 60);
 my $letter = $node->letter($newsletter);
+$relay->gate(4);
 $node->send($letter);
-ok($relay->wait_for_messages(4, 20), 'a letter on its way');
+ok($relay->wait_for_held(2), 'a letter on its way');
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
 $node->command_ok(
 	[ 'pg_dump', '-Fc', '-f', "$dir/dump", $node->connstr('postgres') ],
 	'dumped in the middle of it');
-$relay->set(slow => 0);
-ok($node->wait_for_letter($letter, 'sent', 30), 'the original goes on');
+$relay->open_gate;
+ok($node->wait_for_letter($letter, 'sent'), 'the original goes on');
 is($relay->status->{accepted}, 60, 'to all');
 
 # the list of contents, cut before the row of mailman.origin
@@ -86,7 +87,7 @@ $copy->query('SELECT mailman_adopt()');
 is($copy->query("SELECT state FROM mailman.letter WHERE id = $letter"),
 	'paused', 'adopted: the letter pauses');
 $copy->query("SELECT mailman_resume($letter)");
-my $until = time + 30;
+my $until = time + 180;
 sleep 0.1
   while time < $until
   && $copy->query("SELECT state FROM mailman.letter WHERE id = $letter") ne

@@ -39,7 +39,7 @@ my $letter = $node->letter($newsletter);
 $node->send($letter);
 ok( $node->wait_for(
 		"SELECT mail_order->>'sending' FROM mailman.letter"
-		  . " WHERE id = $letter", '10', 20),
+		  . " WHERE id = $letter", '10'),
 	'all are claimed, and the relay says nothing');
 my $pid = $node->wait_for_worker($letter);
 kill 'KILL', $pid;
@@ -47,7 +47,7 @@ $node->patiently(
 	sub {
 		ok( $node->wait_for(
 				"SELECT state, mail_order->>'sending' FROM mailman.letter"
-				  . " WHERE id = $letter", 'paused|0', 30),
+				  . " WHERE id = $letter", 'paused|0'),
 			'after the crash: paused, and what was left is resolved');
 		ok($node->wait_for_no_worker($letter), 'nobody is at work');
 	});
@@ -71,7 +71,7 @@ $relay->set(rules => []);
 $node->sql("SELECT mailman_resume($letter)");
 ok( $node->wait_for(
 		"SELECT count(*) FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", '10', 30),
+		  . " WHERE letter_id = $letter", '10'),
 	'resumed: everybody has it');
 $node->assert_sums($letter, 'resumed');
 

@@ -26,10 +26,10 @@ driver_config(RelayConfig *config, const char *url, int connections)
 	config->url = url;
 	config->helo = "client.test";
 	config->connections = connections;
-	config->connect_timeout_ms = 3000;
-	config->reply_timeout_ms = 3000;
-	config->data_timeout_ms = 3000;
-	config->dot_timeout_ms = 3000;
+	config->connect_timeout_ms = 30000;
+	config->reply_timeout_ms = 30000;
+	config->data_timeout_ms = 30000;
+	config->dot_timeout_ms = 30000;
 }
 
 void

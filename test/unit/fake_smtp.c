@@ -175,7 +175,10 @@ fake_answer(Server *srv, Conn *c, int verb, const char *normal)
 	if (strcmp(reply, "@close") == 0)
 		c->closing = true;
 	else if (strcmp(reply, "@silent") == 0)
+	{
 		c->mute = true;
+		srv->stats->silent++;
+	}
 	else if (strcmp(reply, "@endless") == 0)
 		fake_endless(srv, c);
 	else if (strncmp(reply, "@raw ", 5) == 0)

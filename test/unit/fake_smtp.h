@@ -63,6 +63,7 @@ typedef struct FakeStats
 	int			lone_dots;		/* for nobody */
 	int			disorder;		/* bad sequence; ahead without PIPELINING */
 	int			smtputf8;
+	int			silent;			/* replies that never come */
 	unsigned char delivered[FAKE_RCPTS];	/* by N in <N@...> */
 } FakeStats;
 

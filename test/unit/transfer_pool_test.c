@@ -38,8 +38,8 @@ test_sizes(void)
 	transfer_destroy(run.t);
 	driver_free(&run.driver);
 	run.t = NULL;
-	driver_idle(NULL, 60);
-	ok(run.fake.stats->quits == 4, "QUIT at the end");
+	ok(run_until(&run, &run.fake.stats->quits, 4) &&
+	   run.fake.stats->quits == 4, "QUIT at the end");
 	run_end(&run);
 }
 
@@ -113,8 +113,9 @@ test_half_open(void)
 	   run.fake.stats->connections == 2, "still down");
 	run.got = run.submitted = 0;
 	run_submit(&run, 10);
-	driver_idle(&run.driver, 100);
-	ok(run.fake.stats->connections == 3, "one probing session");
+	ok(run_until(&run, &run.fake.stats->connections, 3) &&
+	   run.fake.stats->connections == 3 &&
+	   transfer_counts(run.t).sessions == 1, "one probing session");
 	ok(run_wait(&run) && run_exact(&run) &&
 	   run.fake.stats->connections == 7 && !transfer_health(run.t)->down &&
 	   transfer_health(run.t)->failures == 0, "then all of them");
@@ -125,10 +126,12 @@ static void
 test_closed_idle(void)
 {
 	FakeScript	script = {.pipelining = true};
+	int			i;
 
 	script.rules[0] = (FakeRule) {"DOT", 2, 2, true, "@last 250 ok"};
 	ok(run_all(&run, &script, 1, 2) && run_exact(&run), "closed while idle");
-	driver_idle(&run.driver, 50);
+	for (i = 0; i < 18000 && transfer_counts(run.t).sessions > 0; i++)
+		driver_idle(&run.driver, 10);
 	ok(transfer_counts(run.t).sessions == 0, "is noticed");
 	run_submit(&run, 2);
 	ok(run_wait(&run) && run_exact(&run) &&
@@ -176,7 +179,7 @@ test_abort(const char *verb, bool doubt)
 	script.rules[0] = (FakeRule) {verb, 3, 1, false, "@silent"};
 	run_start(&run, &script, 2);
 	run_submit(&run, 20);
-	driver_idle(&run.driver, 100);
+	run_until(&run, &run.fake.stats->silent, 2);
 	transfer_abort(run.t);
 	ok(transfer_counts(run.t).sessions == 0 &&
 	   transfer_counts(run.t).in_flight == 0, "abort ends all at once");

@@ -78,8 +78,19 @@ run_wait(Run *run)
 {
 	int			left = run->submitted - run->got;
 
-	run->got += driver_run(&run->driver, run->back + run->got, left, 15000);
+	run->got += driver_run(&run->driver, run->back + run->got, left, 180000);
 	return run->got == run->submitted;
+}
+
+/* Go on until the server has counted so far; false if it never does. */
+bool
+run_until(Run *run, volatile int *figure, int value)
+{
+	int			i;
+
+	for (i = 0; i < 18000 && *figure < value; i++)
+		driver_idle(run->t != NULL ? &run->driver : NULL, 10);
+	return *figure >= value;
 }
 
 bool
@@ -169,7 +180,7 @@ run_exact(const Run *run)
 {
 	int			i;
 
-	for (i = 0; i < 100 && !run_matches(run, false); i++)
+	for (i = 0; i < 5000 && !run_matches(run, false); i++)
 		usleep(2000);
 	return run_matches(run, true);
 }

@@ -34,6 +34,7 @@ extern void run_start(Run *run, const FakeScript *script, int connections);
 extern void run_open(Run *run);
 extern void run_submit(Run *run, int n);
 extern bool run_wait(Run *run);
+extern bool run_until(Run *run, volatile int *figure, int value);
 extern bool run_all(Run *run, const FakeScript *script, int connections,
 					int n);
 extern void run_end(Run *run);

@@ -36,6 +36,14 @@ use Mailman::Session;
 
 our @ISA = ('PostgreSQL::Test::Cluster');
 
+# No wait is a measurement: it ends long after any machine would be done.  The
+# first that ends in vain has failed its test, and the others hurry.
+my $patience = 180;
+my $hurry    = 30;
+
+# pg_ctl is one that waits, too
+$ENV{PGCTLTIMEOUT} = $patience unless defined $ENV{PGCTLTIMEOUT};
+
 my @states =
   qw(pending sending deferred delivered failed skipped doubtful);
 
@@ -96,7 +104,7 @@ sub start_again
 	my ($self, $timeout) = @_;
 	my $start = time;
 
-	$timeout = 60 unless defined $timeout;
+	$timeout = $patience unless defined $timeout;
 	while (time - $start < $timeout)
 	{
 		return time - $start if $self->start(fail_ok => 1);
@@ -155,7 +163,7 @@ sub sql
 sub patiently
 {
 	my ($self, $code) = @_;
-	local $self->{patience} = 60;
+	local $self->{patience} = $patience;
 	return $code->();
 }
 
@@ -202,7 +210,7 @@ sub wait_for
 	my $pause = 0.005;
 	my $last;
 
-	$timeout = 60 unless defined $timeout;
+	$timeout = $patience unless defined $timeout;
 	while (1)
 	{
 		$last = $self->sql($sql);
@@ -213,6 +221,7 @@ sub wait_for
 		$pause = 0.1 if ($pause *= 1.3) > 0.1;
 	}
 	diag("after $timeout s \"$sql\" still gives \"$last\"");
+	$patience = $hurry;
 	return 0;
 }
 
@@ -233,6 +242,36 @@ sub stays
 		sleep 0.05;
 	}
 	return 1;
+}
+
+# Look until a letter's time has come: true if the query gave that text all the
+# time before.  The server's clock decides, so a look that came late says
+# nothing; at least one must have come early enough.
+sub stays_until_due
+{
+	my ($self, $letter, $sql, $expected) = @_;
+	my $looks = 0;
+
+	while (1)
+	{
+		# the snapshot is older than the clock that is read in it
+		my ($early, $now) = split(
+			/\|/,
+			$self->sql(
+				    "SELECT (SELECT clock_timestamp() < send_at"
+				  . " FROM mailman.letter WHERE id = $letter), ($sql)"),
+			-1);
+		last unless $early eq 't';
+		if ($now ne $expected)
+		{
+			diag("\"$sql\" gave \"$now\" before its time");
+			return 0;
+		}
+		$looks++;
+		sleep 0.05;
+	}
+	diag("letter $letter was due before anybody looked") unless $looks;
+	return $looks > 0;
 }
 
 # ---- making things
@@ -475,7 +514,7 @@ sub workers
 sub wait_for_worker
 {
 	my ($self, $letter, $timeout) = @_;
-	my $until = time + (defined $timeout ? $timeout : 20);
+	my $until = time + (defined $timeout ? $timeout : $patience);
 	while (time < $until)
 	{
 		my ($pid) = $self->workers($letter);
@@ -488,13 +527,37 @@ sub wait_for_worker
 sub wait_for_no_worker
 {
 	my ($self, $letter, $timeout) = @_;
-	my $until = time + (defined $timeout ? $timeout : 20);
+	my $until = time + (defined $timeout ? $timeout : $patience);
 	while (time < $until)
 	{
 		return 1 unless $self->workers($letter);
 		sleep 0.005;
 	}
 	return 0;
+}
+
+# Wait until no more mails of a letter than these are claimed: its worker has
+# obeyed and handed back what it had not begun
+sub wait_for_handed_back
+{
+	my ($self, $letter, $number) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return $self->wait_for(
+		"SELECT (mail_order->>'sending')::int <= $number FROM mailman.letter"
+		  . " WHERE id = $letter", 't');
+}
+
+# Wait for lines in the server's log that fit; false if they never come
+sub wait_for_log
+{
+	my ($self, $pattern, $from) = @_;
+	my $until = time + $patience;
+	until ($self->log_lines($pattern, $from))
+	{
+		return 0 if time > $until;
+		sleep 0.02;
+	}
+	return 1;
 }
 
 # How many lines of the server's log, from a position on, fit

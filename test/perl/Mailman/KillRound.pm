@@ -113,7 +113,13 @@ sub run
 	$round{letter} =
 	  $node->letter($self->{newsletter}, on_doubt => $round{on_doubt});
 	$node->send($round{letter});
-	return \%round unless $self->_hit(\%round);
+	if (!$self->_hit(\%round))
+	{
+		# it must not reach into the next one
+		$node->wait_for_letter($round{letter}, 'sent');
+		$node->wait_for_no_worker($round{letter});
+		return \%round;
+	}
 	$node->patiently(sub { $self->_recover(\%round); });
 	$self->_account(\%round);
 	return \%round;
@@ -128,11 +134,11 @@ sub _hit
 
 	while ($self->{relay}->status->{accepted} <= $round->{from})
 	{
-		return 0 if time - $start > 30;
+		return 0 if time - $start > 180;
 		sleep 0.002;
 	}
 	sleep TAKES * $round->{share};
-	my $pid = $node->wait_for_worker($letter);
+	my $pid = $node->wait_for_worker($letter, 5);
 	return 0 unless defined $pid;
 	@{$round}{qw(sending run)} = split(
 		/\|/,
@@ -170,7 +176,7 @@ sub _recover
 {
 	my ($self, $round) = @_;
 	my ($node, $letter) = ($self->{node}, $round->{letter});
-	my $until = time + 60;
+	my $until = time + 180;
 	my ($state, $run) = ('', $round->{run});
 
 	while (time < $until)
@@ -188,7 +194,7 @@ sub _recover
 	}
 	if ($state ne 'sent')
 	{
-		push @{ $round->{problems} }, "still $state after 60 s";
+		push @{ $round->{problems} }, "still $state after 180 s";
 		$node->explain_letter($letter);
 	}
 	push @{ $round->{problems} }, 'no other worker took it'
@@ -316,7 +322,7 @@ sub line
 sub run_all
 {
 	my ($self, @plan) = @_;
-	my ($spare, $wanted) = (scalar(@plan), scalar(@plan));
+	my ($spare, $wanted) = (5 * @plan, scalar(@plan));
 	my @done;
 
 	while (my $round = shift @plan)

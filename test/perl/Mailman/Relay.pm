@@ -41,8 +41,8 @@ use Mailman::Certs;
 my $json   = JSON::PP->new->ascii->canonical;
 my $script = File::Spec->rel2abs(dirname(__FILE__) . '/../relay.pl');
 
-# How long the server may take over a request of ours
-my $patience = 30;
+# No wait is a measurement: it ends long after any machine would be done
+my $patience = 180;
 
 my $number = 0;
 
@@ -129,7 +129,7 @@ sub stop
 
 	close($self->{to});
 	close($self->{from});
-	my $until = time + 5;
+	my $until = time + 60;
 	while (waitpid($pid, POSIX::WNOHANG()) == 0)
 	{
 		if (time > $until)
@@ -196,7 +196,24 @@ sub reset_connections
 	return $self;
 }
 
-# {opened, active, peak, accepted, violations} as of now, without the log
+# Let so many more mails pass; the reply to each final dot after them waits
+# until gate() is called again or open_gate().  All rules are replaced.
+sub gate
+{
+	my ($self, $number) = @_;
+	my $name = 'gate ' . ++$self->{gates};
+	return $self->set(
+		rules => [ { step => 'dot', skip => $number, gate => $name } ]);
+}
+
+sub open_gate
+{
+	my ($self) = @_;
+	return $self->set(rules => []);
+}
+
+# {opened, active, held, peak, accepted, violations} as of now, without the
+# log; held are those who wait at a gate
 sub status  { return $_[0]->_request(cmd => 'status'); }
 sub pid     { return $_[0]->{pid}; }
 sub port    { return $_[0]->{port}; }
@@ -377,17 +394,44 @@ sub content
 	return scalar <$fh>;
 }
 
-# Wait until a number of messages was accepted; false if they never are.
-sub wait_for_messages
+# Wait until a figure of status() is that high; false if it never is.
+sub wait_for_status
 {
-	my ($self, $number, $timeout) = @_;
-	my $until = time + (defined $timeout ? $timeout : 60);
+	my ($self, $name, $number, $timeout) = @_;
+	my $until = time + (defined $timeout ? $timeout : $patience);
 	while (1)
 	{
-		return 1 if $self->status->{accepted} >= $number;
+		return 1 if $self->status->{$name} >= $number;
 		return 0 if time > $until;
 		sleep 0.01;
 	}
+}
+
+# Wait until a number of messages was accepted; false if they never are.
+sub wait_for_messages
+{
+	my ($self, @arguments) = @_;
+	return $self->wait_for_status('accepted', @arguments);
+}
+
+# Wait until so many sessions wait at a gate
+sub wait_for_held
+{
+	my ($self, @arguments) = @_;
+	return $self->wait_for_status('held', @arguments);
+}
+
+# Wait until nobody is connected: whatever was on its way has ended
+sub wait_for_silence
+{
+	my ($self) = @_;
+	my $until = time + $patience;
+	while ($self->status->{active} > 0)
+	{
+		return 0 if time > $until;
+		sleep 0.01;
+	}
+	return 1;
 }
 
 1;

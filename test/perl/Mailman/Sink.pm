@@ -110,7 +110,7 @@ sub _launch
 		  or POSIX::_exit(127);
 	}
 	$self->{owner} = $$;
-	my $until = time + 10;
+	my $until = time + 60;
 	while (time < $until)
 	{
 		if (waitpid($pid, POSIX::WNOHANG()) == $pid)
@@ -158,7 +158,7 @@ sub count
 sub wait_for_messages
 {
 	my ($self, $number, $timeout) = @_;
-	my $until = time + (defined $timeout ? $timeout : 60);
+	my $until = time + (defined $timeout ? $timeout : 180);
 	while ($self->count < $number)
 	{
 		return 0 if time > $until;
