@@ -74,8 +74,7 @@ control_set(const Letter *letter, const char *state, const char *reason)
 {
 	static Statement set = {
 		.sql = "UPDATE mailman.letter SET state_reason = $3, failed_runs = 0,"
-		" line_at = now(), resumed_at = CASE WHEN $2 = 'sending'"
-		" THEN clock_timestamp() ELSE resumed_at END,"
+		" line_at = now(),"
 		" state = CASE WHEN $2 = 'sending' AND send_at > now()"
 		" THEN 'scheduled' ELSE $2 END WHERE id = $1 RETURNING state",
 		.nargs = 3,
@@ -159,10 +158,19 @@ mailman_pause(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(control_return(&scope, state));
 }
 
-/* What waits for a relay to come back need not wait any longer: few rows */
+/*
+ * What waits for a relay to come back need not wait any longer, and a relay
+ * that was found wanting before now is tried again: few rows.
+ */
 static void
 control_hurry(const Letter *letter)
 {
+	static Statement resumed = {
+		.sql = "UPDATE mailman.letter SET resumed_at = clock_timestamp()"
+		" WHERE id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
 	static Statement hurry = {
 		.sql = "UPDATE mailman.delivery SET due_at = now()"
 		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL",
@@ -171,6 +179,7 @@ control_hurry(const Letter *letter)
 	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 
+	statement_run(&resumed, SPI_OK_UPDATE, values, NULL);
 	statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
 }
 

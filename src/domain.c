@@ -180,6 +180,12 @@ domains_forget(Worker *w)
 	}
 }
 
+static int
+domain_compare(const void *a, const void *b)
+{
+	return (*(Domain *const *) a)->id - (*(Domain *const *) b)->id;
+}
+
 /* Read the limits, in order of id: in this order their rows are locked */
 void
 domains_load(Worker *w)
@@ -197,6 +203,8 @@ domains_load(Worker *w)
 	for (row = 0; row < rows; row++)
 		domain_read(w, row);
 	domains_forget(w);
+	if (w->ndomains > 1)
+		qsort(w->domains, w->ndomains, sizeof(Domain *), domain_compare);
 }
 
 /* Does the pattern fit?  How much of the domain it names; 0: it does not. */

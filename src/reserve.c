@@ -36,9 +36,6 @@
 /* Whoever tries a relay that was down has so much more than its timeout */
 #define LEASE_MORE_MS 5000
 
-/* Who must wait for a domain without a rate is asked again after so long */
-#define ASIDE_US USECS_PER_SEC
-
 /* What is agreed on about one route */
 typedef struct RouteTerms
 {
@@ -202,159 +199,6 @@ routes_negotiate(Worker *w, Terms *terms)
 	}
 }
 
-/* ---- domains ---- */
-
-/* Take slots of a domain's rate */
-static void
-domain_negotiate(Domain *domain, PaceGrant *grant, Terms *terms)
-{
-	static Statement make = {
-		.sql = "INSERT INTO mailman.domain_state (id) VALUES ($1)"
-		" ON CONFLICT DO NOTHING",
-		.nargs = 1,
-		.argtypes = {INT4OID}
-	};
-	static Statement lock = {
-		.sql = "SELECT arrival FROM mailman.domain_state WHERE id = $1"
-		" FOR NO KEY UPDATE",
-		.nargs = 1,
-		.argtypes = {INT4OID}
-	};
-	static Statement write = {
-		.sql = "UPDATE mailman.domain_state SET arrival = $2 WHERE id = $1",
-		.nargs = 2,
-		.argtypes = {INT4OID, TIMESTAMPTZOID}
-	};
-	Datum		values[2] = {Int32GetDatum(domain->id)};
-	Pace		pace = {.unit_us = domain->rate.unit_us,
-	.horizon_us = SLOTS_HORIZON_US};
-
-	if (statement_run(&lock, SPI_OK_SELECT, values, NULL) == 0)
-	{
-		statement_run(&make, SPI_OK_INSERT, values, NULL);
-		statement_run(&lock, SPI_OK_SELECT, values, NULL);
-	}
-	pace.interval_us = rate_interval_us(&domain->rate);
-	terms->now = GetCurrentTimestamp();
-	*grant = pace_take(&pace, row_int64(0, 1, 0), terms->now,
-					   domain->wanted);
-	values[1] = TimestampTzGetDatum(grant->tat_us);
-	statement_run(&write, SPI_OK_UPDATE, values, NULL);
-}
-
-/* How many of those wanted it can have now */
-static int
-domain_room(const Domain *domain, const PaceGrant *grant)
-{
-	int			room = domain->wanted;
-
-	if (domain->rate.count > 0)
-		room = Min(room, grant->count);
-	if (domain->connections > 0)
-		room = Min(room, Max(2 * domain->connections - domain->claimed -
-							 domain->begun, 0));
-	return room;
-}
-
-/* Whose domain has a limit?  As the candidates; NULL: none. */
-static Domain **
-candidates_domains(Worker *w, const Candidates *c)
-{
-	static Statement emails = {
-		.sql = "SELECT u.n, s.email"
-		" FROM unnest($1) WITH ORDINALITY AS u(id, n)"
-		" JOIN mailman.subscription s ON s.id = u.id",
-		.nargs = 1,
-		.argtypes = {INT8ARRAYOID}
-	};
-	Domain	  **domains = palloc0(Max(c->count, 1) * sizeof(Domain *));
-	Datum		values[1] = {array_of(c->ids, NULL, c->count, INT8OID)};
-	uint64		rows = statement_run(&emails, SPI_OK_SELECT, values, NULL);
-	uint64		row;
-
-	for (row = 0; row < rows; row++)
-	{
-		int			n = (int) row_int64(row, 1, 1) - 1;
-
-		domains[n] = domains_find(w, row_text(row, 2));
-		if (domains[n] != NULL)
-			domains[n]->wanted++;
-	}
-	return domains;
-}
-
-/* When who is set aside for a domain is likely to have a turn */
-static TimestampTz
-domain_until(const Domain *domain, const PaceGrant *grant, TimestampTz now,
-			 int position)
-{
-	if (domain->rate.count > 0)
-		return Max(grant->tat_us, now) +
-			(TimestampTz) (position * rate_interval_us(&domain->rate));
-	return now + ASIDE_US + position * ASIDE_US / (4 * domain->connections);
-}
-
-/* Keep those who may be claimed, set the others aside */
-static void
-candidates_sort(Worker *w, Terms *terms, Candidates *c, Domain **domains)
-{
-	int		   *room = palloc0(w->ndomains * sizeof(int));
-	int			kept = 0;
-	int			i;
-	int			d;
-
-	for (d = 0; d < w->ndomains; d++)
-		room[d] = domain_room(w->domains[d], &terms->domains[d]);
-	c->aside = palloc(c->count * sizeof(Datum));
-	c->aside_states = palloc(c->count * sizeof(Datum));
-	c->aside_until = palloc(c->count * sizeof(Datum));
-	for (i = 0; i < c->count; i++)
-	{
-		for (d = 0; d < w->ndomains && domains[i] != w->domains[d]; d++)
-			;
-		if (d < w->ndomains && room[d]-- <= 0)
-		{
-			c->aside[c->naside] = c->ids[i];
-			c->aside_states[c->naside] = c->states[i];
-			c->aside_until[c->naside++] =
-				TimestampTzGetDatum(domain_until(w->domains[d],
-												 &terms->domains[d],
-												 terms->now, -room[d] - 1));
-			continue;
-		}
-		c->ids[kept] = c->ids[i];
-		c->states[kept++] = c->states[i];
-	}
-	c->count = kept;
-}
-
-/*
- * Choose whom to claim while somebody's domain is limited.  What the turn
- * finds changed by then it leaves out.
- */
-static void
-domains_negotiate(Worker *w, Terms *terms)
-{
-	MemoryContext old = MemoryContextSwitchTo(w->chosen_context);
-	Candidates *c = palloc(sizeof(Candidates));
-	Domain	  **domains;
-	int			d;
-
-	candidates_choose(w, c, terms->room, GetCurrentTimestamp());
-	for (d = 0; d < w->ndomains; d++)
-		w->domains[d]->wanted = 0;
-	terms->domains = palloc0(w->ndomains * sizeof(PaceGrant));
-	domains = candidates_domains(w, c);
-	for (d = 0; d < w->ndomains; d++)
-	{
-		if (w->domains[d]->wanted > 0 && w->domains[d]->rate.count > 0)
-			domain_negotiate(w->domains[d], &terms->domains[d], terms);
-	}
-	candidates_sort(w, terms, c, domains);
-	terms->chosen = c;
-	MemoryContextSwitchTo(old);
-}
-
 /* ---- the transaction ---- */
 
 static void
@@ -370,7 +214,7 @@ reserve_transaction(Worker *w, void *arg)
 	routes_negotiate(w, terms);
 	domains_load(w);
 	if (w->ndomains > 0 && terms->room > 0)
-		domains_negotiate(w, terms);
+		terms->chosen = domains_choose(w, terms->room, &terms->domains);
 	run_commit(&scope);
 	terms->to_monotonic = transfer_now() - GetCurrentTimestamp();
 }
@@ -420,6 +264,9 @@ route_apply(Worker *w, const RouteTerms *t, const Terms *terms)
 	{
 		int64		pause = (int64) (t->grant.count * t->grant.interval_us) / 2;
 
+		/* those that nobody has used in time are not made up for */
+		while (slots_pop(&r->slots, transfer_now() - SLOTS_HORIZON_US))
+			;
 		slots_add(&r->slots, &t->grant, terms->to_monotonic);
 		r->slots.ask_us = Max(r->slots.ask_us, transfer_now() +
 							  Min(Max(pause, 10000), SLOTS_HORIZON_US / 2));

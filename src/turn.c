@@ -39,9 +39,6 @@
 /* How soon a list that could not be topped up is tried again */
 #define TOP_UP_RETRY_US INT64CONST(5000000)
 
-/* How long a row that made turns fail is left alone */
-#define STUCK_RETRY_US	INT64CONST(5000000)
-
 /* A worker may have its slot so long while others wait for one */
 #define YIELD_AFTER_US	INT64CONST(10000000)
 
@@ -325,65 +322,6 @@ turn_top_up(Worker *w, void *arg)
 	w->whole = false;
 }
 
-/* ---- one bad row delays itself alone ---- */
-
-/* Record a single outcome; it is in the list of its own */
-static void
-turn_one_transaction(Worker *w, void *arg)
-{
-	DeliveryList *one = arg;
-	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
-	ExtensionScope scope;
-	Look		look;
-
-	run_begin(w, &scope);
-	if (turn_fence(w, &look))
-	{
-		delivery_record(w, &turn, one);
-		delivery_bounce(w, one);
-		turn_write(w, &turn, &look);
-	}
-	run_commit(&scope);
-	w->tally = turn.tally;
-	w->doubts = turn.doubts;
-}
-
-/* Try the first of a list alone; if that fails it gets stuck for a while */
-static void
-turn_one(Worker *w, DeliveryList *from)
-{
-	Delivery   *delivery = dlist_container(Delivery, node,
-										   dlist_head_node(&from->head));
-	DeliveryList one;
-	ErrorData  *error;
-
-	dlist_init(&one.head);
-	one.count = 0;
-	delivery_move(delivery, from, &one);
-	if (run_try(w, turn_one_transaction, &one, &error))
-	{
-		delivery_free(w, delivery, &one);
-		return;
-	}
-	ereport(LOG,
-			(errcode(error->sqlerrcode),
-			 errmsg("letter " INT64_FORMAT ", subscription " INT64_FORMAT ": its outcome could not be recorded yet: %s",
-					w->letter_id, delivery->subscription_id,
-					error->message)));
-	FreeErrorData(error);
-	delivery_move(delivery, &one, &w->stuck);
-}
-
-static void
-turn_one_by_one(Worker *w, DeliveryList *from)
-{
-	int			count = from->count;
-
-	while (count-- > 0)
-		turn_one(w, from);
-	w->stuck_retry_us = transfer_now() + STUCK_RETRY_US;
-}
-
 /* Give the slot to those who wait in line, after some time of our own */
 static bool
 turn_yields(Worker *w)
@@ -406,7 +344,7 @@ turn_until_done(Worker *w)
 	while (!turn_try(w, &stage))
 	{
 		if (++failures % 3 == 0 && stage == TURN_ROWS)
-			turn_one_by_one(w, &w->done);
+			stuck_sort(w, &w->done);
 		/* a reason to pause just found is written at once */
 		if (pausing || w->pause_reason[0] == '\0')
 			run_wait(w, Min(failures, 10) * 50);
@@ -445,7 +383,7 @@ turn(Worker *w)
 {
 	run_reload();
 	if (w->stuck.count > 0 && transfer_now() >= w->stuck_retry_us)
-		turn_one_by_one(w, &w->stuck);
+		stuck_sort(w, &w->stuck);
 	if (transfer_now() >= reserve_next_us(w))
 		reserve(w, 0);
 	if (look_calls_for_turn(w))

@@ -310,6 +310,11 @@ extern void run_log_failure(Worker *w, const char *what,
 /* Sleep with the sessions open, as somebody is in our way */
 extern void run_wait(Worker *w, int64 ms);
 
+/* ---- stuck.c: one bad row delays itself alone ---- */
+
+/* Record the outcomes in the list one by one; who fails is stuck */
+extern void stuck_sort(Worker *w, DeliveryList *from);
+
 /* ---- turn.c ---- */
 
 struct Turn;
@@ -388,7 +393,7 @@ extern void answer_outcome(Worker *w, Delivery *d);
 /* No relay can be used before that time */
 extern void answer_wait(Worker *w, Delivery *d, TimestampTz due_at);
 
-/* ---- route.c: which relay ---- */
+/* ---- route.c, route_sessions.c: which relay, with how many sessions ---- */
 
 /* The list as just loaded; sessions of those that stay are kept */
 extern void routes_update(Worker *w, List *relays);
@@ -396,6 +401,8 @@ extern void routes_update(Worker *w, List *relays);
 /* Open what is to be used, close what has changed or is gone */
 extern void routes_open(Worker *w);
 extern void routes_close(Worker *w);
+extern bool route_is_open(const Route *r);
+extern bool route_is_usable(const Route *r, int64 now);
 extern void routes_transfers(Worker *w, Transfers *transfers);
 extern TransferCounts routes_counts(Worker *w);
 
@@ -412,6 +419,8 @@ extern Route *routes_choose(Worker *w);
 extern void routes_balance(Worker *w);
 extern int	routes_sessions(Worker *w);
 
+/* ---- route_health.c: of what use are they? ---- */
+
 /* What was heard from it */
 extern void route_failed(Worker *w, Route *r, const char *description,
 						 bool permanent);
@@ -421,9 +430,6 @@ extern void route_throttled(Worker *w, Route *r, int times,
 
 /* Pause the letter if all of them are out */
 extern void routes_check(Worker *w);
-
-/* Somebody wants them to be tried again now */
-extern void routes_hurry(Worker *w);
 
 /* ---- reserve.c: what the workers agree on ---- */
 
@@ -435,6 +441,10 @@ extern void reserve(Worker *w, int room);
 /* The first look at a route, in whatever transaction we are */
 extern void reserve_meet(Worker *w, Route *r);
 
+/* Choose whom to claim while somebody's domain is limited; grants as
+ * w->domains */
+extern Candidates *domains_choose(Worker *w, int room, PaceGrant **grants);
+
 /* ---- domain.c: limits of recipients' domains ---- */
 
 extern void domains_load(Worker *w);
@@ -443,10 +453,16 @@ extern bool domain_may_begin(Domain *domain, int64 now);
 extern void domain_begin(Domain *domain, int64 now);
 extern void domain_end(Domain *domain);
 
-/* ---- sending.c: rendering and the relay ---- */
+/* ---- rendering.c: their mails ---- */
+
+extern void sending_render(Worker *w);
+
+/* ---- sending.c: the relays ---- */
+
+/* It was claimed and will not be begun */
+extern void sending_unclaim(Delivery *d);
 
 extern void sending_collect(Worker *w);
-extern void sending_render(Worker *w);
 extern void sending_transfer(Worker *w);
 extern int	sending_room(Worker *w);
 extern int	sending_rate(Worker *w);

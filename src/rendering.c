@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ *
+ * rendering.c
+ *	  Make the mails of those who were claimed.
+ *
+ * The glue of the worker with the pure layer: rows in, RFC 5322 bytes out.
+ * One that cannot be rendered fails alone.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mailman.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "worker.h"
+
+/*
+ * The pure layer reports faults as values; what it can still throw, a message
+ * beyond PostgreSQL's limits, is that recipient's failure alone.  A lack of
+ * memory is not.
+ */
+static bool
+sending_render_safely(Worker *w, Delivery *d, const RenderRecipient *recipient)
+{
+	volatile bool ok = false;
+
+	PG_TRY();
+	{
+		ok = render_message(&w->letter->render, recipient, &d->rendered);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(d->context);
+		error = CopyErrorData();
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+			ERRCODE_INSUFFICIENT_RESOURCES)
+			PG_RE_THROW();
+		FlushErrorState();
+		d->rendered.error = error->message;
+	}
+	PG_END_TRY();
+	return ok;
+}
+
+static bool
+sending_render_one(Worker *w, Delivery *d)
+{
+	MemoryContext old = MemoryContextSwitchTo(d->context);
+	RenderRecipient recipient = {
+		.subscription_id = d->subscription_id,
+		.email = d->email,
+		.name = d->name,
+		.date = letter_date(w->letter, d->queued_at),
+		.lookup = lookup_value,
+		.context = &d->lookup
+	};
+	bool		ok = sending_render_safely(w, d, &recipient);
+
+	d->revision = w->letter->revision;
+	d->mail.from = d->rendered.mail_from;
+	d->mail.to = d->rendered.rcpt_to;
+	d->mail.wire = d->rendered.wire.data;
+	d->mail.wire_len = d->rendered.wire.len;
+	d->mail.size = d->rendered.message.len;
+	d->mail.smtputf8 = d->rendered.smtputf8;
+	MemoryContextSwitchTo(old);
+	return ok;
+}
+
+/* Make the mails of all that were claimed; one that fails fails alone */
+void
+sending_render(Worker *w)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &w->claimed.head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->mail.wire != NULL || sending_render_one(w, d))
+			continue;
+		d->ended_at = GetCurrentTimestamp();
+		sending_unclaim(d);
+		outcome_set(d, DELIVERY_FAILED, 0, d->rendered.error);
+		delivery_move(d, &w->claimed, &w->done);
+	}
+}

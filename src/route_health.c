@@ -1,0 +1,103 @@
+/*-------------------------------------------------------------------------
+ *
+ * route_health.c
+ *	  What was heard from a relay, and what it means for its use.
+ *
+ * Here it counts for this worker at once; the others are told by reserve.c.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mailman.h"
+#include "worker.h"
+
+/* A relay that has just failed is left alone until the others were asked */
+#define LEAVE_ALONE_US	INT64CONST(1000000)
+
+/* So often in a row it must ask for less before it counts */
+#define THROTTLED_IN_A_ROW 3
+
+/* None is left: a person must act */
+void
+routes_check(Worker *w)
+{
+	const Route *last = NULL;
+	int			i;
+
+	for (i = 0; i < w->nroutes; i++)
+	{
+		if (w->routes[i]->relay == NULL)
+			continue;
+		if (!w->routes[i]->out)
+			return;
+		last = w->routes[i];
+	}
+	if (last == NULL || w->pause_reason[0] != '\0')
+		return;
+	strlcpy(w->pause_reason, last->trouble, sizeof(w->pause_reason));
+	w->poked = true;
+}
+
+/*
+ * It cannot be used at present or, permanently, until a person has acted: the
+ * others will be told.
+ */
+void
+route_failed(Worker *w, Route *r, const char *description, bool permanent)
+{
+	char		words[RELAY_ERROR_MAX];
+
+	snprintf(words, sizeof(words), "relay \"%s\": %s",
+			 r->relay ? r->relay->name : "", description);
+	if (strcmp(words, r->trouble) != 0)
+		ereport(LOG,
+				(errmsg("letter " INT64_FORMAT ": %s", w->letter_id, words)));
+	strlcpy(r->trouble, words, sizeof(r->trouble));
+	strlcpy(w->trouble, words, sizeof(w->trouble));
+	r->failed_us = transfer_now();
+	r->retry_us = r->failed_us + LEAVE_ALONE_US;
+	r->ask = true;
+	if (permanent)
+		r->refused = r->out = true;
+	else
+		r->failed = true;
+	routes_check(w);
+	w->reserve_us = 0;
+	w->poked = true;
+}
+
+/* It has answered about a recipient: it is well */
+void
+route_answered(Worker *w, Route *r, bool accepted)
+{
+	if (accepted)
+		r->sent++;
+	else
+		r->rejected++;
+	if (r->trouble[0] == '\0')
+		return;
+	r->well = true;
+	r->trouble[0] = '\0';
+	w->trouble[0] = '\0';
+	w->reserve_us = 0;
+}
+
+/*
+ * It was told so many times more to send less; between them nobody was
+ * accepted or refused for a reason of his own.
+ */
+void
+route_throttled(Worker *w, Route *r, int times, const char *description)
+{
+	r->throttled_row += times;
+	if (r->throttled_row < THROTTLED_IN_A_ROW || times == 0)
+		return;
+	snprintf(r->trouble, sizeof(r->trouble), "relay \"%s\": %s",
+			 r->relay ? r->relay->name : "", description);
+	strlcpy(w->trouble, r->trouble, sizeof(w->trouble));
+	r->throttled = true;
+	w->reserve_us = 0;
+}

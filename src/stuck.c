@@ -1,0 +1,77 @@
+/*-------------------------------------------------------------------------
+ *
+ * stuck.c
+ *	  One bad row delays itself alone.
+ *
+ * A turn that has failed three times is taken apart: each outcome is recorded
+ * in a transaction of its own.  What still fails stays in memory, its row
+ * 'sending', and is tried again after a while.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mailman.h"
+#include "worker.h"
+
+/* How long a row that made turns fail is left alone */
+#define STUCK_RETRY_US	INT64CONST(5000000)
+
+/* Record a single outcome; it is in the list of its own */
+static void
+stuck_transaction(Worker *w, void *arg)
+{
+	DeliveryList *one = arg;
+	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
+	ExtensionScope scope;
+	Look		look;
+
+	run_begin(w, &scope);
+	if (turn_fence(w, &look))
+	{
+		delivery_record(w, &turn, one);
+		delivery_bounce(w, one);
+		turn_write(w, &turn, &look);
+	}
+	run_commit(&scope);
+	w->tally = turn.tally;
+	w->doubts = turn.doubts;
+}
+
+/* Try the first of a list alone; if that fails it gets stuck for a while */
+static void
+stuck_try(Worker *w, DeliveryList *from)
+{
+	Delivery   *delivery = dlist_container(Delivery, node,
+										   dlist_head_node(&from->head));
+	DeliveryList one;
+	ErrorData  *error;
+
+	dlist_init(&one.head);
+	one.count = 0;
+	delivery_move(delivery, from, &one);
+	if (run_try(w, stuck_transaction, &one, &error))
+	{
+		delivery_free(w, delivery, &one);
+		return;
+	}
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("letter " INT64_FORMAT ", subscription " INT64_FORMAT ": its outcome could not be recorded yet: %s",
+					w->letter_id, delivery->subscription_id,
+					error->message)));
+	FreeErrorData(error);
+	delivery_move(delivery, &one, &w->stuck);
+}
+
+void
+stuck_sort(Worker *w, DeliveryList *from)
+{
+	int			count = from->count;
+
+	while (count-- > 0)
+		stuck_try(w, from);
+	w->stuck_retry_us = transfer_now() + STUCK_RETRY_US;
+}
