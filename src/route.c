@@ -35,14 +35,14 @@ route_create(const Relay *relay)
 }
 
 static Route *
-routes_find(Worker *w, Oid server)
+routes_find(Route *const *routes, int count, Oid server)
 {
 	int			i;
 
-	for (i = 0; i < w->nroutes; i++)
+	for (i = 0; i < count; i++)
 	{
-		if (w->routes[i]->server == server)
-			return w->routes[i];
+		if (routes[i]->server == server)
+			return routes[i];
 	}
 	return NULL;
 }
@@ -79,9 +79,9 @@ routes_update(Worker *w, List *relays)
 	foreach(cell, relays)
 	{
 		Relay	   *relay = lfirst(cell);
-		Route	   *r = routes_find(w, relay->server);
+		Route	   *r = routes_find(old, nold, relay->server);
 
-		if (r != NULL && r->relay != NULL)
+		if (routes_find(listed, count, relay->server) != NULL)
 			continue;			/* named twice */
 		if (r == NULL)
 			r = route_create(relay);
@@ -89,7 +89,8 @@ routes_update(Worker *w, List *relays)
 			rank++;
 		weight = relay->weight;
 		route_set_relay(r, relay, rank);
-		reserve_meet(w, r);
+		if (!r->failed && !r->refused)
+			reserve_meet(w, r);
 		listed[count++] = r;
 	}
 	for (i = 0; i < nold && count < TRANSFERS_MAX; i++)
