@@ -20,6 +20,9 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
+/* Who is handed back is not claimed again sooner */
+#define ANSWER_AGAIN_US	INT64CONST(100000)
+
 /* Who was told to come later, as too much came at once, does so then */
 #define THROTTLED_WAIT_US (10 * USECS_PER_SEC)
 
@@ -176,9 +179,19 @@ answer_move_on(Worker *w, Delivery *d)
 	delivery_move(d, &w->begun, &w->claimed);
 }
 
-void
-answer_wait(Worker *w, Delivery *d, TimestampTz due_at)
+/* When one of the relays may be tried again */
+static TimestampTz
+answer_retry_at(Worker *w)
 {
+	return GetCurrentTimestamp() +
+		Max(routes_retry_us(w) - transfer_now(), ANSWER_AGAIN_US);
+}
+
+void
+answer_wait(Worker *w, Delivery *d)
+{
+	TimestampTz due_at = answer_retry_at(w);
+
 	if (w->stopping || w->pause_reason[0] != '\0')
 		outcome_hand_back(d, d->ended_at, NULL);
 	else if (outcome_is_too_old(w, d))
@@ -187,13 +200,6 @@ answer_wait(Worker *w, Delivery *d, TimestampTz due_at)
 	else
 		outcome_hand_back(d, Min(due_at, outcome_too_old_at(w, d) + 1),
 						  w->trouble[0] ? w->trouble : NULL);
-}
-
-/* When one of the relays may be tried again */
-static TimestampTz
-answer_retry_at(Worker *w)
-{
-	return GetCurrentTimestamp() + Max(routes_retry_us(w) - transfer_now(), 0);
 }
 
 /* Nothing of it was sent */
@@ -214,7 +220,7 @@ answer_returned(Worker *w, Delivery *d)
 		answer_move_on(w, d);
 		return;
 	}
-	answer_wait(w, d, answer_retry_at(w));
+	answer_wait(w, d);
 	delivery_move(d, &w->begun, &w->done);
 }
 

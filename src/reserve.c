@@ -233,7 +233,8 @@ route_learn(Worker *w, const RouteTerms *t, const Terms *terms)
 	if (out && !r->out)
 		strlcpy(r->trouble, s->error, sizeof(r->trouble));
 	r->out = out;
-	if (t->entered || s->failures == 0)
+	r->probing = (r->probing || t->entered) && s->failures > 0 && !r->failed;
+	if (r->probing || s->failures == 0)
 	{
 		r->ask = false;
 		r->retry_us = 0;

@@ -165,8 +165,6 @@ sending_close(Worker *w)
 static void
 sending_give_up(Worker *w)
 {
-	TimestampTz due = GetCurrentTimestamp() +
-		Max(routes_retry_us(w) - transfer_now(), 0);
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &w->claimed.head)
@@ -175,7 +173,7 @@ sending_give_up(Worker *w)
 
 		d->ended_at = GetCurrentTimestamp();
 		sending_unclaim(d);
-		answer_wait(w, d, due);
+		answer_wait(w, d);
 		delivery_move(d, &w->claimed, &w->done);
 	}
 }

@@ -58,6 +58,7 @@ typedef struct Route
 	/* is it of use? */
 	bool		out;			/* until a person acts */
 	bool		ask;			/* it was down: not without asking the others */
+	bool		probing;		/* they have left it to us to try it */
 	int64		retry_us;		/* not before (monotonic) */
 	int64		failed_us;		/* when it last failed */
 	int			seen;			/* connects failed that we have acted on */
@@ -390,8 +391,8 @@ extern void outcome_hand_back(Delivery *d, TimestampTz due_at,
 extern void answer_returned(Worker *w, Delivery *d);
 extern void answer_outcome(Worker *w, Delivery *d);
 
-/* No relay can be used before that time */
-extern void answer_wait(Worker *w, Delivery *d, TimestampTz due_at);
+/* No relay can be used now */
+extern void answer_wait(Worker *w, Delivery *d);
 
 /* ---- route.c, route_sessions.c: which relay, with how many sessions ---- */
 
