@@ -191,15 +191,15 @@ void
 answer_wait(Worker *w, Delivery *d)
 {
 	TimestampTz due_at = answer_retry_at(w);
+	const char *trouble = routes_trouble(w);
 
 	if (w->stopping || w->pause_reason[0] != '\0')
 		outcome_hand_back(d, d->ended_at, NULL);
 	else if (outcome_is_too_old(w, d))
-		outcome_defer(w, d, w->trouble[0] ? w->trouble :
-					  "the relay took nothing");
+		outcome_defer(w, d, trouble ? trouble : "the relay took nothing");
 	else
 		outcome_hand_back(d, Min(due_at, outcome_too_old_at(w, d) + 1),
-						  w->trouble[0] ? w->trouble : NULL);
+						  trouble);
 }
 
 /* Nothing of it was sent */

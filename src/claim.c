@@ -89,11 +89,11 @@ candidates_of_posting(Worker *w, Candidates *c, Datum id, int64 low,
 
 /* Go through the postings, oldest first, as far as there is room */
 static void
-candidates_posted(Worker *w, Candidates *c)
+candidates_posted(Worker *w, Candidates *c, bool only_old)
 {
 	static Statement postings = {
-		.sql = "SELECT id, low, high FROM mailman.posting WHERE letter_id = $1"
-		" ORDER BY id LIMIT $2",
+		.sql = "SELECT id, low, high, created_at FROM mailman.posting"
+		" WHERE letter_id = $1 ORDER BY id LIMIT $2",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
 	};
@@ -107,10 +107,14 @@ candidates_posted(Worker *w, Candidates *c)
 	bounds = palloc(rows * 3 * sizeof(int64) + 1);
 	for (row = 0; row < rows; row++)
 	{
+		/* while no relay is of use, nobody new need be touched */
+		if (only_old && !look_is_too_old(w, row_int64(row, 4, 0)))
+			break;
 		bounds[row * 3] = row_int64(row, 1, 0);
 		bounds[row * 3 + 1] = row_int64(row, 2, 0);
 		bounds[row * 3 + 2] = row_int64(row, 3, 0);
 	}
+	rows = row;
 	for (row = 0; row < rows && c->count < c->room && c->posting == 0; row++)
 		candidates_of_posting(w, c, Int64GetDatum(bounds[row * 3]),
 							  bounds[row * 3 + 1], bounds[row * 3 + 2]);
@@ -126,9 +130,7 @@ candidates_choose(Worker *w, Candidates *c, int limit, TimestampTz until)
 	c->exhausted = palloc(POSTINGS_AT_ONCE * sizeof(Datum));
 	/* half for retries, so that neither keeps the other waiting */
 	candidates_due(w, c, (limit + 1) / 2, until);
-	/* while no relay is of use, nobody new need be touched */
-	if (w->letter == NULL || routes_first(w) != NULL || until == DT_NOEND)
-		candidates_posted(w, c);
+	candidates_posted(w, c, until != DT_NOEND && routes_first(w) == NULL);
 }
 
 /*

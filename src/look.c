@@ -50,7 +50,8 @@ look_at(Worker *w, int64 run, Look *look)
 {
 	static Statement statement = {
 		.sql = "SELECT l.state, l.send_at,"
-		" EXISTS (SELECT FROM mailman.posting p WHERE p.letter_id = l.id),"
+		" (SELECT p.created_at FROM mailman.posting p"
+		" WHERE p.letter_id = l.id ORDER BY p.id LIMIT 1),"
 		" (SELECT min(d.due_at) FROM mailman.delivery d"
 		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL),"
 		" (l.mail_order->>'sending')::int8 > 0,"
@@ -68,12 +69,21 @@ look_at(Worker *w, int64 run, Look *look)
 		return;
 	strlcpy(look->state, row_text(0, 1), sizeof(look->state));
 	look->send_at = row_int64(0, 2, 0);
-	look->postings = row_bool(0, 3);
+	look->posted_at = row_int64(0, 3, 0);
+	look->postings = look->posted_at != 0;
 	look->due_at = row_int64(0, 4, 0);
 	look->sending = row_bool(0, 5);
 	look->open = row_bool(0, 6);
 	look->mode = look_mode(look->state, look->send_at);
 	look->whole = row_bool(0, 7) && look->mode == MODE_SEND;
+}
+
+bool
+look_is_too_old(const Worker *w, TimestampTz since)
+{
+	return w->letter != NULL && since != 0 &&
+		Max(since, w->letter->send_at) + w->letter->max_age <
+		GetCurrentTimestamp();
 }
 
 static bool
@@ -181,7 +191,9 @@ look_wants_turn(Worker *w, const Look *look)
 			if (w->nroutes == 0)
 				return look->postings || look_is_due(look);
 			if (routes_first(w) == NULL)
-				return look_is_due(look) && w->free.count > 0;
+				return (look_is_due(look) ||
+						look_is_too_old(w, look->posted_at)) &&
+					w->free.count > 0;
 			return (look->postings || look_is_due(look)) &&
 				sending_room(w) > 0 && w->free.count > 0;
 		case MODE_CANCEL:

@@ -140,13 +140,16 @@ judge_login(const Attempt *a)
 	return j;
 }
 
-/* The envelope sender was refused: every mail of the letter has it. */
+/*
+ * The envelope sender was refused: every mail of the letter has it.  It is
+ * asked once more on a fresh session before the letter is judged by it.
+ */
 static Judgement
 judge_sender(const Attempt *a)
 {
 	Judgement	j;
 
-	if (!a->fresh)
+	if (a->end == END_REPLY && (!a->fresh || !a->repeated))
 		return judge(SCOPE_SESSION, VERDICT_AGAIN);
 	j = judge(SCOPE_LETTER, VERDICT_AGAIN);
 	j.permanent = true;

@@ -41,6 +41,19 @@ routes_check(Worker *w)
 	w->poked = true;
 }
 
+const char *
+routes_trouble(Worker *w)
+{
+	int			i;
+
+	for (i = 0; i < w->nroutes; i++)
+	{
+		if (w->routes[i]->relay != NULL && w->routes[i]->trouble[0] != '\0')
+			return w->routes[i]->trouble;
+	}
+	return NULL;
+}
+
 /*
  * It cannot be used at present or, permanently, until a person has acted: the
  * others will be told.
@@ -56,7 +69,6 @@ route_failed(Worker *w, Route *r, const char *description, bool permanent)
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %s", w->letter_id, words)));
 	strlcpy(r->trouble, words, sizeof(r->trouble));
-	strlcpy(w->trouble, words, sizeof(w->trouble));
 	r->failed_us = transfer_now();
 	r->retry_us = r->failed_us + LEAVE_ALONE_US;
 	r->ask = true;
@@ -81,7 +93,6 @@ route_answered(Worker *w, Route *r, bool accepted)
 		return;
 	r->well = true;
 	r->trouble[0] = '\0';
-	w->trouble[0] = '\0';
 	w->reserve_us = 0;
 }
 
@@ -97,7 +108,6 @@ route_throttled(Worker *w, Route *r, int times, const char *description)
 		return;
 	snprintf(r->trouble, sizeof(r->trouble), "relay \"%s\": %s",
 			 r->relay ? r->relay->name : "", description);
-	strlcpy(w->trouble, r->trouble, sizeof(w->trouble));
 	r->throttled = true;
 	w->reserve_us = 0;
 }

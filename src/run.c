@@ -262,6 +262,7 @@ run_first(Worker *w)
 		run_unlock(w);
 	w->ended = false;
 	w->yielding = false;
+	w->progressed = false;
 	w->idle_since_us = 0;
 	w->started_us = w->last_turn_us = transfer_now();
 	return start;

@@ -42,6 +42,9 @@
 /* A worker may have its slot so long while others wait for one */
 #define YIELD_AFTER_US	INT64CONST(10000000)
 
+/* and so long if it has got nowhere yet: a relay may be slow to greet */
+#define YIELD_IDLE_US	INT64CONST(60000000)
+
 /* How far a turn came; tells what an error in it means */
 typedef enum TurnStage
 {
@@ -217,6 +220,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	}
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
+	w->progressed |= turn->recorded > 0;
 	w->more = turn->more;
 	w->aside = turn->aside;
 	if (turn->claimed)
@@ -326,7 +330,9 @@ turn_top_up(Worker *w, void *arg)
 static bool
 turn_yields(Worker *w)
 {
-	if (!w->yielding && transfer_now() - w->started_us >= YIELD_AFTER_US &&
+	int64		after = w->progressed ? YIELD_AFTER_US : YIELD_IDLE_US;
+
+	if (!w->yielding && transfer_now() - w->started_us >= after &&
 		shmem_somebody_waits())
 		w->yielding = true;
 	return w->yielding;

@@ -247,6 +247,7 @@ worker_report(Worker *w)
 	char		line[1024];
 	const int64 *n = w->tally.count;
 	TransferCounts counts = routes_counts(w);
+	const char *trouble = routes_trouble(w);
 
 	snprintf(line, sizeof(line),
 			 "letter " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT " delivered, "
@@ -254,7 +255,7 @@ worker_report(Worker *w)
 			 w->letter_id, n[DELIVERY_DELIVERED], tally_recipients(&w->tally),
 			 n[DELIVERY_FAILED], n[DELIVERY_DEFERRED], counts.sessions,
 			 sending_rate(w),
-			 w->trouble[0] ? "; " : "", w->trouble);
+			 trouble ? "; " : "", trouble ? trouble : "");
 	pgstat_report_activity(worker_outstanding(w) > 0 ? STATE_RUNNING : STATE_IDLE,
 						   line);
 }

@@ -172,9 +172,9 @@ typedef struct Worker
 	MemoryContext chosen_context;
 	int64		reserve_us;		/* when to talk to the others again */
 	bool		work;			/* there are recipients to claim */
+	bool		progressed;		/* this run has recorded an outcome */
 	bool		relay_stale;	/* its options may have changed */
 	char		pause_reason[640];	/* not empty: the letter must pause */
-	char		trouble[RELAY_ERROR_MAX];	/* for the line of progress */
 	int			content_row;	/* rejected for their content, in a row */
 	bool		recent[200];	/* did they fail, the last so many? */
 	int			nrecent;
@@ -244,6 +244,7 @@ typedef struct Look
 	LetterMode	mode;
 	char		state[16];
 	bool		postings;
+	TimestampTz posted_at;		/* the first of them, 0: none */
 	bool		sending;		/* the tally knows rows 'sending' */
 	bool		open;			/* the tally knows rows that wait */
 	bool		whole;			/* it is still to be topped up */
@@ -253,6 +254,9 @@ typedef struct Look
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);
+
+/* Are those who wait since then too old, whatever is wrong? */
+extern bool look_is_too_old(const Worker *w, TimestampTz since);
 
 /* In a transaction; run 0: whoever's the letter is */
 extern void look_at(Worker *w, int64 run, Look *look);
@@ -409,6 +413,9 @@ extern TransferCounts routes_counts(Worker *w);
 
 /* The first in rank that is of use now; NULL: none is */
 extern Route *routes_first(Worker *w);
+
+/* What was wrong with the first one that is of no use, in words */
+extern const char *routes_trouble(Worker *w);
 
 /* When one may be tried again; 0: now */
 extern int64 routes_retry_us(Worker *w);

@@ -31,7 +31,7 @@ my $node  = Mailman::Cluster->create(
 		max_worker_processes  => 16,
 		'mailman.max_workers' => 2
 	});
-$node->relay('relay', $relay->url, connections => 1);
+$node->relay('relay', $relay->url, connections => 2);
 my $newsletter = $node->newsletter(
 	relays        => ['relay'],
 	subscriptions => 1000);

@@ -31,7 +31,7 @@ my $node   = Mailman::Cluster->create(
 		'mailman.shutdown_grace' => '120s',
 		'mailman.retry_schedule' => '4s'
 	});
-$node->relay('relay', $relay->url, connections => 5);
+$node->relay('relay', $relay->url, connections => 10);
 my $newsletter = $node->newsletter(
 	relays        => ['relay'],
 	subscriptions => $number);

@@ -41,12 +41,16 @@ my $node  = Mailman::Cluster->create(
 	});
 
 $node->relay('relay', $relay->url, connections => 4);
-$node->relay('slow',  $slow->url,  connections => 4);
+$node->relay($_, $slow->url, connections => 4) foreach 'slow', 'other';
 my $quick = $node->newsletter(relays => ['relay'], subscriptions => 8);
 my $tough = $node->newsletter(
 	relays        => ['slow'],
 	subscriptions => 8,
 	pattern       => 's%s@example.com');
+my $rough = $node->newsletter(
+	relays        => ['other'],
+	subscriptions => 8,
+	pattern       => 'o%s@example.com');
 my $locker = $node->session;
 
 # Does that session wait for somebody's lock?
@@ -75,7 +79,7 @@ foreach my $lock (
 {
 	my ($table, $mode) = @$lock;
 	my $name    = "$mode on $table";
-	my @letters = map { $node->letter($tough) } 1 .. 2;
+	my @letters = map { $node->letter($_) } $tough, $rough;
 	my $list    = join(', ', @letters);
 	my $before  = $slow->pairs;
 	my $log     = $node->log_position;
