@@ -360,7 +360,7 @@ test_failures(void)
 	test_always("MAIL", "451 4.3.0 no", STAGE_MAIL, END_REPLY, SCOPE_RELAY,
 				VERDICT_AGAIN, 1);
 	test_always("MAIL", "550 5.7.1 no", STAGE_MAIL, END_REPLY, SCOPE_LETTER,
-				VERDICT_AGAIN, 1);
+				VERDICT_AGAIN, 2);
 	test_always("RCPT", "@close", STAGE_RCPT, END_CLOSED, SCOPE_RECIPIENT,
 				VERDICT_DEFERRED, 2);
 	test_always("DOT", "@silent", STAGE_DOT, END_TIMEOUT, SCOPE_UNKNOWN,
