@@ -83,6 +83,7 @@ INSERT INTO forged VALUES
 	('sender = ''postgres'''), ('run = 1'), ('failed_runs = 1'),
 	('doubts = 1'), ('revision = 2'), ('whole = true'),
 	('line_at = now()'), ('run_at = now()'), ('last_error = ''none'''),
+	('resumed_at = now()'),
 	('mail_order = ''{}'''),
 	('mail_order = ''[]'''), ('mail_order = ''"pending"'''),
 	('mail_order = mail_order || ''{"pending": 1}'''),
@@ -216,7 +217,8 @@ $$;
 --
 SELECT what, t.code, t.message, t.hint
   FROM unnest(ARRAY['delivery', 'newsletter_email', 'posting', 'secret',
-					 'origin']) WITH ORDINALITY AS r(name, i),
+					 'origin', 'relay_state', 'domain_state'])
+	   WITH ORDINALITY AS r(name, i),
 	   unnest(ARRAY['INSERT INTO mailman.%I DEFAULT VALUES',
 					'UPDATE mailman.%I SET ctid = ctid',
 					'DELETE FROM mailman.%I', 'TRUNCATE mailman.%I CASCADE'])
@@ -226,6 +228,8 @@ SELECT what, t.code, t.message, t.hint
 			  WHEN 'newsletter_email' THEN 'SET code = 250'
 			  WHEN 'posting' THEN 'SET folded = true'
 			  WHEN 'origin' THEN 'SET armed_at = now()'
+			  WHEN 'relay_state' THEN 'SET failures = 0'
+			  WHEN 'domain_state' THEN 'SET arrival = NULL'
 			  ELSE 'SET key = ''''' END), name) AS what,
 	   pg_temp.try(what) t
  ORDER BY i, j;

@@ -63,6 +63,16 @@ ALTER SYSTEM SET mailman.max_failed_runs = 0;
 :sqlstate
 ALTER SYSTEM SET mailman.enabled = 'perhaps';
 :sqlstate
+ALTER SYSTEM SET mailman.pause_rejections = -1;
+:sqlstate
+ALTER SYSTEM SET mailman.pause_rejections = 10001;
+:sqlstate
+ALTER SYSTEM SET mailman.pause_failures = 101;
+:sqlstate
+ALTER SYSTEM SET mailman.pause_failures = '50 %';
+:sqlstate
+SET mailman.pause_failures = 0;
+:sqlstate
 ALTER SYSTEM SET mailman.retry_schedule = '5min, soon';
 :sqlstate
 ALTER SYSTEM SET mailman.retry_schedule = '5min, 100ms';

@@ -262,6 +262,12 @@ UPDATE mailman.newsletter SET relays = '{{relay},{relay}}';
 :sqlstate
 UPDATE mailman.newsletter SET relays = NULL;
 :sqlstate
+UPDATE mailman.newsletter SET relays =
+	ARRAY(SELECT 'relay' || n FROM generate_series(1, 17) n);
+:sqlstate
+UPDATE mailman.newsletter SET relays =
+	ARRAY(SELECT 'relay' || n FROM generate_series(1, 16) n)
+RETURNING cardinality(relays);
 \set VERBOSITY default
 -- a relay has credentials, but none for this role
 UPDATE mailman.newsletter SET relays = '{relay}';

@@ -535,9 +535,13 @@ SELECT f.srvname AS relay,
 	   r.failed_at AS last_error_at,
 	   coalesce(l.letters, 0) AS letters,
 	   coalesce(l.sessions, 0) AS sessions,
-	   coalesce((SELECT option_value::integer
-				   FROM pg_catalog.pg_options_to_table(f.srvoptions)
-				  WHERE option_name = 'connections'), 10) AS connections,
+	   -- a number as settings have it, 1e2 too; but 0x10 numeric cannot read
+	   (SELECT CASE WHEN o.option_value IS NULL THEN 10
+			   WHEN o.option_value !~ '^ *[+]?0'
+			   THEN pg_catalog.round(o.option_value::numeric)::integer END
+		  FROM (VALUES ('connections')) AS v(name)
+		  LEFT JOIN pg_catalog.pg_options_to_table(f.srvoptions) o
+			ON o.option_name = v.name) AS connections,
 	   (SELECT option_value FROM pg_catalog.pg_options_to_table(f.srvoptions)
 		 WHERE option_name = 'rate') AS rate,
 	   mailman.relay_rate(f.oid, r.slow_rate, r.slow_from, r.slowed_at)
@@ -573,7 +577,7 @@ COMMENT ON COLUMN mailman.relay_status.last_error IS 'what was wrong the last ti
 COMMENT ON COLUMN mailman.relay_status.last_error_at IS 'when that was';
 COMMENT ON COLUMN mailman.relay_status.letters IS 'letters that are being sent through it';
 COMMENT ON COLUMN mailman.relay_status.sessions IS 'sessions in use, of all letters';
-COMMENT ON COLUMN mailman.relay_status.connections IS 'most sessions at once';
+COMMENT ON COLUMN mailman.relay_status.connections IS 'most sessions at once, of all letters';
 COMMENT ON COLUMN mailman.relay_status.rate IS 'the option rate';
 COMMENT ON COLUMN mailman.relay_status.current_rate IS 'mails per second it may be given now, after rate, warm-up and what it was slowed down to; null: no limit';
 COMMENT ON COLUMN mailman.relay_status.slowed_at IS 'when it was last slowed down, as it asked for less; the rate doubles each minute since';

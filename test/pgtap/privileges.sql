@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(213);
+SELECT plan(247);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -53,8 +53,11 @@ SELECT set_eq($$
 	  aclexplode(coalesce(proacl, acldefault('f', proowner))) a
 	 WHERE a.grantee = 0$$,
 	ARRAY['mailman.check_address(text)', 'mailman.check_line(text,text)',
-		  'mailman.check_retry_schedule(text)'],
-	'PUBLIC may execute the three functions of the constraints, and no other');
+		  'mailman.check_retry_schedule(text)', 'mailman.check_rate(text)',
+		  'mailman.check_domain_pattern(text)',
+		  'mailman.relay_rate(oid,double precision,double precision,timestamp with time zone)'],
+	'PUBLIC may execute the functions of the constraints and of the view, and no'
+	' other');
 SELECT is_empty($$
 	SELECT f.oid::regprocedure FROM functions f
 	  JOIN pg_proc p USING (oid) WHERE p.prosecdef$$,
@@ -175,6 +178,18 @@ SELECT pg_temp.refused('tap_app', statement, '42501 | ' || message,
 	('TABLE mailman.secret', 'permission denied for table secret'),
 	('TABLE mailman.posting', 'permission denied for table posting'),
 	('TABLE mailman.origin', 'permission denied for table origin'),
+	('TABLE mailman.relay_status',
+	 'permission denied for view relay_status'),
+	('TABLE mailman.relay_state', 'permission denied for table relay_state'),
+	('DELETE FROM mailman.relay_state',
+	 'permission denied for table relay_state'),
+	('TABLE mailman.domain_state',
+	 'permission denied for table domain_state'),
+	('TABLE mailman.domain_limit',
+	 'permission denied for table domain_limit'),
+	('INSERT INTO mailman.domain_limit (pattern, rate)
+	  VALUES (''example.com'', ''1/s'')',
+	 'permission denied for table domain_limit'),
 	('DELETE FROM mailman.origin', 'permission denied for table origin'),
 	('INSERT INTO mailman.delivery (letter_id, subscription_id)
 	  VALUES (900002, 900001)', 'permission denied for table delivery'),
@@ -347,6 +362,17 @@ SELECT pg_temp.guarded(statement) FROM unnest(ARRAY[
 	'UPDATE mailman.origin SET database = 1',
 	'DELETE FROM mailman.origin',
 	'TRUNCATE mailman.origin',
+	'INSERT INTO mailman.relay_state (server) VALUES (1)',
+	'INSERT INTO mailman.relay_state (server) VALUES (1)
+	 ON CONFLICT DO NOTHING',
+	'UPDATE mailman.relay_state SET failures = 9, out_key = 0',
+	'UPDATE mailman.relay_state SET arrival = ''infinity''',
+	'DELETE FROM mailman.relay_state',
+	'TRUNCATE mailman.relay_state',
+	'INSERT INTO mailman.domain_state VALUES (1, ''infinity'')',
+	'UPDATE mailman.domain_state SET arrival = ''infinity''',
+	'DELETE FROM mailman.domain_state',
+	'TRUNCATE mailman.domain_state',
 	'TRUNCATE mailman.letter CASCADE',
 	'TRUNCATE mailman.newsletter CASCADE',
 	'UPDATE mailman.posting SET failed = 1',
@@ -354,6 +380,7 @@ SELECT pg_temp.guarded(statement) FROM unnest(ARRAY[
 	'UPDATE mailman.letter SET line_at = now() WHERE id = 900002',
 	'UPDATE mailman.letter SET run_at = now() WHERE id = 900002',
 	'UPDATE mailman.letter SET last_error = ''x'' WHERE id = 900002',
+	'UPDATE mailman.letter SET resumed_at = now() WHERE id = 900002',
 	'UPDATE mailman.letter SET state = ''sent'' WHERE id = 900002',
 	'UPDATE mailman.letter SET state_reason = ''x'' WHERE id = 900002',
 	'UPDATE mailman.letter SET sender = ''postgres'' WHERE id = 900002',
@@ -374,7 +401,7 @@ SELECT pg_temp.refused('tap_app', format(
 	('state_reason', 'because'), ('sender', 'postgres'), ('run', '1'),
 	('failed_runs', '1'), ('doubts', '1'), ('revision', '2'),
 	('whole', 'true'), ('line_at', 'now'), ('run_at', 'now'),
-	('last_error', 'x'),
+	('last_error', 'x'), ('resumed_at', 'now'), ('resumed_at', 'infinity'),
 	('mail_order', '{}'), ('mail_order', '[1, 2, 3]'),
 	('mail_order', '{"recipients": 9, "pending": 0, "sending": 0,
 	  "deferred": 0, "delivered": 0, "failed": 0, "skipped": 0, "doubtful": 0}'),
@@ -430,7 +457,8 @@ SELECT is(pg_temp.escalated(tab, 'BEFORE INSERT OR UPDATE OR DELETE', call),
 	|| ' TRIGGER on the table.',
 	format('a trigger on %s is named and refused by %s', tab, call))
   FROM unnest(ARRAY['letter', 'subscription', 'delivery', 'newsletter_email',
-					'posting', 'secret', 'origin']) AS t(tab),
+					'posting', 'secret', 'origin', 'relay_state',
+					'domain_state']) AS t(tab),
 	   unnest(ARRAY['SELECT mailman_subscribe(900001, ''zz@example.com'')',
 					'SELECT mailman_send(900002)',
 					'SELECT mailman_send(900002, ''{900001}'')',
@@ -517,6 +545,9 @@ SELECT alike(pg_temp.as_replica('tap_app', statement),
 	'INSERT INTO mailman.posting (letter_id, low, high, recipients)
 	 VALUES (900002, 1, 2, 1)', 'DELETE FROM mailman.secret',
 	'UPDATE mailman.origin SET database = 1',
+	'UPDATE mailman.relay_state SET failures = 9',
+	'DELETE FROM mailman.domain_state',
+	'UPDATE mailman.letter SET resumed_at = now()',
 	'UPDATE mailman.letter SET last_error = ''x''']) AS s(statement);
 SELECT alike(pg_temp.as_replica('tap_other', $$
 	UPDATE mailman.newsletter SET owner = 'tap_other' WHERE id = 900001$$),
@@ -531,7 +562,10 @@ SELECT alike(pg_temp.verdict(current_user::name, statement),
 	'UPDATE mailman.delivery SET state = ''delivered''',
 	'DELETE FROM mailman.posting', 'TRUNCATE mailman.secret',
 	'UPDATE mailman.origin SET database = 1', 'DELETE FROM mailman.origin',
-	'TRUNCATE mailman.origin', 'UPDATE mailman.letter SET whole = true'])
+	'TRUNCATE mailman.origin', 'UPDATE mailman.letter SET whole = true',
+	'UPDATE mailman.letter SET resumed_at = NULL, whole = true',
+	'UPDATE mailman.relay_state SET out_key = 1',
+	'DELETE FROM mailman.relay_state', 'TRUNCATE mailman.domain_state'])
 	AS s(statement);
 
 --
