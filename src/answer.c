@@ -59,7 +59,10 @@ outcome_is_too_old(Worker *w, Delivery *d)
 	return d->ended_at > outcome_too_old_at(w, d);
 }
 
-/* Try again later, unless it was tried often or long enough */
+/*
+ * Try again later, unless it was tried often or long enough.  Who had to wait
+ * long for the first attempt, as there is a rate, is given a second one.
+ */
 static void
 outcome_defer(Worker *w, Delivery *d, const char *reason)
 {
@@ -69,7 +72,8 @@ outcome_defer(Worker *w, Delivery *d, const char *reason)
 	if (attempts >= w->letter->max_attempts)
 		snprintf(words, sizeof(words), "gave up after %d attempts: %s",
 				 attempts, reason);
-	else if (outcome_is_too_old(w, d))
+	else if (!(d->costs_attempt && attempts == 1) &&
+			 outcome_is_too_old(w, d))
 		snprintf(words, sizeof(words), "gave up as too old: %s", reason);
 	else
 	{
@@ -270,8 +274,9 @@ answer_deferred(Worker *w, Delivery *d, const char *reason)
 		outcome_defer(w, d, reason);
 		return;
 	}
-	route_throttled(w, r, 0, reason);
-	if (!r->throttled || w->stopping || outcome_is_too_old(w, d))
+	if (route_is_throttled(r))
+		route_throttled(w, r, reason);
+	if (!route_is_throttled(r) || w->stopping || outcome_is_too_old(w, d))
 		outcome_defer(w, d, reason);
 	else
 		outcome_hand_back(d, d->ended_at + THROTTLED_WAIT_US *

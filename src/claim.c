@@ -257,7 +257,7 @@ candidates_set_aside(Worker *w, const Candidates *c)
 {
 	static Statement aside = {
 		.sql = "UPDATE mailman.delivery d SET due_at = c.until,"
-		" reason = coalesce(d.reason, 'waits for the limit of its domain')"
+		" reason = coalesce(d.reason, '" REASON_ASIDE "')"
 		" FROM unnest($2, $3, $4) AS c(id, state, until)"
 		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
 		" AND d.state = c.state",

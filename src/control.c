@@ -173,7 +173,8 @@ control_hurry(const Letter *letter)
 	};
 	static Statement hurry = {
 		.sql = "UPDATE mailman.delivery SET due_at = now()"
-		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL",
+		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
+		" AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};

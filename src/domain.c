@@ -34,7 +34,7 @@ limit_refuse(const char *what, const char *value, const char *detail,
 			 const char *hint)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			(errcode(ERRCODE_CHECK_VIOLATION),
 			 errmsg("invalid %s: \"%s\"", what, value),
 			 errdetail("%s", detail),
 			 errhint("%s", hint)));
@@ -68,17 +68,19 @@ pattern_has_labels(const char *domain)
 
 		if (c == '.')
 		{
-			if (length == 0)
+			if (length == 0 || domain[-1] == '-')
 				return false;
 			length = 0;
 			continue;
 		}
+		if (c == '-' && length == 0)
+			return false;
 		if (!islower(c) && !isdigit(c) && c != '-')
 			return false;
 		if (++length > 63)
 			return false;
 	}
-	return length > 0;
+	return length > 0 && domain[-1] != '-';
 }
 
 /* mailman.check_domain_pattern(pattern text) RETURNS boolean */

@@ -176,6 +176,9 @@ typedef enum DeliveryState
 extern const char *const delivery_state_names[DELIVERY_STATES];
 extern DeliveryState delivery_state(const char *name);
 
+/* delivery.reason of who waits for mailman.domain_limit */
+#define REASON_ASIDE "waits for the limit of its domain"
+
 typedef struct Tally
 {
 	int64		count[DELIVERY_STATES];
@@ -355,7 +358,7 @@ extern void waiter_forget(Waiter *waiter);
 
 /* A newsletter lists no more; with those that were taken off the list */
 #define RELAYS_MAX 16
-#define TRANSFERS_MAX (2 * RELAYS_MAX)
+#define TRANSFERS_MAX (4 * RELAYS_MAX)
 
 typedef struct Transfers
 {

@@ -43,6 +43,7 @@ typedef struct RouteTerms
 	RelayState	state;
 	bool		entered;		/* it was down, and we may try it */
 	double		rate;			/* mails per second, 0: no limit */
+	int64_t		unit_us;		/* of the rate */
 	PaceGrant	grant;
 } RouteTerms;
 
@@ -128,9 +129,9 @@ route_enter(Worker *w, RouteTerms *t, TimestampTz now)
 
 /* Take the next slots of its rate, no more than our share of what is there */
 static void
-route_take(Worker *w, RouteTerms *t, int64 unit_us, TimestampTz now)
+route_take(Worker *w, RouteTerms *t, TimestampTz now)
 {
-	Pace		pace = {.unit_us = unit_us,.horizon_us = SLOTS_HORIZON_US};
+	Pace		pace = {.unit_us = t->unit_us,.horizon_us = SLOTS_HORIZON_US};
 	int			wanted = route_wants(w, t->route);
 	int			share;
 
@@ -148,28 +149,28 @@ static void
 route_negotiate(Worker *w, Terms *terms, Route *r)
 {
 	RouteTerms *t = &terms->routes[terms->nroutes++];
+	bool		news = route_has_news(w, r);
 	bool		wants = route_wants(w, r) > 0;
 	double		configured;
-	int64_t		unit_us;
 
 	memset(t, 0, sizeof(*t));
 	t->route = r;
-	if (route_has_news(w, r) || wants)
+	if (news || wants)
 		relay_state_lock(r->server, &t->state);
 	else
 		relay_state_look(r->server, &t->state);
 	/* read after the row was locked, or another's slots look like a fault */
 	terms->now = GetCurrentTimestamp();
-	configured = relay_plan_rate(&r->relay->plan, terms->now, &unit_us);
-	if (route_has_news(w, r))
+	configured = relay_plan_rate(&r->relay->plan, terms->now, &t->unit_us);
+	if (news)
 	{
 		route_tell(t, configured, terms->now);
 		route_enter(w, t, terms->now);
 	}
 	t->rate = relay_state_rate(&t->state, configured, terms->now);
 	if (wants)
-		route_take(w, t, unit_us, terms->now);
-	if (route_has_news(w, r) || wants)
+		route_take(w, t, terms->now);
+	if (news || wants)
 		relay_state_write(&t->state);
 	if (r->seats.open)
 		seats_count(&r->seats);
@@ -265,14 +266,14 @@ route_apply(Worker *w, const RouteTerms *t, const Terms *terms)
 	{
 		int64		pause = (int64) (t->grant.count * t->grant.interval_us) / 2;
 
-		/* those that nobody has used in time are not made up for */
-		while (slots_pop(&r->slots, transfer_now() - SLOTS_HORIZON_US))
-			;
-		slots_add(&r->slots, &t->grant, terms->to_monotonic);
+		slots_add(&r->slots, &t->grant, terms->to_monotonic, t->unit_us,
+				  r->seats.users);
 		r->slots.ask_us = Max(r->slots.ask_us, transfer_now() +
 							  Min(Max(pause, 10000), SLOTS_HORIZON_US / 2));
 	}
 	r->limited = t->rate > 0;
+	r->ahead = (int) (t->rate * Min(t->unit_us / 20, SLOTS_HORIZON_US) /
+					  USECS_PER_SEC);
 }
 
 static void
@@ -288,7 +289,7 @@ terms_apply(Worker *w, const Terms *terms)
 	{
 		if (terms->domains[d].count > 0)
 			slots_add(&w->domains[d]->slots, &terms->domains[d],
-					  terms->to_monotonic);
+					  terms->to_monotonic, w->domains[d]->rate.unit_us, 1);
 	}
 	w->chosen = terms->chosen;
 	if (w->nroutes > 0 && routes_first(w) == NULL)

@@ -177,9 +177,11 @@ route_can_take(Route *r, int64 now, bool alone)
 {
 	if (!route_is_open(r) || !route_is_usable(r, now))
 		return false;
-	if (r->limited && (r->slots.ngrants == 0 || slots_next(&r->slots) > now))
-		return false;
 	if (r->seats.held == 0)
+		return false;
+	/* with a rate nothing piles up at the relay to burst out later */
+	if (r->limited && (r->slots.ngrants == 0 || slots_next(&r->slots) > now ||
+					   r->begun >= r->seats.held + r->ahead))
 		return false;
 	/* among equals nobody waits for the slowest */
 	return alone || r->begun < 2 * r->seats.held + 2;

@@ -97,15 +97,18 @@ route_answered(Worker *w, Route *r, bool accepted)
 }
 
 /*
- * It was told so many times more to send less; between them nobody was
- * accepted or refused for a reason of his own.
+ * It has asked for less, again and again: between the last few times nobody
+ * was accepted, or refused for a reason of his own.
  */
-void
-route_throttled(Worker *w, Route *r, int times, const char *description)
+bool
+route_is_throttled(const Route *r)
 {
-	r->throttled_row += times;
-	if (r->throttled_row < THROTTLED_IN_A_ROW || times == 0)
-		return;
+	return r->throttled_row >= THROTTLED_IN_A_ROW;
+}
+
+void
+route_throttled(Worker *w, Route *r, const char *description)
+{
 	snprintf(r->trouble, sizeof(r->trouble), "relay \"%s\": %s",
 			 r->relay ? r->relay->name : "", description);
 	r->throttled = true;

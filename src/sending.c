@@ -117,12 +117,11 @@ static int
 sending_collect_from(Worker *w, Route *r)
 {
 	uint64		throttled = transfer_counts(r->transfer).throttled;
+	bool		more = throttled > r->throttled_seen;
 	Mail	   *mail;
 	int			left = 0;
 
-	if (throttled > r->throttled_seen)
-		route_throttled(w, r, (int) (throttled - r->throttled_seen),
-						"it asks for less speed");
+	r->throttled_row += (int) (throttled - r->throttled_seen);
 	r->throttled_seen = throttled;
 	while ((mail = transfer_finished(r->transfer)) != NULL)
 	{
@@ -138,6 +137,9 @@ sending_collect_from(Worker *w, Route *r)
 			left++;
 		}
 	}
+	/* the pool may have tried them again itself */
+	if (more && route_is_throttled(r) && !r->throttled)
+		route_throttled(w, r, "it asks for less speed");
 	return left;
 }
 

@@ -4,7 +4,9 @@
  *	  Moments at which a mail may leave.
  *
  * They are reserved by the grant, a few grants ahead, and used up one by one.
- * A moment that has passed is not lost: the mail leaves at once.
+ * A moment that has passed is not lost, but what could not leave in time does
+ * not leave in a crowd either: but for a small part of the rate's unit mails
+ * keep their distance.
  *
  * Pure: no server, no socket, no clock.
  *
@@ -15,6 +17,9 @@
 #include "postgres.h"
 
 #include "worker.h"
+
+/* How much faster than the rate slots that passed are used up */
+#define MAKE_UP 1.05
 
 int
 slots_count(const Slots *slots)
@@ -27,12 +32,14 @@ slots_count(const Slots *slots)
 	return count;
 }
 
+/* When the next mail may leave; -1: not before more slots are reserved */
 int64
 slots_next(const Slots *slots)
 {
 	if (slots->ngrants == 0)
 		return -1;
-	return pace_slot_us(&slots->grants[0], slots->used);
+	return Max(pace_slot_us(&slots->grants[0], slots->used),
+			   slots->paced_us + slots->spacing_us);
 }
 
 /* Use the first one, if its time has come */
@@ -41,6 +48,8 @@ slots_pop(Slots *slots, int64 now)
 {
 	if (slots->ngrants == 0 || slots_next(slots) > now)
 		return false;
+	slots->paced_us = Max(slots->paced_us + slots->spacing_us,
+						  now - slots->tolerance_us);
 	if (++slots->used < slots->grants[0].count)
 		return true;
 	slots->used = 0;
@@ -50,13 +59,19 @@ slots_pop(Slots *slots, int64 now)
 	return true;
 }
 
-/* The grant is in another clock; to_monotonic leads to ours */
+/*
+ * The grant is in another clock; to_monotonic leads to ours.  The rate's unit
+ * and how many share it tell how fast we may make up for slots that passed.
+ */
 void
-slots_add(Slots *slots, const PaceGrant *grant, int64 to_monotonic)
+slots_add(Slots *slots, const PaceGrant *grant, int64 to_monotonic,
+		  int64 unit_us, int users)
 {
 	PaceGrant  *added;
 
 	slots->ask_us = grant->next_us + to_monotonic;
+	slots->spacing_us = (int64) (grant->interval_us * users / MAKE_UP);
+	slots->tolerance_us = Min(unit_us / 20, SLOTS_HORIZON_US);
 	if (grant->count == 0 || slots->ngrants == SLOTS_GRANTS)
 		return;
 	added = &slots->grants[slots->ngrants++];

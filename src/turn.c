@@ -121,6 +121,7 @@ turn_prepare(Worker *w, const char *version)
 	w->letter = letter;
 	strlcpy(w->letter_version, version, sizeof(w->letter_version));
 	routes_update(w, relays);
+	domains_load(w);
 }
 
 /* The state a letter has after this turn */

@@ -30,13 +30,16 @@ typedef struct Slots
 	int			ngrants;
 	int			used;			/* of the first grant */
 	int64		ask_us;			/* when there may be more of them */
+	int64		paced_us;		/* when the last one was used, if in time */
+	int64		spacing_us;		/* from one to the next, at least */
+	int64		tolerance_us;	/* so much of it may be made up at once */
 } Slots;
 
 extern int	slots_count(const Slots *slots);
 extern int64 slots_next(const Slots *slots);	/* -1: none */
 extern bool slots_pop(Slots *slots, int64 now);
 extern void slots_add(Slots *slots, const PaceGrant *grant,
-					  int64 to_monotonic);
+					  int64 to_monotonic, int64 unit_us, int users);
 
 /* How far ahead they are reserved */
 #define SLOTS_HORIZON_US INT64CONST(500000)
@@ -75,6 +78,7 @@ typedef struct Route
 
 	/* its rate */
 	bool		limited;
+	int			ahead;			/* mails it may have beyond its sessions */
 	Slots		slots;
 	int			throttled_row;	/* how often in a row it asked for less */
 	uint64		throttled_seen; /* by its transfer */
@@ -433,8 +437,8 @@ extern int	routes_sessions(Worker *w);
 extern void route_failed(Worker *w, Route *r, const char *description,
 						 bool permanent);
 extern void route_answered(Worker *w, Route *r, bool accepted);
-extern void route_throttled(Worker *w, Route *r, int times,
-							const char *description);
+extern bool route_is_throttled(const Route *r);
+extern void route_throttled(Worker *w, Route *r, const char *description);
 
 /* Pause the letter if all of them are out */
 extern void routes_check(Worker *w);

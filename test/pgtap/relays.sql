@@ -26,7 +26,7 @@ SELECT lives_ok(format('INSERT INTO mailman.domain_limit (pattern, connections)
 	repeat('a.', 126) || 'a', '*.' || repeat('a.', 126) || 'a'])
 	AS p(pattern);
 SELECT throws_ok(format('INSERT INTO mailman.domain_limit (pattern, connections)
-	VALUES (%L, 1)', pattern), '22023',
+	VALUES (%L, 1)', pattern), '23514',
 	format('invalid domain pattern: "%s"', pattern),
 	format('%s is no pattern', regexp_replace(left(quote_literal(pattern), 40),
 										   '[[:cntrl:]]', '?', 'g')))
@@ -49,7 +49,7 @@ SELECT lives_ok(format('INSERT INTO mailman.domain_limit (pattern, rate)
   FROM unnest(ARRAY['1/s', '14/s', '100/min', '500/h', '1000/d',
 	'1000000/s', ' 14 / s ']) WITH ORDINALITY AS r(rate, n);
 SELECT throws_ok(format('INSERT INTO mailman.domain_limit (pattern, rate)
-	VALUES (''bad.example'', %L)', rate), '22023',
+	VALUES (''bad.example'', %L)', rate), '23514',
 	format('invalid rate: "%s"', rate),
 	format('%s is no rate', regexp_replace(quote_literal(rate), '[[:cntrl:]]',
 										'?', 'g')))
@@ -76,8 +76,8 @@ SELECT throws_ok($$INSERT INTO mailman.domain_limit (pattern, connections)
 SELECT throws_ok(format('UPDATE mailman.domain_limit SET %s
 	WHERE pattern = ''c1.example''', assignment), code, NULL,
 	'no change to ' || assignment)
-  FROM (VALUES ('pattern = ''C1.example''', '22023'),
-	('rate = ''1/w''', '22023'), ('connections = 0', '23514'),
+  FROM (VALUES ('pattern = ''C1.example''', '23514'),
+	('rate = ''1/w''', '23514'), ('connections = 0', '23514'),
 	('connections = NULL', '23514')) v(assignment, code);
 SELECT results_eq($$
 	UPDATE mailman.domain_limit SET rate = '1/s', connections = NULL,
@@ -90,8 +90,8 @@ SELECT is_empty($$
 	'each with an id of its own');
 SELECT throws_ok(statement, code, message, statement)
   FROM (VALUES
-	('SELECT mailman.check_rate(''14'')', '22023', 'invalid rate: "14"'),
-	('SELECT mailman.check_domain_pattern(''*'')', '22023',
+	('SELECT mailman.check_rate(''14'')', '23514', 'invalid rate: "14"'),
+	('SELECT mailman.check_domain_pattern(''*'')', '23514',
 	 'invalid domain pattern: "*"')) v(statement, code, message);
 SELECT ok(mailman.check_rate('14/s') AND
 	mailman.check_domain_pattern('*.example.com'), 'what is right is true');
