@@ -59,10 +59,7 @@ outcome_is_too_old(Worker *w, Delivery *d)
 	return d->ended_at > outcome_too_old_at(w, d);
 }
 
-/*
- * Try again later, unless it was tried often or long enough.  Who had to wait
- * long for the first attempt, as there is a rate, is given a second one.
- */
+/* Try again later, unless it was tried often or long enough */
 static void
 outcome_defer(Worker *w, Delivery *d, const char *reason)
 {
@@ -72,8 +69,7 @@ outcome_defer(Worker *w, Delivery *d, const char *reason)
 	if (attempts >= w->letter->max_attempts)
 		snprintf(words, sizeof(words), "gave up after %d attempts: %s",
 				 attempts, reason);
-	else if (!(d->costs_attempt && attempts == 1) &&
-			 outcome_is_too_old(w, d))
+	else if (outcome_is_too_old(w, d))
 		snprintf(words, sizeof(words), "gave up as too old: %s", reason);
 	else
 	{

@@ -186,7 +186,7 @@ while (time < $until)
 			  . " FILTER (WHERE (mail_order->>'sending')::int > 0)"
 			  . " FROM mailman.letter WHERE id >= $letters[0]"));
 	$most = $sending if $sending > $most;
-	$relay->open_gate if ++$looks == 20;
+	$relay->open_gate if $most == 2 && ++$looks == 20;
 	last if $open == 0;
 	sleep 0.01;
 }
