@@ -166,7 +166,7 @@ delivery_top_up(Worker *w)
 }
 
 /* Take the postings not yet counted into the tally */
-static void
+void
 delivery_fold(Worker *w, Turn *turn)
 {
 	static Statement fold = {

@@ -65,11 +65,12 @@ static int
 route_demand(Worker *w, const Route *r)
 {
 	const Route *first = routes_first(w);
+	int			mails = w->claimed.count + (w->work ? w->free.count : 0);
 
-	if (!r->limited || !w->work || w->free.count == 0 || first == NULL ||
-		r->rank != first->rank || r->slots.ngrants == SLOTS_GRANTS)
+	if (!r->limited || first == NULL || r->rank != first->rank ||
+		r->slots.ngrants == SLOTS_GRANTS)
 		return 0;
-	return Max(w->free.count + w->claimed.count - slots_count(&r->slots), 0);
+	return Max(mails - slots_count(&r->slots), 0);
 }
 
 /* Those that it asks for now */

@@ -53,6 +53,7 @@ route_set_relay(Route *r, Relay *relay, int rank)
 {
 	r->relay = relay;
 	r->rank = rank;
+	r->slots.ask_us = 0;		/* its rate may be another */
 	seats_resize(&r->seats, relay->config.connections);
 	if (r->key == relay->key)
 		return;

@@ -275,6 +275,7 @@ sending_next_us(Worker *w, int64 now)
 static int64
 sending_timeout(Worker *w)
 {
+	int64		now = transfer_now();
 	int64		until = w->look_us;
 
 	if (w->claimed.count + w->begun.count > 0)
@@ -282,8 +283,8 @@ sending_timeout(Worker *w)
 	if (w->mode == MODE_SEND)
 		until = Min(until, reserve_next_us(w));
 	if (w->claimed.count > 0)
-		until = Min(until, sending_next_us(w, transfer_now()));
-	return Max(until - transfer_now(), 0) / 1000 + 1;
+		until = Min(until, sending_next_us(w, now));
+	return (until - now) / 1000 + 1;
 }
 
 /*

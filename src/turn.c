@@ -198,6 +198,8 @@ turn_work(Worker *w, Turn *turn, const Look *look)
 
 		if (room > 0 && (w->ndomains == 0 || w->chosen != NULL))
 			delivery_claim(w, turn, room);
+		else
+			delivery_fold(w, turn); /* or the tally would say that it is sent */
 	}
 	else if (look->mode == MODE_CANCEL && idle && w->stuck.count == 0)
 		turn->more = delivery_skip_rest(w, turn, SKIP_AT_ONCE) > 0;

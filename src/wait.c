@@ -170,8 +170,10 @@ waiter_sleep(Waiter *waiter, int64 timeout, int64 deadline, WaitEvent *events)
 	{
 		int64		left = (deadline - transfer_now() + 999) / 1000;
 
-		timeout = Min(timeout, Max(left, 0));
+		timeout = Min(timeout, left);
 	}
+	/* what is over is not waited for; a negative time would be for ever */
+	timeout = Max(timeout, 0);
 	return WaitEventSetWait(waiter->set, (long) Min(timeout, 3600 * 1000L),
 							events, WAIT_EVENTS_AT_ONCE, waiter->wait_event);
 }

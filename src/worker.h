@@ -384,6 +384,7 @@ typedef struct Candidates
 extern void candidates_choose(Worker *w, Candidates *c, int limit,
 							  TimestampTz until);
 
+extern void delivery_fold(Worker *w, Turn *turn);
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
 extern void delivery_top_up(Worker *w);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
