@@ -27,6 +27,9 @@
 /* When to look again after a look has failed */
 #define LOOK_AGAIN_US	INT64CONST(200000)
 
+/* And when there is no room for those who are due */
+#define NO_ROOM_US		INT64CONST(50000)
+
 /* Sooner than this it is not worth ending and being started again */
 #define NEAR_US			INT64CONST(3000000)
 
@@ -167,7 +170,12 @@ look_idle(Worker *w, const Look *look)
 	else if (!look_has_work(look) && retry_us <= now)
 		w->ended = now - w->idle_since_us >= LINGER_US;
 	if (due != 0)
-		look_us = Min(look_us, now + Max(due - GetCurrentTimestamp(), 0));
+	{
+		int64		left = due - GetCurrentTimestamp();
+
+		/* it is due, but there is no room for it at present */
+		look_us = Min(look_us, now + (left > 0 ? left : NO_ROOM_US));
+	}
 	if (look->mode == MODE_SEND && retry_us > now)
 		look_us = Max(look_us, Min(retry_us, now + 1000000));
 	w->look_us = look_us;

@@ -124,6 +124,9 @@ seats_close(Seats *s)
 	seats_keep(s, 0);
 	seats_unlock(s, 0, ShareLock);
 	s->open = false;
+	s->share = s->capacity;		/* as far as we know */
+	s->users = 1;
+	s->nothers = 0;
 }
 
 /*
