@@ -174,8 +174,8 @@ route_withdraw(Route *r)
 {
 	if (r->seats.users == 1 || r->seats.held > 0)
 		return;
-	seats_wake(&r->seats);
 	seats_close(&r->seats);
+	seats_wake(&r->seats);
 }
 
 /*

@@ -126,7 +126,6 @@ seats_close(Seats *s)
 	s->open = false;
 	s->share = s->capacity;		/* as far as we know */
 	s->users = 1;
-	s->nothers = 0;
 }
 
 /*
