@@ -2,7 +2,8 @@
 #
 #	make demo		see it send a letter to 1,000 readers
 #	make test		all tests
-#	make test-long	kill rounds: 40 letters, each hit in the middle
+#	make test-long	kill rounds: 40 letters, each hit in the middle; and a
+#				rate over some minutes
 #	make, make install, make installcheck	as with any PGXS extension
 #
 # demo and test install the Debian packages that are missing if run as root,
@@ -52,7 +53,8 @@ test:
 test-long:
 	@PG_CONFIG=$(PG_CONFIG) test/packages test
 	@$(MAKE) -s built COPT=-Werror
-	@PG_CONFIG=$(PG_CONFIG) TESTS=test/long/kill_rounds.pl test/run-tests
+	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl" \
+		test/run-tests
 
 # Compiled and, if we may, installed
 built: all
