@@ -28,7 +28,7 @@ use Mailman::Relay;
 my $node = Mailman::Cluster->create(
 	'main',
 	preload => 1,
-	conf    => { max_worker_processes => 24, 'mailman.max_workers' => 12 });
+	conf => { max_worker_processes => 24, 'mailman.max_workers' => 12 });
 my %relay;
 
 # A scripted relay and a server of that name
@@ -72,7 +72,7 @@ sub wait_for_failures
 		my ($failures, $failed, $until, $now) = split(
 			/\|/,
 			$node->sql(
-				    'SELECT failures, extract(epoch FROM failed_at),'
+					'SELECT failures, extract(epoch FROM failed_at),'
 				  . ' extract(epoch FROM retry_at),'
 				  . ' extract(epoch FROM clock_timestamp())'
 				  . ' FROM mailman.relay_state r JOIN pg_foreign_server f'
@@ -99,7 +99,7 @@ sub is_unharmed
 	my ($letter, $number, $name) = @_;
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	is( $node->sql(
-			    'SELECT count(*), min(e.attempts), max(e.attempts), l.doubts'
+				'SELECT count(*), min(e.attempts), max(e.attempts), l.doubts'
 			  . ' FROM mailman.letter l'
 			  . ' JOIN mailman.newsletter_email e ON e.letter_id = l.id'
 			  . " WHERE l.id = $letter GROUP BY l.doubts"),
@@ -132,8 +132,8 @@ is(status('solo', 'state, letters, sessions, connections'),
 $solo->stop;
 ok( $node->wait_for(
 		status_sql(
-			'solo', "state, until > now() - interval '1 s', last_error = reason"
-		),
+			'solo',
+			"state, until > now() - interval '1 s', last_error = reason"),
 		'backing off|t|t'),
 	'relay_status: backing off, until when and why');
 like(
@@ -144,7 +144,8 @@ ok( $node->stays(
 		"SELECT count(*) FILTER (WHERE state = 'delivered'),"
 		  . " count(*) FILTER (WHERE state <> 'delivered' AND attempts > 0)"
 		  . " FROM mailman.delivery WHERE letter_id = $letter",
-		'20|0', 2),
+		'20|0',
+		2),
 	'down: nobody loses an attempt');
 my $until = wait_for_failures('solo', 2, 0.2);
 $solo->set(rules => []);
@@ -155,14 +156,17 @@ my ($first) = grep { $_->{time} > $back } $solo->messages;
 diag(
 	sprintf 'the relay was back %.2f s before it was tried again;'
 	  . ' the first mail %.2f s after that',
-	$until - $back, $first->{time} - ($until > $back ? $until : $back));
+	$until - $back,
+	$first->{time} - ($until > $back ? $until : $back));
 cmp_ok($first->{time}, '<', $until + 10, 'within a step of the backoff');
 cmp_ok($first->{time}, '>', $until - 0.1, 'and not before');
 is($solo->pairs, 60, 'everybody has it');
 is(scalar($solo->duplicates), 0, 'nobody twice');
 is_unharmed($letter, 60, 'down and up');
-is(status('solo', 'state, until, reason, last_error LIKE \'relay "solo": %\''),
-	'up|||t', 'relay_status: up, and what was wrong');
+is( status(
+		'solo', 'state, until, reason, last_error LIKE \'relay "solo": %\''),
+	'up|||t',
+	'relay_status: up, and what was wrong');
 
 # ---- the first of two dies
 
@@ -184,23 +188,27 @@ is(scalar(@rest), 40, 'the rest by the second one');
 is(scalar($dying->duplicates) + $other->duplicates, 0, 'nobody twice');
 cmp_ok($rest[-1], '<', 10, 'within a second, on a machine that is free');
 is_unharmed($letter, 60, 'the first of two dies');
-like(status('dying', 'state, reason'),
-	qr/^backing off\|relay "dying": /, 'relay_status: the first one');
+like(
+	status('dying', 'state, reason'),
+	qr/^backing off\|relay "dying": /,
+	'relay_status: the first one');
 is(status('other', 'state, last_error'), 'up|', 'and the second one');
 
 # ---- sessions that end early are no trouble
 
 my %ends = (
 	'at the end' => {},
-	'after 100 mails' =>
-	  { rules => [ { step => 'dot', after => 99, drop => 1, reply => '250 Ok' } ] },
+	'after 100 mails' => {
+		rules =>
+		  [ { step => 'dot', after => 99, drop => 1, reply => '250 Ok' } ]
+	},
 	'by 421 after 10' => { max_mails => 10 });
 my %took;
 foreach my $when ('at the end', 'after 100 mails', 'by 421 after 10')
 {
-	my $name  = 'ends' . (scalar keys %took);
-	my $early = relay($name, { slow => 0.02, %{ $ends{$when} } },
-		connections => 5);
+	my $name = 'ends' . (scalar keys %took);
+	my $early =
+	  relay($name, { slow => 0.02, %{ $ends{$when} } }, connections => 5);
 
 	$letter = letter(600, $name);
 	$node->send($letter);
@@ -216,9 +224,10 @@ foreach my $when ('at the end', 'after 100 mails', 'by 421 after 10')
 		'up|||', "sessions end $when: that is no error");
 
 	# a refusal would show as a second, and then another, without a session
-	cmp_ok($took{$when}, '<', 2 * $took{'at the end'} + 2,
-		"sessions end $when: as fast")
-	  if $when ne 'at the end';
+	cmp_ok(
+		$took{$when}, '<',
+		2 * $took{'at the end'} + 2,
+		"sessions end $when: as fast") if $when ne 'at the end';
 }
 
 # ---- a login refused
@@ -226,11 +235,11 @@ foreach my $when ('at the end', 'after 100 mails', 'by 421 after 10')
 my $strict = relay(
 	'strict',
 	{
-		auth          => ['PLAIN'],
-		user          => 'news',
-		password      => 'right',
+		auth => ['PLAIN'],
+		user => 'news',
+		password => 'right',
 		auth_required => 1,
-		rules         =>
+		rules =>
 		  [ { step => 'AUTH', reply => '535 5.7.8 Never seen you before' } ]
 	},
 	username => 'news',
@@ -242,7 +251,8 @@ foreach my $name ('a login refused', 'the next letter')
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'sent'), "$name: sent by the other");
 	is_unharmed($letter, 10, $name);
-	like(status('strict', 'state, until, reason'),
+	like(
+		status('strict', 'state, until, reason'),
 		qr/^out\|\|relay "strict": .*535 5\.7\.8 Never seen you before$/,
 		"$name: relay_status says that it is out, and why");
 	is($strict->connections_opened, 1, "$name: it was tried once");
@@ -265,27 +275,27 @@ ok( $node->wait_for(
 
 my $shared = relay(
 	'shared', { slow => 0.05 },
-	connections     => 4,
+	connections => 4,
 	connect_timeout => '2min');
 my @letters = map { letter(200, 'shared') } 1 .. 2;
 $node->sql(join('; ', map { "SELECT mailman_send($_)" } @letters));
 ok( $node->wait_for(
 		'SELECT count(DISTINCT letter_id) FROM mailman.newsletter_email'
-		  . ' WHERE letter_id IN (' . join(',', @letters) . ')',
+		  . ' WHERE letter_id IN ('
+		  . join(',', @letters) . ')',
 		'2'),
 	'two letters on their way');
 $shared->set(rules => [ { step => 'MAIL', gate => 'mail' } ]);
 ok($shared->wait_for_held(4), 'they have all sessions of the relay');
 $shared->set(
 	rules => [
-		{ step => 'MAIL',    gate => 'mail' },
-		{ step => 'connect', drop => 1 }
+		{ step => 'MAIL', gate => 'mail' }, { step => 'connect', drop => 1 }
 	]);
 $shared->reset_connections;
 
 my %failed;
 $until = wait_for_failures('shared', 3, 1.5, \%failed);
-my $third  = letter(20, 'shared');
+my $third = letter(20, 'shared');
 my $opened = $shared->status->{opened};
 $node->send($third);
 ok(defined $node->wait_for_worker($third), 'a third letter meanwhile');
@@ -295,16 +305,19 @@ ok($looked < $until || $failed{3} < $until,
 diag(sprintf 'the third letter has a worker %.2f s before that',
 	$until - $looked);
 sleep 0.01 while time < $until - 0.02;
-is($shared->status->{opened}, $opened,
-	'it leaves the relay alone, as the others do');
+is($shared->status->{opened},
+	$opened, 'it leaves the relay alone, as the others do');
 wait_for_failures('shared', 4, 0.5, \%failed);
 
 # what each of them had found out for itself would be a failure, too
 foreach my $n (1 .. 3)
 {
 	next unless $failed{$n} && $failed{ $n + 1 };
-	cmp_ok($failed{ $n + 1 } - $failed{$n},
-		'>=', 0.8 * 2**($n - 1), "failure $n is that of all");
+	cmp_ok(
+		$failed{ $n + 1 } - $failed{$n},
+		'>=',
+		0.8 * 2**($n - 1),
+		"failure $n is that of all");
 }
 my @tried =
   grep { $_->{time} > $failed{3} } $shared->events('open');
@@ -313,7 +326,7 @@ is(scalar(@tried), 1, 'for the fourth it was tried once, by one of them');
 # ---- it comes back: one of them tries it
 
 $shared->set(
-	slow  => 0,
+	slow => 0,
 	rules => [ { step => 'MAIL', gate => 'probe' } ]);
 $opened = $shared->status->{opened};
 ok($shared->wait_for_held(1), 'back: it is tried');
@@ -326,7 +339,7 @@ for my $n (1 .. 100)
 }
 ok($alone, 'by a single session, while three letters wait');
 is( $node->sql(
-		'SELECT count(*) FROM mailman.letter WHERE id IN ('
+			'SELECT count(*) FROM mailman.letter WHERE id IN ('
 		  . join(',', @letters, $third)
 		  . ") AND state = 'sending'"),
 	'3',
@@ -340,8 +353,8 @@ foreach my $letter (@letters, $third)
 }
 is($shared->pairs, 420, 'everybody has his');
 is(scalar($shared->duplicates), 0, 'nobody twice');
-my @sessions = map { $_->{time} } grep { $_->{time} > $opened_at - 2 }
-  $shared->events('open');
+my @sessions = map { $_->{time} }
+  grep { $_->{time} > $opened_at - 2 } $shared->events('open');
 diag(sprintf 'the next session %.2f s after the first one was accepted',
 	$sessions[0] - $opened_at)
   if @sessions;
@@ -351,11 +364,12 @@ is(status('shared', 'state, until, reason'),
 # ---- mailman_resume() waits for no clock
 
 my $failures = 3;
-my $silent   = $relay{silent};
+my $silent = $relay{silent};
 foreach my $when ('a while after it has failed', 'right after it has failed')
 {
 	$until = wait_for_failures('silent', $failures, 2);
-	$failures = $node->sql("SELECT failures + 1 FROM mailman.relay_state r"
+	$failures =
+	  $node->sql("SELECT failures + 1 FROM mailman.relay_state r"
 		  . " JOIN pg_foreign_server f ON f.oid = r.server"
 		  . " WHERE srvname = 'silent'");
 	$opened = $silent->status->{opened};
@@ -363,8 +377,10 @@ foreach my $when ('a while after it has failed', 'right after it has failed')
 	$node->sql("SELECT mailman_resume($resumed)");
 	ok($silent->wait_for_status('opened', $opened + 1),
 		"mailman_resume() $when: it is tried");
-	diag(sprintf 'resumed %.2f s before it was due: tried after %.2f s',
-		$until - $start, time - $start);
+	diag(
+		sprintf 'resumed %.2f s before it was due: tried after %.2f s',
+		$until - $start,
+		time - $start);
 	cmp_ok(time, '<', $until - 0.1, "mailman_resume() $when: at once");
 }
 $silent->set(rules => []);

@@ -24,7 +24,7 @@ use Mailman::Relay;
 my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
 plan skip_all => 'libfaketime is not installed' unless defined $library;
 
-my $dir   = PostgreSQL::Test::Utils::tempdir();
+my $dir = PostgreSQL::Test::Utils::tempdir();
 my $clock = "$dir/clock";
 
 # While a process is in select(), libfaketime fakes no time.  Before PostgreSQL
@@ -63,16 +63,16 @@ sub move_clock
 }
 
 my $relay = Mailman::Relay->new->start;
-my $node  = Mailman::Cluster->create(
+my $node = Mailman::Cluster->create(
 	'main',
 	preload => 1,
-	conf    => { 'mailman.retry_schedule' => '4h' });
+	conf => { 'mailman.retry_schedule' => '4h' });
 
 move_clock('+0');
 {
-	local $ENV{LD_PRELOAD}                   = "$select.so $library";
-	local $ENV{FAKETIME_TIMESTAMP_FILE}      = $clock;
-	local $ENV{FAKETIME_NO_CACHE}            = 1;
+	local $ENV{LD_PRELOAD} = "$select.so $library";
+	local $ENV{FAKETIME_TIMESTAMP_FILE} = $clock;
+	local $ENV{FAKETIME_NO_CACHE} = 1;
 	local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
 	$node->restart;
 }
@@ -93,12 +93,12 @@ sub jump
 
 $node->relay('relay', $relay->url, connections => 2);
 my $newsletter = $node->newsletter(
-	relays        => ['relay'],
+	relays => ['relay'],
 	subscriptions => 5);
 $relay->set(
 	rules => [
 		{
-			step  => 'RCPT',
+			step => 'RCPT',
 			match => '^r[24]@',
 			first => 2,
 			reply => '450 4.2.0 Come back later'
@@ -137,7 +137,7 @@ ok( $node->stays(
 		'0|2',
 		3),
 	'nothing is tried, and still no process waits');
-is($relay->pairs,                3, 'the relay has heard nothing more');
+is($relay->pairs, 3, 'the relay has heard nothing more');
 is($node->letter_state($letter), 'sending', 'the letter is in the post');
 is($node->sql("SELECT run FROM mailman.letter WHERE id = $letter"),
 	$run, 'nobody was started in vain');
@@ -146,7 +146,7 @@ is($node->sql("SELECT run FROM mailman.letter WHERE id = $letter"),
 
 like(jump('+290m'), qr/^01:50:/, 'four hours and fifty minutes later');
 ok($node->wait_for_letter($letter, 'sent'), 'they are tried, and delivered');
-is($relay->pairs,              5, 'the relay has all');
+is($relay->pairs, 5, 'the relay has all');
 is(scalar($relay->duplicates), 0, 'nobody twice');
 is( $node->sql(
 			"SELECT count(*), min(e.attempts), max(e.attempts),"
