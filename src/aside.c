@@ -48,6 +48,7 @@ domain_negotiate(Domain *domain, PaceGrant *grant)
 	Pace		pace = {.unit_us = domain->rate.unit_us,
 	.horizon_us = SLOTS_HORIZON_US};
 
+	seats_count(&domain->seats);
 	if (statement_run(&lock, SPI_OK_SELECT, values, NULL) == 0)
 	{
 		statement_run(&make, SPI_OK_INSERT, values, NULL);
@@ -168,6 +169,8 @@ domains_choose(Worker *w, int room, PaceGrant **grants)
 	domains = candidates_domains(w, c);
 	for (d = 0; d < w->ndomains; d++)
 	{
+		if (w->domains[d]->wanted > 0)
+			domain_enter(w->domains[d]);
 		if (w->domains[d]->wanted > 0 && w->domains[d]->rate.count > 0)
 			domain_negotiate(w->domains[d], &(*grants)[d]);
 	}

@@ -106,7 +106,7 @@ domain_create(int id)
 												sizeof(Domain));
 
 	domain->id = id;
-	seats_open(&domain->seats, DOMAIN_SEAT_CLASS, (uint32) id, SEATS_MAX);
+	domain->seats.users = 1;
 	return domain;
 }
 
@@ -136,6 +136,21 @@ domains_add(Worker *w, int id)
 	return domain;
 }
 
+static int
+domain_capacity(const Domain *domain)
+{
+	return domain->connections > 0 ? domain->connections : SEATS_MAX;
+}
+
+/* We have recipients under it: whoever else has knows by our seat */
+void
+domain_enter(Domain *domain)
+{
+	if (!domain->seats.open)
+		seats_open(&domain->seats, DOMAIN_SEAT_CLASS, (uint32) domain->id,
+				   domain_capacity(domain));
+}
+
 /* One row, as SPI returned it */
 static void
 domain_read(Worker *w, uint64 row)
@@ -158,12 +173,11 @@ domain_read(Worker *w, uint64 row)
 		!rate_parse(rate, strlen(rate), &domain->rate, why, sizeof(why)))
 		domain->rate.count = 0;
 	domain->connections = (int) row_int64(row, 4, 0);
-	domain->seats.capacity = domain->seats.share =
-		domain->connections > 0 ? domain->connections : SEATS_MAX;
+	domain->seats.capacity = domain->seats.share = domain_capacity(domain);
 	domain->current = true;
 }
 
-/* Those that were deleted, when none of ours is under them any more */
+/* Those of which we have no recipient now; those deleted are forgotten */
 static void
 domains_forget(Worker *w)
 {
@@ -173,9 +187,11 @@ domains_forget(Worker *w)
 	{
 		Domain	   *domain = w->domains[i];
 
-		if (domain->current || domain->claimed + domain->begun > 0)
+		if (domain->claimed + domain->begun > 0)
 			continue;
 		seats_close(&domain->seats);
+		if (domain->current)
+			continue;
 		pfree(domain->pattern);
 		pfree(domain);
 		w->domains[i] = w->domains[--w->ndomains];

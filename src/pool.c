@@ -216,7 +216,12 @@ pool_done(void *context, Smtp *s, Mail *mail)
 
 	(void) s;
 	t->counts.in_flight--;
-	t->counts.throttled += j->throttled;
+	if (j->throttled)
+	{
+		t->counts.throttled++;
+		outcome_describe(&mail->attempt, t->health.throttled,
+						 sizeof(t->health.throttled));
+	}
 	if (j->scope == SCOPE_RELAY)
 		pool_blame(t, &mail->attempt, j->permanent,
 				   t->counts.sessions - 1 + t->counts.connecting,

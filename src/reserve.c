@@ -236,12 +236,12 @@ route_learn(Worker *w, const RouteTerms *t, const Terms *terms)
 		strlcpy(r->trouble, s->error, sizeof(r->trouble));
 	r->out = out;
 	r->probing = (r->probing || t->entered) && s->failures > 0 && !r->failed;
-	if (r->probing || s->failures == 0)
+	if (r->probing || s->failures == 0 || forgiven)
 	{
 		r->ask = false;
 		r->retry_us = 0;
 	}
-	else if (r->ask || (r->begun == 0 && !forgiven))
+	else if (r->ask || r->begun == 0)
 	{
 		r->ask = true;
 		r->retry_us = s->retry_at + terms->to_monotonic;
@@ -274,7 +274,8 @@ route_apply(Worker *w, const RouteTerms *t, const Terms *terms)
 	}
 	r->limited = t->rate > 0;
 	r->ahead = (int) (t->rate * Min(t->unit_us / 20, SLOTS_HORIZON_US) /
-					  USECS_PER_SEC);
+					  USECS_PER_SEC / Max(r->seats.users, 1));
+	r->ahead = Max(r->ahead - 1, 0);
 }
 
 static void
@@ -290,7 +291,8 @@ terms_apply(Worker *w, const Terms *terms)
 	{
 		if (terms->domains[d].count > 0)
 			slots_add(&w->domains[d]->slots, &terms->domains[d],
-					  terms->to_monotonic, w->domains[d]->rate.unit_us, 1);
+					  terms->to_monotonic, w->domains[d]->rate.unit_us,
+					  w->domains[d]->seats.users);
 	}
 	w->chosen = terms->chosen;
 	if (w->nroutes > 0 && routes_first(w) == NULL)
@@ -311,8 +313,6 @@ reserve_meet(Worker *w, Route *r)
 							  terms.now);
 	route_learn(w, &t, &terms);
 	r->limited = t.rate > 0;
-	if (route_is_forgiven(w, &t) && t.state.failures > 0)
-		r->ask = false;
 }
 
 /* room: how many are to be chosen, if domains have limits */

@@ -139,7 +139,7 @@ sending_collect_from(Worker *w, Route *r)
 	}
 	/* the pool may have tried them again itself */
 	if (more && route_is_throttled(r) && !r->throttled)
-		route_throttled(w, r, "it asks for less speed");
+		route_throttled(w, r, transfer_health(r->transfer)->throttled);
 	return left;
 }
 

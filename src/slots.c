@@ -71,7 +71,9 @@ slots_add(Slots *slots, const PaceGrant *grant, int64 to_monotonic,
 
 	slots->ask_us = grant->next_us + to_monotonic;
 	slots->spacing_us = (int64) (grant->interval_us * users / MAKE_UP);
-	slots->tolerance_us = Min(unit_us / 20, SLOTS_HORIZON_US);
+	slots->tolerance_us = Min(unit_us / 20, SLOTS_HORIZON_US) / users -
+		slots->spacing_us;
+	slots->tolerance_us = Max(slots->tolerance_us, 0);
 	if (grant->count == 0 || slots->ngrants == SLOTS_GRANTS)
 		return;
 	added = &slots->grants[slots->ngrants++];

@@ -85,6 +85,8 @@ typedef struct RelayHealth
 	int			failures;		/* in a row, with no mail answered between */
 	Attempt		last;			/* the last such failure */
 	char		description[REPLY_TEXT_MAX + 128];	/* of it, in words */
+	char		throttled[REPLY_TEXT_MAX + 128];	/* the last time it asked
+													 * for less, in words */
 } RelayHealth;
 
 typedef struct TransferCounts

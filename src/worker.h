@@ -462,6 +462,7 @@ extern Candidates *domains_choose(Worker *w, int room, PaceGrant **grants);
 
 extern void domains_load(Worker *w);
 extern Domain *domains_find(Worker *w, const char *email);
+extern void domain_enter(Domain *domain);
 extern bool domain_may_begin(Domain *domain, int64 now);
 extern void domain_begin(Domain *domain, int64 now);
 extern void domain_end(Domain *domain);
