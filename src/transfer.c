@@ -277,6 +277,8 @@ transfer_limit(Transfer *t, int sessions)
 		sessions = 0;
 	if (sessions > t->config->connections)
 		sessions = t->config->connections;
+	if (t->limit == sessions)
+		return;					/* told often, and nothing is to be done */
 	t->limit = sessions;
 	t->stirred = true;
 	pool_shrink(t, transfer_now());
