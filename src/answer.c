@@ -130,9 +130,16 @@ answer_watch_content(Worker *w, Delivery *d, const char *reason)
 			w->content_row = 0;
 		return;
 	}
+	/* what was in flight when the letter paused is rejected for the same */
+	if (w->sparing)
+	{
+		outcome_hand_back(d, d->ended_at, NULL);
+		return;
+	}
 	if (++w->content_row < mailman_pause_rejections ||
 		mailman_pause_rejections == 0)
 		return;
+	w->sparing = true;
 	snprintf(words, sizeof(words),
 			 "%d mails in a row were rejected for their content, the last one by relay \"%s\": %s",
 			 w->content_row, d->relay, reason);

@@ -94,14 +94,15 @@ static void
 route_tell(RouteTerms *t, double configured, TimestampTz now)
 {
 	const Route *r = t->route;
+	TimestampTz failed_at = now - (transfer_now() - r->failed_us);
 
 	relay_state_count(&t->state, now, r->sent, r->rejected);
 	if (r->well || r->sent > 0)
 		relay_state_well(&t->state);
 	if (r->failed)
-		relay_state_failed(&t->state, now, r->seen_at, r->trouble);
+		relay_state_failed(&t->state, failed_at, r->seen_at, r->trouble);
 	if (r->refused)
-		relay_state_out(&t->state, now, r->key, r->trouble);
+		relay_state_out(&t->state, failed_at, r->key, r->trouble);
 	if (r->throttled)
 		relay_state_throttled(&t->state, configured, now, r->trouble);
 }

@@ -412,7 +412,7 @@ turn(Worker *w)
 	if (w->mode == MODE_GONE)
 		turn_drop_all(w);
 	else if (w->mode == MODE_SEND && !turn_yields(w))
-		w->stopping = false;
+		w->stopping = w->sparing = false;
 	else
 		sending_stop(w, -1);
 	worker_report(w);

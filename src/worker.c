@@ -322,7 +322,7 @@ worker_last_look(Worker *w)
 	if (yielding || !worker_may_run(w))
 		return false;
 	w->armed = true;
-	w->stopping = false;
+	w->stopping = w->sparing = false;
 	w->pause_reason[0] = '\0';
 	return true;
 }
