@@ -115,6 +115,9 @@ relay(
 	'silent',
 	{ rules => [ { step => 'connect', drop => 1 } ] },
 	connect_timeout => '2min');
+# a limit that limits nobody, so that the workers agree on more, and oftener
+$node->sql('INSERT INTO mailman.domain_limit (pattern, connections)'
+	  . " VALUES ('example.com', 500)");
 my $resumed = letter(20, 'silent');
 $node->send($resumed);
 
@@ -167,6 +170,17 @@ is( status(
 		'solo', 'state, until, reason, last_error LIKE \'relay "solo": %\''),
 	'up|||t',
 	'relay_status: up, and what was wrong');
+
+# ---- whoever is to try a relay does so
+
+wait_for_failures('silent', 3, 0);
+my @tries = map { $_->{time} } $relay{silent}->events('open');
+diag(
+	sprintf 'a relay that never answers is tried after %s s',
+	join(', ', map { sprintf '%.2f', $_ - $tries[0] } @tries[ 1 .. 2 ]));
+cmp_ok($tries[2] - $tries[0],
+	'<', 60, 'its turn to try is not forgotten by a worker');
+$node->sql('DELETE FROM mailman.domain_limit');
 
 # ---- the first of two dies
 
