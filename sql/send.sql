@@ -163,10 +163,10 @@ UPDATE mailman.newsletter SET policy = 'public.policy' WHERE id = 1;
 SELECT mailman_send(20);
 :sqlstate
 UPDATE mailman.newsletter SET policy = NULL,
-	unsubscribe_url = 'https://example.com/u/{{token}}' WHERE id = 1;
+	list_id = 'weekly.example.com' WHERE id = 1;
 SELECT mailman_send(20);
 :sqlstate
-UPDATE mailman.newsletter SET unsubscribe_url = NULL WHERE id = 1;
+UPDATE mailman.newsletter SET list_id = NULL WHERE id = 1;
 INSERT INTO mailman.letter (id, newsletter_id, subject, text_body) VALUES
 	(21, 3, 'No relay', 'Hello');
 SELECT mailman_send(21);

@@ -38,6 +38,12 @@ AS 'MODULE_PATHNAME', 'mailman_check_line';
 COMMENT ON FUNCTION mailman.check_line(text, text) IS
 'true for text without control characters, else an error that names what it was meant to be';
 
+CREATE FUNCTION mailman.check_unsubscribe_url(url text) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mailman_check_unsubscribe_url';
+COMMENT ON FUNCTION mailman.check_unsubscribe_url(text) IS
+'true for a URL with {{token}} in it, else an error that says what is wrong with it';
+
 CREATE FUNCTION mailman.check_retry_schedule(schedule text) RETURNS boolean
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mailman_check_retry_schedule';
@@ -81,7 +87,7 @@ CREATE TABLE mailman.newsletter (
 	policy text,
 	list_id text CHECK (mailman.check_line(list_id, 'list_id')),
 	unsubscribe_url text
-		CHECK (mailman.check_line(unsubscribe_url, 'unsubscribe_url')),
+		CHECK (mailman.check_unsubscribe_url(unsubscribe_url)),
 	unsubscribe_mailto text CHECK (mailman.check_address(unsubscribe_mailto)),
 	bounce_address text CHECK (mailman.check_address(bounce_address)),
 	max_attempts integer NOT NULL DEFAULT 20
@@ -98,7 +104,7 @@ COMMENT ON COLUMN mailman.newsletter.from_address IS 'RFC 5322 From:, and the en
 COMMENT ON COLUMN mailman.newsletter.relays IS 'names of foreign servers of wrapper mailman_smtp, in order of preference';
 COMMENT ON COLUMN mailman.newsletter.policy IS 'reserved: a function asked per recipient if and how to send';
 COMMENT ON COLUMN mailman.newsletter.list_id IS 'reserved: RFC 2919 List-Id';
-COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'reserved: RFC 8058 one-click link with {{token}} in it';
+COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'link that ends a subscription, with {{token}} in it: https://example.com/u/{{token}}; what it leads to calls mailman_unsubscribe(token)';
 COMMENT ON COLUMN mailman.newsletter.unsubscribe_mailto IS 'reserved: RFC 2369 List-Unsubscribe address';
 COMMENT ON COLUMN mailman.newsletter.bounce_address IS 'RFC 5321 reverse-path: where relays report undeliverable mail';
 COMMENT ON COLUMN mailman.newsletter.max_attempts IS 'a delivery fails after so many attempts';
@@ -302,7 +308,7 @@ CREATE TABLE mailman.secret (
 		REFERENCES mailman.newsletter ON DELETE CASCADE,
 	key bytea NOT NULL CHECK (length(key) >= 32)
 );
-COMMENT ON TABLE mailman.secret IS 'internal: key of a newsletter''s message ids; granted to nobody';
+COMMENT ON TABLE mailman.secret IS 'internal: key of a newsletter''s message ids and unsubscribe tokens; granted to nobody';
 
 -- What the workers of this database tell each other about a relay.  A row is
 -- locked for an instant only, in a transaction of its own that is not flushed.
@@ -597,6 +603,22 @@ AS 'MODULE_PATHNAME', 'mailman_subscribe';
 COMMENT ON FUNCTION @extschema@.mailman_subscribe(bigint, text, text, jsonb, boolean) IS
 'subscribe an address or update what is known of it; returns the subscription''s id; again revives the unsubscribed';
 
+-- For whoever got a mail: the token is the right.  Grant it to the role that
+-- the web server connects as; no right on any table is needed.
+CREATE FUNCTION @extschema@.mailman_unsubscribe(token text) RETURNS boolean
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_unsubscribe';
+COMMENT ON FUNCTION @extschema@.mailman_unsubscribe(text) IS
+'end the subscription a token stands for; true, the second time too; an error if the token is not genuine';
+
+CREATE FUNCTION @extschema@.mailman_unsubscribe_url(letter_id bigint,
+	subscription_id bigint)
+RETURNS text
+LANGUAGE c VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'mailman_unsubscribe_url';
+COMMENT ON FUNCTION @extschema@.mailman_unsubscribe_url(bigint, bigint) IS
+'the link in that recipient''s mail; null if newsletter.unsubscribe_url is null';
+
 CREATE FUNCTION @extschema@.mailman_send(letter_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_send_all';
@@ -678,6 +700,8 @@ REVOKE EXECUTE ON FUNCTION
 	@extschema@.mailman_is_address(text),
 	@extschema@.mailman_check(text),
 	@extschema@.mailman_subscribe(bigint, text, text, jsonb, boolean),
+	@extschema@.mailman_unsubscribe(text),
+	@extschema@.mailman_unsubscribe_url(bigint, bigint),
 	@extschema@.mailman_send(bigint),
 	@extschema@.mailman_send(bigint, bigint[], jsonb),
 	@extschema@.mailman_pause(bigint),
