@@ -262,6 +262,11 @@ extern char *text_shown(const char *value, int len);
 /* ERROR if role is not a member of the newsletter's owner */
 extern void newsletter_check_member(int64 newsletter_id, Oid role);
 
+/* ---- forget.c ---- */
+
+/* delivery.reason of one whose recipient is not known any more */
+#define DELIVERY_FORGOTTEN "subscription was forgotten"
+
 /* ---- launch.c: start at COMMIT ---- */
 
 extern void launch_callbacks_register(void);

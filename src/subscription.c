@@ -16,6 +16,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "forgotten.h"
 #include "mailman.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -138,8 +139,8 @@ newsletter_check_member(int64 newsletter_id, Oid role)
  * mailman_subscribe(newsletter_id, email, name, data, again) RETURNS bigint
  *
  * The forgiving way: a known address is updated (name if given, data merged
- * in).  Who unsubscribed or bounced comes back only with again, who
- * complained never.
+ * in).  Who unsubscribed, bounced or was forgotten comes back only with again,
+ * who complained never.
  */
 Datum
 mailman_subscribe(PG_FUNCTION_ARGS)
@@ -181,6 +182,9 @@ mailman_subscribe(PG_FUNCTION_ARGS)
 	}
 	extension_enter(&scope);
 	newsletter_check_member(PG_GETARG_INT64(0), role);
+	if (!PG_ARGISNULL(4) && PG_GETARG_BOOL(4))
+		forgotten_revive(PG_GETARG_INT64(0),
+						 text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	statement_run(&upsert, SPI_OK_INSERT_RETURNING, values, nulls);
 	id = row_int64(0, 1, 0);
 	extension_leave(&scope);
