@@ -26,7 +26,8 @@ enum
 {
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
-	COL_SEND_AT, COL_RESUMED_AT, COL_UNBUILT, COL_RETRY_SCHEDULE
+	COL_SEND_AT, COL_RESUMED_AT, COL_UNBUILT, COL_RETRY_SCHEDULE,
+	COL_CAN_UNSUBSCRIBE
 };
 
 static List *
@@ -89,7 +90,8 @@ letter_load(int64 letter_id)
 		" WHEN l.strict THEN 'letter.strict'"
 		" WHEN EXISTS (SELECT FROM mailman.attachment a"
 		" WHERE a.letter_id = l.id) THEN 'attachment' END,"
-		" n.retry_schedule"
+		" n.retry_schedule,"
+		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
@@ -117,6 +119,7 @@ letter_load(int64 letter_id)
 	letter->resumed_at = row_int64(0, COL_RESUMED_AT, 0);
 	letter->unbuilt = row_text(0, COL_UNBUILT);
 	letter->retry_schedule = row_text(0, COL_RETRY_SCHEDULE);
+	letter->can_unsubscribe = row_bool(0, COL_CAN_UNSUBSCRIBE);
 	letter_read_retry(letter);
 	return letter;
 }

@@ -198,6 +198,7 @@ typedef struct Letter
 	List	   *relays;			/* names, char * */
 	bool		has_body;
 	bool		hold;			/* on_doubt */
+	bool		can_unsubscribe;	/* recipients are told how to */
 	int			revision;
 	int			max_attempts;
 	int64		max_age;		/* microseconds */
