@@ -18,6 +18,8 @@ CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp
 GRANT USAGE ON FOREIGN SERVER relay TO regress_mailman_app;
 INSERT INTO mailman.newsletter (owner, name, from_address, relays) VALUES
 	('regress_mailman_app', 'Weekly', 'weekly@example.com', '{relay}');
+UPDATE mailman.newsletter
+   SET unsubscribe_url = 'https://example.com/u/{{token}}';
 INSERT INTO mailman.subscription (newsletter_id, email)
 SELECT 1, 'reader' || n || '@example.com' FROM generate_series(1, 3) n;
 INSERT INTO mailman.letter (newsletter_id, subject, text_body)

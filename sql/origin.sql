@@ -12,6 +12,8 @@ CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp
 	OPTIONS (url 'smtp://127.0.0.1:1', tls 'none');
 INSERT INTO mailman.newsletter (name, from_address, relays) VALUES
 	('Weekly', 'weekly@example.com', '{relay}');
+UPDATE mailman.newsletter
+   SET unsubscribe_url = 'https://example.com/u/{{token}}';
 INSERT INTO mailman.subscription (newsletter_id, email)
 SELECT 1, 'reader' || n || '@example.com' FROM generate_series(1, 3) n;
 INSERT INTO mailman.letter (newsletter_id, subject, text_body, send_at)

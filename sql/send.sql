@@ -14,6 +14,8 @@ INSERT INTO mailman.newsletter (name, from_address, relays) VALUES
 	('Weekly', 'weekly@example.com', '{relay}'),
 	('Daily', 'daily@example.com', '{relay}'),
 	('Mute', 'mute@example.com', '{}');
+UPDATE mailman.newsletter
+   SET unsubscribe_url = 'https://example.com/u/{{token}}';
 INSERT INTO mailman.subscription (newsletter_id, email, state)
 SELECT 1, 'reader' || n || '@example.com',
 	   CASE WHEN n <= 6 THEN 'active' ELSE
@@ -163,10 +165,10 @@ UPDATE mailman.newsletter SET policy = 'public.policy' WHERE id = 1;
 SELECT mailman_send(20);
 :sqlstate
 UPDATE mailman.newsletter SET policy = NULL,
-	unsubscribe_url = 'https://example.com/u/{{token}}' WHERE id = 1;
+	list_id = 'weekly.example.com' WHERE id = 1;
 SELECT mailman_send(20);
 :sqlstate
-UPDATE mailman.newsletter SET unsubscribe_url = NULL WHERE id = 1;
+UPDATE mailman.newsletter SET list_id = NULL WHERE id = 1;
 INSERT INTO mailman.letter (id, newsletter_id, subject, text_body) VALUES
 	(21, 3, 'No relay', 'Hello');
 SELECT mailman_send(21);
@@ -174,6 +176,15 @@ SELECT mailman_send(21);
 SELECT mailman_send(21, '{}');
 :sqlstate
 SELECT * FROM account WHERE id IN (20, 21) ORDER BY id;
+
+-- a letter that nobody can unsubscribe from is sent, with a word of warning,
+-- unless it is to nobody
+INSERT INTO mailman.letter (id, newsletter_id, subject, text_body)
+VALUES (22, 2, 'For ever', 'Hello');
+UPDATE mailman.newsletter SET unsubscribe_url = NULL WHERE id = 2;
+SELECT mailman_send(22);
+SELECT mailman_send(22);
+SELECT mailman_send(22, '{}');
 
 --
 -- Later

@@ -301,17 +301,22 @@ delivery_fill(Worker *w, uint64 row)
 /*
  * Claim at most limit recipients: their rows become 'sending', and they are
  * in w->claiming.  Whoever is not active any more is skipped here, in the
- * statement that reads the address.
+ * statement that reads the address.  One who was forgotten while we waited for
+ * the row is known by its reason only: the subscription is seen as it was when
+ * the statement began.
  */
 void
 delivery_claim(Worker *w, Turn *turn, int limit)
 {
 	static Statement claim = {
 		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
-		" state = CASE WHEN s.state = 'active' THEN 'sending'"
-		" WHEN d.doubts > 0 THEN 'doubtful' ELSE 'skipped' END,"
-		" reason = CASE WHEN s.state <> 'active'"
-		" THEN 'subscription is ' || s.state END"
+		" state = CASE WHEN s.state = 'active'"
+		" AND d.reason IS DISTINCT FROM '" DELIVERY_FORGOTTEN "'"
+		" THEN 'sending' WHEN d.doubts > 0 THEN 'doubtful'"
+		" ELSE 'skipped' END, reason = CASE WHEN s.forgotten_at IS NOT NULL"
+		" OR d.reason = '" DELIVERY_FORGOTTEN "' THEN '" DELIVERY_FORGOTTEN "'"
+		" WHEN s.state <> 'active' THEN 'subscription is ' || s.state END,"
+		" variables = CASE WHEN s.forgotten_at IS NULL THEN d.variables END"
 		" FROM unnest($2, $3) AS c(id, state)"
 		" JOIN mailman.subscription s ON s.id = c.id"
 		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"

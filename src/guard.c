@@ -17,6 +17,7 @@
 
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "guard.h"
 #include "mailman.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -29,7 +30,7 @@ PG_FUNCTION_INFO_V1(mailman_guard_subscription);
 PG_FUNCTION_INFO_V1(mailman_guard_letter);
 PG_FUNCTION_INFO_V1(mailman_guard_accounts);
 
-static TriggerData *
+TriggerData *
 guard_trigger(FunctionCallInfo fcinfo)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
@@ -39,32 +40,38 @@ guard_trigger(FunctionCallInfo fcinfo)
 	return (TriggerData *) fcinfo->context;
 }
 
-/* The row to let through */
-static HeapTuple
+/* see guard.h */
+HeapTuple
 guard_row(TriggerData *trigger)
 {
 	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
 		trigger->tg_newtuple : trigger->tg_trigtuple;
 }
 
-/* May the current user load rows as pg_restore does? */
-static bool
+/* see guard.h */
+bool
 guard_is_owner(void)
 {
 	return has_privs_of_role(GetUserId(),
 							 extension_owner(extension_oid(false)));
 }
 
+/* see guard.h */
+bool
+guard_is_replica(void)
+{
+	return SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
+		guard_is_owner();
+}
+
 /* We ourselves, or logical replication applying what we wrote elsewhere */
 static bool
 guard_lets_pass(void)
 {
-	return extension_is_writing() ||
-		(SessionReplicationRole == SESSION_REPLICATION_ROLE_REPLICA &&
-		 guard_is_owner());
+	return extension_is_writing() || guard_is_replica();
 }
 
-static int
+int
 guard_column(TriggerData *trigger, const char *column)
 {
 	int			number = SPI_fnumber(RelationGetDescr(trigger->tg_relation),
@@ -76,7 +83,7 @@ guard_column(TriggerData *trigger, const char *column)
 	return number;
 }
 
-static Datum
+Datum
 guard_value(TriggerData *trigger, HeapTuple row, const char *column,
 			bool *isnull)
 {
@@ -84,15 +91,15 @@ guard_value(TriggerData *trigger, HeapTuple row, const char *column,
 						RelationGetDescr(trigger->tg_relation), isnull);
 }
 
-static char *
+char *
 guard_text(TriggerData *trigger, HeapTuple row, const char *column)
 {
 	return SPI_getvalue(row, RelationGetDescr(trigger->tg_relation),
 						guard_column(trigger, column));
 }
 
-/* Does the UPDATE change this column?  (byte-wise: TOASTed as they are) */
-static bool
+/* see guard.h */
+bool
 guard_changes(TriggerData *trigger, const char *column)
 {
 	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
@@ -344,20 +351,22 @@ Datum
 mailman_guard_accounts(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = guard_trigger(fcinfo);
+	const char *table = RelationGetRelationName(trigger->tg_relation);
 
 	if (guard_lets_pass())
 		return PointerGetDatum(NULL);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && guard_is_owner())
 		return PointerGetDatum(NULL);
-	/* a secret goes with its newsletter, by the foreign key */
+	/* these go with their newsletter, by the foreign key */
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && guard_is_owner() &&
-		strcmp(RelationGetRelationName(trigger->tg_relation), "secret") == 0)
+		(strcmp(table, "secret") == 0 || strcmp(table, "forgotten") == 0))
 		return PointerGetDatum(NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("table \"mailman.%s\" is written by the extension only",
-					RelationGetRelationName(trigger->tg_relation)),
-			 strcmp(RelationGetRelationName(trigger->tg_relation),
-					"origin") == 0 ? errhint("Use mailman_adopt().") :
+					table),
+			 strcmp(table, "origin") == 0 ? errhint("Use mailman_adopt().") :
+			 strcmp(table, "forgotten") == 0 ?
+			 errhint("Use mailman_forget().") :
 			 errhint("Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().")));
 }

@@ -26,7 +26,8 @@ enum
 {
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
-	COL_SEND_AT, COL_RESUMED_AT, COL_UNBUILT, COL_RETRY_SCHEDULE
+	COL_SEND_AT, COL_RESUMED_AT, COL_UNBUILT, COL_RETRY_SCHEDULE,
+	COL_CAN_UNSUBSCRIBE
 };
 
 static List *
@@ -83,15 +84,14 @@ letter_load(int64 letter_id)
 		" l.resumed_at,"
 		" CASE WHEN n.policy IS NOT NULL THEN 'newsletter.policy'"
 		" WHEN n.list_id IS NOT NULL THEN 'newsletter.list_id'"
-		" WHEN n.unsubscribe_url IS NOT NULL"
-		" THEN 'newsletter.unsubscribe_url'"
 		" WHEN n.unsubscribe_mailto IS NOT NULL"
 		" THEN 'newsletter.unsubscribe_mailto'"
 		" WHEN l.headers <> '{}' THEN 'letter.headers'"
 		" WHEN l.strict THEN 'letter.strict'"
 		" WHEN EXISTS (SELECT FROM mailman.attachment a"
 		" WHERE a.letter_id = l.id) THEN 'attachment' END,"
-		" n.retry_schedule"
+		" n.retry_schedule,"
+		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
@@ -119,6 +119,7 @@ letter_load(int64 letter_id)
 	letter->resumed_at = row_int64(0, COL_RESUMED_AT, 0);
 	letter->unbuilt = row_text(0, COL_UNBUILT);
 	letter->retry_schedule = row_text(0, COL_RETRY_SCHEDULE);
+	letter->can_unsubscribe = row_bool(0, COL_CAN_UNSUBSCRIBE);
 	letter_read_retry(letter);
 	return letter;
 }
@@ -158,45 +159,27 @@ letter_parse(int64 letter_id, const char *what, const char *text)
 	return tmpl;
 }
 
-/* The newsletter's secret, made at its first use */
-static void
-letter_load_secret(Letter *letter)
+/* see mailman.h */
+void
+letter_load_links(Letter *letter)
 {
-	static Statement make = {
-		.sql = "INSERT INTO mailman.secret (newsletter_id, key) VALUES ($1, $2)"
-		" ON CONFLICT DO NOTHING",
-		.nargs = 2,
-		.argtypes = {INT8OID, BYTEAOID}
-	};
-	static Statement get = {
-		.sql = "SELECT key FROM mailman.secret WHERE newsletter_id = $1",
+	static Statement load = {
+		.sql = "SELECT unsubscribe_url FROM mailman.newsletter WHERE id = $1",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
-	Datum		values[2] = {Int64GetDatum(letter->newsletter_id), 0};
-	bool		isnull;
-	bytea	   *key;
+	Datum		values[1] = {Int64GetDatum(letter->newsletter_id)};
+	Secret		secret;
 
-	if (statement_run(&get, SPI_OK_SELECT, values, NULL) == 0)
-	{
-		key = palloc(VARHDRSZ + 32);
-		SET_VARSIZE(key, VARHDRSZ + 32);
-		if (!pg_strong_random(VARDATA(key), 32))
-			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not generate a secret for newsletter " INT64_FORMAT,
-							letter->newsletter_id)));
-		values[1] = PointerGetDatum(key);
-		extension_may_write();
-		statement_run(&make, SPI_OK_INSERT, values, NULL);
-		statement_run(&get, SPI_OK_SELECT, values, NULL);
-	}
-	if (SPI_processed != 1)
-		elog(ERROR, "newsletter " INT64_FORMAT " has no secret",
+	if (statement_run(&load, SPI_OK_SELECT, values, NULL) != 1)
+		elog(ERROR, "newsletter " INT64_FORMAT " is gone",
 			 letter->newsletter_id);
-	key = DatumGetByteaPCopy(row_datum(0, 1, &isnull));
-	letter->render.secret = (uint8 *) VARDATA(key);
-	letter->render.secret_len = VARSIZE(key) - VARHDRSZ;
+	letter->render.letter_id = letter->id;
+	letter->render.newsletter_id = letter->newsletter_id;
+	letter->render.unsubscribe_url = row_text(0, 1);
+	secret_load(letter->newsletter_id, &secret);
+	letter->render.secret = secret.key;
+	letter->render.secret_len = secret.len;
 }
 
 void
@@ -222,7 +205,6 @@ letter_load_content(Letter *letter)
 				 errhint("Set text_body, html_body or both.")));
 	if (statement_run(&load, SPI_OK_SELECT, values, NULL) != 1)
 		elog(ERROR, "letter " INT64_FORMAT " is gone", letter->id);
-	render->letter_id = letter->id;
 	render->from_name = row_text(0, 1);
 	render->from_address = row_text(0, 2);
 	render->reply_to = row_text(0, 3);
@@ -230,7 +212,7 @@ letter_load_content(Letter *letter)
 	render->subject = letter_parse(letter->id, "subject", row_text(0, 5));
 	render->text_body = letter_parse(letter->id, "text_body", row_text(0, 6));
 	render->html_body = letter_parse(letter->id, "html_body", row_text(0, 7));
-	letter_load_secret(letter);
+	letter_load_links(letter);
 	render->fixed = render_prepare(render, &fault);
 	if (render->fixed == NULL)
 		ereport(ERROR,

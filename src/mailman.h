@@ -198,6 +198,7 @@ typedef struct Letter
 	List	   *relays;			/* names, char * */
 	bool		has_body;
 	bool		hold;			/* on_doubt */
+	bool		can_unsubscribe;	/* recipients are told how to */
 	int			revision;
 	int			max_attempts;
 	int64		max_age;		/* microseconds */
@@ -215,8 +216,11 @@ extern Letter *letter_load(int64 letter_id);
 /* The same; an ERROR if there is none */
 extern Letter *letter_find(int64 letter_id);
 
-/* Templates and secret; an ERROR if they cannot be rendered. */
+/* Templates, links and secret; an ERROR if they cannot be rendered. */
 extern void letter_load_content(Letter *letter);
+
+/* Of these what unsubscribe_url() needs */
+extern void letter_load_links(Letter *letter);
 
 /* ERROR if role is not a member of the newsletter's owner */
 extern void letter_check_member(const Letter *letter, Oid role);
@@ -236,6 +240,33 @@ extern bool lookup_value(void *context, const char *name, size_t len,
 
 /* The second of the Date: field, Unix time */
 extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
+
+/* ---- secret.c: what tokens and Message-IDs are made with ---- */
+
+typedef struct Secret
+{
+	const uint8 *key;
+	size_t		len;
+} Secret;
+
+/* False if the newsletter has none yet, or there is no such newsletter */
+extern bool secret_find(int64 newsletter_id, Secret *secret);
+
+/* The same; made if there is none */
+extern void secret_load(int64 newsletter_id, Secret *secret);
+
+/* ---- subscription.c ---- */
+
+/* A piece of untrusted text that can stand in a message */
+extern char *text_shown(const char *value, int len);
+
+/* ERROR if role is not a member of the newsletter's owner */
+extern void newsletter_check_member(int64 newsletter_id, Oid role);
+
+/* ---- forget.c ---- */
+
+/* delivery.reason of one whose recipient is not known any more */
+#define DELIVERY_FORGOTTEN "subscription was forgotten"
 
 /* ---- launch.c: start at COMMIT ---- */
 

@@ -72,6 +72,9 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 	value = row_datum(0, 5, &isnull);
 	lookup->variables = isnull ? NULL : DatumGetJsonbPCopy(value);
 	recipient->date = letter_date(letter, row_int64(0, 6, 0));
+	recipient->unsubscribe_url = unsubscribe_url(&letter->render,
+												 recipient->subscription_id,
+												 false);
 	recipient->lookup = lookup_value;
 	recipient->context = lookup;
 }

@@ -116,6 +116,17 @@ extern void mime_text_part(StringInfo out, const char *subtype,
  */
 extern void mime_wire(StringInfo out, const char *message, size_t len);
 
+/* ---- hmac.c ---- */
+
+#define HMAC_BYTES 32
+
+/*
+ * HMAC-SHA-256 of label and data; false if there is no memory.  Labels keep
+ * the uses of a secret apart: "message-id", "unsubscribe", "forgotten".
+ */
+extern bool hmac_sha256(uint8 *digest, const uint8 *secret, size_t secret_len,
+						const char *label, const void *data, size_t len);
+
 /* ---- render.c: one recipient's message ---- */
 
 typedef struct RenderFixed RenderFixed;
@@ -124,6 +135,8 @@ typedef struct RenderFixed RenderFixed;
 typedef struct RenderLetter
 {
 	int64		letter_id;
+	int64		newsletter_id;
+	const char *unsubscribe_url;	/* with {{token}} in it; may be NULL */
 	const char *from_name;		/* may be NULL */
 	const char *from_address;
 	const char *reply_to;		/* may be NULL */
@@ -143,6 +156,7 @@ typedef struct RenderRecipient
 	const char *email;
 	const char *name;			/* may be NULL */
 	int64		date;			/* Unix seconds, for Date: */
+	const char *unsubscribe_url;	/* theirs; NULL: there is none */
 	TemplateLookup lookup;		/* data.x and whatever else there is; name and
 								 * email are answered by render.c itself */
 	void	   *context;
@@ -175,5 +189,47 @@ extern RenderFixed *render_prepare(const RenderLetter *letter,
 extern bool render_message(const RenderLetter *letter,
 						   const RenderRecipient *recipient,
 						   Rendered *result);
+
+/* ---- token.c: unsubscribe tokens and links ---- */
+
+#define TOKEN_HMAC_BYTES 16
+
+/* Version, three ids of at most ten bytes, HMAC; and that in base64url */
+#define TOKEN_BYTES (1 + 3 * 10 + TOKEN_HMAC_BYTES)
+#define TOKEN_LENGTH_MAX 63
+
+typedef struct Token
+{
+	int64		newsletter_id;
+	int64		subscription_id;
+	int64		letter_id;
+	bool		inert;			/* genuine, and ends nothing */
+	int			signed_len;		/* token_parse(): the bytes before the HMAC */
+	uint8		bytes[TOKEN_BYTES];
+} Token;
+
+/*
+ * Write a token of these ids, at most TOKEN_LENGTH_MAX characters of
+ * [A-Za-z0-9_-]; false if there is no memory.
+ */
+extern bool token_make(char *text, const Token *token, const uint8 *secret,
+					   size_t secret_len);
+
+/*
+ * What a text says that looks like a token: whose secret to verify it with.
+ * False if it cannot be one; verifying it is then the same work, in vain.
+ */
+extern bool token_parse(Token *token, const char *text, size_t len);
+
+/* Was it made with this secret?  In constant time. */
+extern bool token_verify(const Token *token, const uint8 *secret,
+						 size_t secret_len);
+
+/* What is wrong with newsletter.unsubscribe_url, a sentence, or NULL */
+extern const char *unsubscribe_url_fault(const char *url);
+
+/* The link of a recipient; NULL if the newsletter has none */
+extern char *unsubscribe_url(const RenderLetter *letter,
+							 int64 subscription_id, bool inert);
 
 #endif							/* MAILMAN_PURE_H */

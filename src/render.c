@@ -20,12 +20,6 @@
  */
 #include "pure.h"
 
-#include "common/hmac.h"
-#include "common/sha2.h"
-#ifndef FRONTEND
-#include "utils/resowner.h"
-#endif
-
 #define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
 #define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
 #define HMAC_LABEL			"message-id"
@@ -120,42 +114,16 @@ put_id(uint8 *to, int64 id)
 		to[i] = (uint8) ((uint64) id >> (56 - 8 * i));
 }
 
-/*
- * The HMAC-SHA-256 of the ids.  In the server OpenSSL's contexts belong to a
- * resource owner, and a worker has none between two transactions.
- */
+/* The HMAC-SHA-256 of the ids */
 static bool
 render_hmac(uint8 *digest, const RenderLetter *letter, int64 subscription_id)
 {
-	uint8		input[sizeof(HMAC_LABEL) - 1 + 16];
-	pg_hmac_ctx *ctx;
-	bool		ok;
-#ifndef FRONTEND
-	ResourceOwner own = NULL;
+	uint8		input[16];
 
-	if (CurrentResourceOwner == NULL)
-		own = CurrentResourceOwner = ResourceOwnerCreate(NULL, "mailman");
-#endif
-
-	memcpy(input, HMAC_LABEL, sizeof(HMAC_LABEL) - 1);
-	put_id(input + sizeof(HMAC_LABEL) - 1, letter->letter_id);
-	put_id(input + sizeof(HMAC_LABEL) - 1 + 8, subscription_id);
-
-	ctx = pg_hmac_create(PG_SHA256);
-	ok = ctx != NULL &&
-		pg_hmac_init(ctx, letter->secret, letter->secret_len) == 0 &&
-		pg_hmac_update(ctx, input, sizeof(input)) == 0 &&
-		pg_hmac_final(ctx, digest, PG_SHA256_DIGEST_LENGTH) == 0;
-	pg_hmac_free(ctx);
-
-#ifndef FRONTEND
-	if (own != NULL)
-	{
-		CurrentResourceOwner = NULL;
-		ResourceOwnerDelete(own);
-	}
-#endif
-	return ok;
+	put_id(input, letter->letter_id);
+	put_id(input + 8, subscription_id);
+	return hmac_sha256(digest, letter->secret, letter->secret_len, HMAC_LABEL,
+					   input, sizeof(input));
 }
 
 /* Write bytes, a multiple of five, in lower-case base32 (RFC 4648 6) */
@@ -249,7 +217,7 @@ render_build(Rendered *result, const RenderLetter *letter,
 	char		boundary[2 + BOUNDARY_BYTES / 5 * 8 + 1] = "=_";
 
 	StaticAssertStmt(MESSAGE_ID_BYTES + BOUNDARY_BYTES <=
-					 PG_SHA256_DIGEST_LENGTH, "digest is too short");
+					 HMAC_BYTES, "digest is too short");
 
 	put_base32(id, digest, MESSAGE_ID_BYTES);
 	put_base32(boundary + 2, digest + MESSAGE_ID_BYTES, BOUNDARY_BYTES);
@@ -269,7 +237,7 @@ render_message(const RenderLetter *letter, const RenderRecipient *recipient,
 			   Rendered *result)
 {
 	const RenderFixed *fixed = letter->fixed;
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	uint8		digest[HMAC_BYTES];
 	StringInfoData address;
 
 	memset(result, 0, sizeof(Rendered));

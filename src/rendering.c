@@ -56,6 +56,8 @@ sending_render_one(Worker *w, Delivery *d)
 		.email = d->email,
 		.name = d->name,
 		.date = letter_date(w->letter, d->queued_at),
+		.unsubscribe_url = unsubscribe_url(&w->letter->render,
+										   d->subscription_id, false),
 		.lookup = lookup_value,
 		.context = &d->lookup
 	};

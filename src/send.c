@@ -167,8 +167,9 @@ send_insert_some(const Letter *letter, ArrayType *recipients,
 		" (letter_id, subscription_id, state, reason, variables)"
 		" SELECT $1, s.id,"
 		" CASE WHEN s.state = 'active' THEN 'pending' ELSE 'skipped' END,"
-		" CASE WHEN s.state <> 'active' THEN 'subscription is ' || s.state END,"
-		" $4 FROM mailman.subscription s"
+		" CASE WHEN s.forgotten_at IS NOT NULL THEN '" DELIVERY_FORGOTTEN "'"
+		" WHEN s.state <> 'active' THEN 'subscription is ' || s.state END,"
+		" CASE WHEN s.forgotten_at IS NULL THEN $4 END FROM mailman.subscription s"
 		" WHERE s.id = ANY (ARRAY(SELECT DISTINCT unnest($3)))"
 		" AND s.newsletter_id = $2"
 		" ORDER BY s.id ON CONFLICT DO NOTHING"
@@ -217,6 +218,20 @@ send_tell(const Letter *letter)
 	}
 }
 
+/* Big mailbox providers refuse such mail, and readers call it spam */
+static void
+send_warn_unsubscribe(const Letter *letter, const Posting *posting)
+{
+	if (letter->can_unsubscribe || posting->recipients == posting->skipped)
+		return;
+	ereport(WARNING,
+			(errcode(ERRCODE_WARNING),
+			 errmsg("letter " INT64_FORMAT " offers no way to unsubscribe",
+					letter->id),
+			 errhint("Set unsubscribe_url or unsubscribe_mailto of newsletter " INT64_FORMAT ".",
+					 letter->newsletter_id)));
+}
+
 static void
 send_post(const Letter *letter, const Posting *posting)
 {
@@ -234,6 +249,7 @@ send_post(const Letter *letter, const Posting *posting)
 	if (posting->recipients > 0)
 		statement_run(&insert, SPI_OK_INSERT, values, NULL);
 	origin_arm();
+	send_warn_unsubscribe(letter, posting);
 	send_tell(letter);
 	if (posting->recipients == 0 && posting->high == PG_INT64_MAX)
 		ereport(NOTICE,

@@ -55,6 +55,7 @@ mailman_letter_main(Datum arg)
 	{
 		while (turn(w))
 		{
+			recheck(w);
 			sending_render(w);
 			sending_transfer(w);
 		}

@@ -390,6 +390,11 @@ extern void delivery_claim(Worker *w, Turn *turn, int limit);
 extern void delivery_top_up(Worker *w);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
 
+/* ---- recheck.c ---- */
+
+/* Hand back who has unsubscribed while being claimed */
+extern void recheck(Worker *w);
+
 /* ---- answer.c: from the relay's answers to outcomes ---- */
 
 extern void outcome_set(Delivery *d, DeliveryState state, TimestampTz due_at,

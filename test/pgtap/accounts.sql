@@ -4,7 +4,7 @@
 \unset ECHO
 \set QUIET 1
 BEGIN;
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS mailman;
 \pset format unaligned

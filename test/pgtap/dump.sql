@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(20);
+SELECT plan(22);
 
 CREATE TEMP VIEW dumped AS
 SELECT unnest(extconfig) AS relation, unnest(extcondition) AS condition
@@ -80,6 +80,15 @@ SELECT lives_ok($$
 SELECT lives_ok($$
 	INSERT INTO mailman.secret VALUES (900001, decode(repeat('00', 32), 'hex'))$$,
 	'secrets are restored');
+SELECT lives_ok($$
+	INSERT INTO mailman.forgotten
+	VALUES (900001, decode(repeat('00', 32), 'hex'), 'unsubscribed')$$,
+	'who is forgotten stays so');
+SELECT lives_ok($$
+	INSERT INTO mailman.subscription (id, newsletter_id, email, state,
+									  forgotten_at)
+	VALUES (900002, 900001, 'forgotten.900002@forgotten.invalid',
+			'unsubscribed', now())$$, 'and keeps a subscription');
 SELECT lives_ok($$
 	INSERT INTO mailman.posting (letter_id, low, high, recipients, failed,
 								 doubtful)

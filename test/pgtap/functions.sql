@@ -3,14 +3,14 @@
 \unset ECHO
 \set QUIET 1
 BEGIN;
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS mailman;
 \pset format unaligned
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(134);
+SELECT plan(146);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -19,6 +19,9 @@ SELECT function_returns('public', name, args, returns,
   FROM (VALUES
 	('mailman_is_address'::name, '{text}'::name[], 'boolean'),
 	('mailman_subscribe', '{bigint,text,text,jsonb,boolean}', 'bigint'),
+	('mailman_unsubscribe', '{text}', 'boolean'),
+	('mailman_unsubscribe_url', '{bigint,bigint}', 'text'),
+	('mailman_forget', '{bigint}', 'void'),
 	('mailman_send', '{bigint}', 'bigint'),
 	('mailman_send', '{bigint,bigint[],jsonb}', 'bigint'),
 	('mailman_pause', '{bigint}', 'text'),
@@ -34,6 +37,9 @@ SELECT function_returns('public', name, args, returns,
 SELECT volatility_is('public', name, args, volatility,
 					 format('%s is %s', name, volatility))
   FROM (VALUES ('mailman_is_address'::name, '{text}'::name[], 'immutable'),
+	('mailman_unsubscribe', '{text}', 'volatile'),
+	('mailman_unsubscribe_url', '{bigint,bigint}', 'volatile'),
+	('mailman_forget', '{bigint}', 'volatile'),
 	('mailman_send', '{bigint}', 'volatile'),
 	('mailman_send', '{bigint,bigint[],jsonb}', 'volatile'),
 	('mailman_subscribe', '{bigint,text,text,jsonb,boolean}', 'volatile'),
@@ -77,6 +83,7 @@ SELECT 'subscription', to_jsonb(s) FROM mailman.subscription s UNION ALL
 SELECT 'delivery', to_jsonb(d) FROM mailman.delivery d UNION ALL
 SELECT 'posting', to_jsonb(p) FROM mailman.posting p UNION ALL
 SELECT 'secret', to_jsonb(s) FROM mailman.secret s UNION ALL
+SELECT 'forgotten', to_jsonb(f) FROM mailman.forgotten f UNION ALL
 SELECT 'origin', to_jsonb(o) FROM mailman.origin o;
 
 --
@@ -172,7 +179,17 @@ SELECT throws_ok(statement, code, message,
 	('SELECT mailman_check(''tap_nowhere'')', '42704',
 	 'relay "tap_nowhere" does not exist'),
 	('SELECT mailman_check('''')', '42704', 'relay "" does not exist'),
-	-- no subscription
+	-- no token, no subscription
+	('SELECT mailman_unsubscribe(NULL)', '22023', 'invalid token'),
+	('SELECT mailman_unsubscribe('''')', '22023', 'invalid token'),
+	('SELECT mailman_unsubscribe_url(900099, 900001)', '42704',
+	 'letter 900099 does not exist'),
+	('SELECT mailman_unsubscribe_url(900001, 900004)', '42704',
+	 'subscription 900004 does not exist in newsletter 900001'),
+	('SELECT mailman_forget(NULL)', '22004',
+	 'subscription_id must not be null'),
+	('SELECT mailman_forget(900099)', '42704',
+	 'subscription 900099 does not exist'),
 	('SELECT mailman_subscribe(NULL, ''eve@example.com'')', '22004',
 	 'newsletter_id must not be null'),
 	('SELECT mailman_subscribe(900001, NULL)', '22004',

@@ -4,14 +4,14 @@
 \unset ECHO
 \set QUIET 1
 BEGIN;
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS mailman;
 \pset format unaligned
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(247);
+SELECT plan(265);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -55,6 +55,7 @@ SELECT set_eq($$
 	ARRAY['mailman.check_address(text)', 'mailman.check_line(text,text)',
 		  'mailman.check_retry_schedule(text)', 'mailman.check_rate(text)',
 		  'mailman.check_domain_pattern(text)',
+		  'mailman.check_unsubscribe_url(text)',
 		  'mailman.relay_rate(oid,double precision,double precision,timestamp with time zone)'],
 	'PUBLIC may execute the functions of the constraints and of the view, and no'
 	' other');
@@ -107,7 +108,8 @@ SELECT pg_temp.refused('tap_app', format('SELECT public.%s', call),
 	'mailman_retry(1, ''{doubtful}'')', 'mailman_retry_delay(1)',
 	'mailman_wake()', 'mailman_adopt()',
 	'mailman_preview(1)', 'mailman_deliveries(1)', 'mailman_check(''x'')',
-	'mailman_subscribe(1, ''x'')']) AS c(call);
+	'mailman_subscribe(1, ''x'')', 'mailman_unsubscribe(''x'')',
+	'mailman_unsubscribe_url(1, 1)', 'mailman_forget(1)']) AS c(call);
 SELECT pg_temp.refused('tap_app', 'TABLE mailman.newsletter',
 	'42501 | permission denied for schema mailman',
 	'nothing granted: no newsletter is seen');
@@ -120,6 +122,8 @@ GRANT SELECT ON mailman.delivery, mailman.newsletter_email
 	TO tap_owner, tap_other;
 GRANT EXECUTE ON FUNCTION mailman_is_address(text),
 	mailman_subscribe(bigint, text, text, jsonb, boolean),
+	mailman_unsubscribe(text), mailman_unsubscribe_url(bigint, bigint),
+	mailman_forget(bigint),
 	mailman_send(bigint), mailman_send(bigint, bigint[], jsonb),
 	mailman_pause(bigint), mailman_resume(bigint), mailman_cancel(bigint),
 	mailman_retry(bigint, text[]),
@@ -176,6 +180,7 @@ SELECT pg_temp.refused('tap_app', statement, '42501 | ' || message,
 					   regexp_replace(statement, '\s+', ' ', 'g'))
   FROM (VALUES
 	('TABLE mailman.secret', 'permission denied for table secret'),
+	('TABLE mailman.forgotten', 'permission denied for table forgotten'),
 	('TABLE mailman.posting', 'permission denied for table posting'),
 	('TABLE mailman.origin', 'permission denied for table origin'),
 	('TABLE mailman.relay_status',
@@ -246,6 +251,8 @@ SELECT pg_temp.refused('tap_other', statement, verdict, 'a stranger: ' || statem
 	('SELECT mailman_cancel(900001)',
 	 '42501 | permission denied for letter 900001'),
 	('SELECT mailman_retry(900001)',
+	 '42501 | permission denied for letter 900001'),
+	('SELECT mailman_unsubscribe_url(900001, 900001)',
 	 '42501 | permission denied for letter 900001')) v(statement, verdict_),
   LATERAL (SELECT verdict_ || ' | Let newsletter.owner be a role whose members may'
 		   || ' send.') h(verdict);
@@ -253,6 +260,21 @@ SELECT alike(pg_temp.verdict('tap_other',
 	'SELECT mailman_subscribe(900001, ''eve@example.com'')'),
 	'42501 | permission denied for newsletter 900001%',
 	'a stranger does not subscribe anybody');
+SELECT alike(pg_temp.verdict('tap_other', 'SELECT mailman_forget(900001)'),
+	'42501 | permission denied for newsletter 900001%',
+	'nor forgets anybody');
+SELECT pg_temp.refused('tap_other', 'SELECT mailman_unsubscribe(''x'')',
+	'22023 | invalid token', 'nor unsubscribes anybody without a token');
+UPDATE mailman.newsletter SET unsubscribe_url = 'https://example.com/u/{{token}}'
+ WHERE id = 900001;
+SELECT split_part(mailman_unsubscribe_url(900001, id), '/u/', 2) AS token, id
+  FROM mailman.subscription WHERE email = 'bob@example.com' \gset
+SELECT pg_temp.works('tap_other', 'SELECT mailman_unsubscribe('
+					 || quote_literal(:'token') || ')',
+					 'but does with one, whosever it is');
+SELECT is((SELECT state FROM mailman.subscription WHERE id = :id),
+		  'unsubscribed', 'and so they are');
+UPDATE mailman.subscription SET state = 'active' WHERE id = :id;
 SELECT pg_temp.refused('tap_other',
 	'UPDATE mailman.newsletter SET ' || assignment || ' WHERE id = 900001',
 	'42501 | permission denied to set ' || split_part(assignment, ' ', 1)
@@ -325,6 +347,7 @@ CREATE FUNCTION pg_temp.guarded(statement text) RETURNS text AS $$
 SELECT alike(pg_temp.verdict('tap_app', statement),
 	'42501 | % by the extension only | Use ' ||
 	CASE WHEN statement LIKE '%mailman.origin%' THEN 'mailman\_adopt().'
+	WHEN statement LIKE '%forgotten%' THEN 'mailman\_forget().'
 	ELSE 'mailman\_send(), mailman\_pause(), mailman\_resume()'
 		 ' or mailman\_cancel().' END,
 	regexp_replace(statement, '\s+', ' ', 'g'))
@@ -358,6 +381,11 @@ SELECT pg_temp.guarded(statement) FROM unnest(ARRAY[
 	'UPDATE mailman.secret SET key = decode(repeat(''00'', 32), ''hex'')',
 	'DELETE FROM mailman.secret',
 	'TRUNCATE mailman.secret',
+	'INSERT INTO mailman.forgotten VALUES (900001, '''', ''unsubscribed'')',
+	'UPDATE mailman.forgotten SET state = ''bounced''',
+	'DELETE FROM mailman.forgotten',
+	'TRUNCATE mailman.forgotten',
+	'UPDATE mailman.subscription SET forgotten_at = now()',
 	'INSERT INTO mailman.origin VALUES (1, 1)',
 	'UPDATE mailman.origin SET database = 1',
 	'DELETE FROM mailman.origin',
@@ -457,7 +485,7 @@ SELECT is(pg_temp.escalated(tab, 'BEFORE INSERT OR UPDATE OR DELETE', call),
 	|| ' TRIGGER on the table.',
 	format('a trigger on %s is named and refused by %s', tab, call))
   FROM unnest(ARRAY['letter', 'subscription', 'delivery', 'newsletter_email',
-					'posting', 'secret', 'origin', 'relay_state',
+					'posting', 'secret', 'forgotten', 'origin', 'relay_state',
 					'domain_state']) AS t(tab),
 	   unnest(ARRAY['SELECT mailman_subscribe(900001, ''zz@example.com'')',
 					'SELECT mailman_send(900002)',

@@ -3,7 +3,7 @@
 \unset ECHO
 \set QUIET 1
 BEGIN;
-SET client_min_messages = warning;
+SET client_min_messages = error;
 CREATE EXTENSION IF NOT EXISTS pgtap;
 CREATE EXTENSION IF NOT EXISTS mailman;
 SET search_path = public, pg_temp;
@@ -11,12 +11,13 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(381);
+SELECT plan(395);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
 	'attachment', 'partial', 'delivery', 'newsletter_email', 'posting',
-	'secret', 'origin', 'relay_state', 'domain_limit', 'domain_state']);
+	'secret', 'forgotten', 'origin', 'relay_state', 'domain_limit',
+	'domain_state']);
 SELECT views_are('mailman', ARRAY['relay_status']);
 SELECT has_extension('mailman');
 
@@ -47,6 +48,7 @@ subscription|email|text|f
 subscription|name|text|t
 subscription|data|jsonb|f
 subscription|state|text|f
+subscription|forgotten_at|timestamp with time zone|t
 subscription|created_at|timestamp with time zone|f
 letter|id|bigint|f
 letter|newsletter_id|bigint|f
@@ -118,6 +120,10 @@ posting|folded|boolean|f
 posting|created_at|timestamp with time zone|f
 secret|newsletter_id|bigint|f
 secret|key|bytea|f
+forgotten|newsletter_id|bigint|f
+forgotten|hash|bytea|f
+forgotten|state|text|f
+forgotten|created_at|timestamp with time zone|f
 relay_state|server|oid|f
 relay_state|failures|integer|f
 relay_state|failed_at|timestamp with time zone|t
@@ -189,7 +195,8 @@ SELECT col_is_pk('mailman', tab, cols, 'primary key of ' || tab)
 	('partial', '{newsletter_id,name}'),
 	('delivery', '{letter_id,subscription_id}'),
 	('newsletter_email', '{id}'), ('posting', '{id}'),
-	('secret', '{newsletter_id}'), ('relay_state', '{server}'),
+	('secret', '{newsletter_id}'), ('forgotten', '{newsletter_id,hash}'),
+	('relay_state', '{server}'),
 	('domain_limit', '{pattern}'), ('domain_state', '{id}')) v(tab, cols);
 SELECT col_is_unique('mailman', tab, cols,
 					 format('%s is unique in %s', cols, tab))
@@ -218,7 +225,8 @@ SELECT fk_ok('mailman', tab, cols, 'mailman', other, other_cols,
 	('newsletter_email', '{letter_id,subscription_id}', 'delivery',
 	 '{letter_id,subscription_id}'),
 	('posting', '{letter_id}', 'letter', '{id}'),
-	('secret', '{newsletter_id}', 'newsletter', '{id}'))
+	('secret', '{newsletter_id}', 'newsletter', '{id}'),
+	('forgotten', '{newsletter_id}', 'newsletter', '{id}'))
 	v(tab, cols, other, other_cols);
 SELECT bag_eq($$
 	SELECT conrelid::regclass::text, confrelid::regclass::text,
@@ -228,6 +236,7 @@ SELECT bag_eq($$
 	$$VALUES ('mailman.attachment', 'mailman.letter', 'c', 'a'),
 	('mailman.delivery', 'mailman.letter', 'r', 'a'),
 	('mailman.delivery', 'mailman.subscription', 'r', 'a'),
+	('mailman.forgotten', 'mailman.newsletter', 'c', 'a'),
 	('mailman.letter', 'mailman.newsletter', 'r', 'a'),
 	('mailman.newsletter_email', 'mailman.delivery', 'r', 'a'),
 	('mailman.partial', 'mailman.newsletter', 'c', 'a'),
@@ -366,9 +375,9 @@ SELECT is(pg_stat_get_xact_tuples_hot_updated('mailman.letter'::regclass),
 SELECT is((SELECT array_agg(tgenabled ORDER BY tgname) FROM pg_trigger
 			WHERE tgrelid = ('mailman.' || tab)::regclass AND NOT tgisinternal),
 		  enabled::"char"[], tab || ' is guarded always')
-  FROM (VALUES ('newsletter', '{A}'), ('subscription', '{A}'),
+  FROM (VALUES ('newsletter', '{A}'), ('subscription', '{A,A}'),
 	('letter', '{A,A}'), ('delivery', '{A}'), ('newsletter_email', '{A}'),
-	('posting', '{A}'), ('secret', '{A}'), ('origin', '{A}'),
+	('posting', '{A}'), ('secret', '{A}'), ('forgotten', '{A}'), ('origin', '{A}'),
 	('relay_state', '{A}'), ('domain_state', '{A}'))
 	v(tab, enabled);
 

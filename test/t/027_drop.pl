@@ -46,8 +46,9 @@ sub make_database
 	$session->query("CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp"
 		  . " OPTIONS (url '$url', tls 'none', connections '5')");
 	$session->query("INSERT INTO mailman.newsletter"
-		  . " (name, from_address, relays)"
-		  . " VALUES ('$name', '$name\@example.com', '{relay}')");
+		  . " (name, from_address, relays, unsubscribe_url)"
+		  . " VALUES ('$name', '$name\@example.com', '{relay}',"
+		  . " 'https://example.com/u/{{token}}')");
 	$session->query("INSERT INTO mailman.subscription (newsletter_id, email)"
 		  . " SELECT 1, 'r' || n || '\@$name.example'"
 		  . " FROM generate_series(1, $number) n");
@@ -241,8 +242,9 @@ sub make_extension
 	$session->query("CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp"
 		  . " OPTIONS (url '$url', tls 'none')");
 	$session->query("INSERT INTO mailman.newsletter"
-		  . " (name, from_address, relays)"
-		  . " VALUES ('$name', '$name\@example.com', '{relay}')");
+		  . " (name, from_address, relays, unsubscribe_url)"
+		  . " VALUES ('$name', '$name\@example.com', '{relay}',"
+		  . " 'https://example.com/u/{{token}}')");
 	$session->query("INSERT INTO mailman.subscription (newsletter_id, email)"
 		  . " SELECT 1, 'r' || n || '\@$name.example'"
 		  . " FROM generate_series(1, 10) n");

@@ -58,8 +58,10 @@ my ($subscription) = split(
 my $app = $node->session(user => 'app');
 $app->query('CREATE SCHEMA app');
 my $mine = $app->query(
-	    'INSERT INTO mailman.newsletter (name, from_address, relays)'
-	  . " VALUES ('Mine', 'app\@example.com', '{relay}') RETURNING id");
+	    'INSERT INTO mailman.newsletter'
+	  . ' (name, from_address, relays, unsubscribe_url)'
+	  . " VALUES ('Mine', 'app\@example.com', '{relay}',"
+	  . " 'https://example.com/u/{{token}}') RETURNING id");
 
 # Escalates if it is run by a superuser, and says no
 $app->query(

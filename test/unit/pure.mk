@@ -11,9 +11,10 @@ O ?= .
 PURE_MK := $(abspath $(lastword $(MAKEFILE_LIST)))
 PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 
-PURE_SRC := address template mime_header mime_body mime_date render pace
+PURE_SRC := address template mime_header mime_body mime_date render hmac token \
+	pace
 PURE_TEST := pure_test pure_text_test pure_mime_test pure_render_test \
-	pure_fuzz_test pure_pace_test \
+	pure_fuzz_test pure_pace_test pure_token_test \
 	pure_decode pure_random
 
 PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)

@@ -289,6 +289,7 @@ main(int argc, char **argv)
 	test_render();
 	test_fuzz();
 	test_pace();
+	test_token();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }

@@ -28,6 +28,7 @@ extern void test_bodies(void);
 extern void test_render(void);
 extern void test_fuzz(void);
 extern void test_pace(void);
+extern void test_token(void);
 
 /* pure_random.c: the same for the same seed, on every machine */
 extern void random_seed(uint64 seed);

@@ -314,6 +314,8 @@ sub newsletter
 	$options{from_name}    = 'Example News' unless exists $options{from_name};
 	$options{from_address} = 'news@example.com'
 	  unless exists $options{from_address};
+	$options{unsubscribe_url} = 'https://example.com/u/{{token}}'
+	  unless exists $options{unsubscribe_url};
 	my $id = $self->_insert('newsletter', %options);
 	$self->subscribe($id, $number, pattern => $pattern) if $number;
 	return $id;

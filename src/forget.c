@@ -1,0 +1,198 @@
+/*-------------------------------------------------------------------------
+ *
+ * forget.c
+ *	  mailman_forget(): a reader is forgotten, the accounts stay.
+ *
+ * The subscription and the deliveries keep their ids and states, so every
+ * tally stays true; whatever says who it was goes.  A hash of the address
+ * under the newsletter's secret is kept: if an old list is loaded again, the
+ * address comes back in the state it ended in, and gets no mail.
+ *
+ * A turn that runs meanwhile must neither mail them nor write the address
+ * into newsletter_email after we have blanked it.  So their deliveries are
+ * locked first.  One that is being sent, or that a turn holds at this moment,
+ * is a refusal: we wait for nobody, and so deadlock with nobody.  A claim that
+ * began before we commit waits for us, then still sees the subscription as it
+ * was, but the delivery as we leave it: its reason tells the claim
+ * (DELIVERY_FORGOTTEN; see claim.c).
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "forgotten.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(mailman_forget);
+
+/* Somebody is at work on it right now */
+static void
+forget_refuse(int64 subscription_id, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("subscription " INT64_FORMAT " cannot be forgotten at this moment",
+					subscription_id),
+			 errdetail("%s", why),
+			 errhint("Try again in a moment; while it is unsubscribed, no other mail is begun.")));
+}
+
+/* The newsletter of a subscription that role may forget */
+static int64
+forget_find(int64 subscription_id, Oid role)
+{
+	static Statement find = {
+		.sql = "SELECT newsletter_id FROM mailman.subscription WHERE id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(subscription_id)};
+	int64		newsletter_id;
+
+	if (statement_run(&find, SPI_OK_SELECT, values, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("subscription " INT64_FORMAT " does not exist",
+						subscription_id),
+				 errhint("Subscriptions are rows of mailman.subscription.")));
+	newsletter_id = row_int64(0, 1, 0);
+	newsletter_check_member(newsletter_id, role);
+	return newsletter_id;
+}
+
+/*
+ * Lock the subscription, so that nothing new is queued for it, and then its
+ * deliveries; all of them, or it is a refusal.
+ */
+static void
+forget_lock(int64 subscription_id)
+{
+	static Statement subscription = {
+		.sql = "SELECT FROM mailman.subscription WHERE id = $1"
+		" FOR UPDATE SKIP LOCKED",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	static Statement deliveries = {
+		.sql = "SELECT FROM mailman.delivery WHERE subscription_id = $1"
+		" FOR NO KEY UPDATE SKIP LOCKED",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	static Statement look = {
+		.sql = "SELECT count(*), coalesce(bool_or(state = 'sending'), false)"
+		" FROM mailman.delivery WHERE subscription_id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(subscription_id)};
+	int64		locked;
+
+	if (statement_run(&subscription, SPI_OK_SELECT, values, NULL) == 0)
+		forget_refuse(subscription_id,
+					  "Somebody else is changing it, or is sending it a letter.");
+	locked = (int64) statement_run(&deliveries, SPI_OK_SELECT, values, NULL);
+	statement_run(&look, SPI_OK_SELECT, values, NULL);
+	if (row_bool(0, 2) || row_int64(0, 1, 0) != locked)
+		forget_refuse(subscription_id, "A letter is being sent to it.");
+}
+
+/* Keep the hash of the address, and how its subscription ended */
+static void
+forget_keep_hash(int64 newsletter_id, int64 subscription_id)
+{
+	static Statement load = {
+		.sql = "SELECT email, CASE WHEN state IN ('bounced', 'complained')"
+		" THEN state ELSE 'unsubscribed' END FROM mailman.subscription"
+		" WHERE id = $1 AND forgotten_at IS NULL",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	static Statement keep = {
+		.sql = "INSERT INTO mailman.forgotten (newsletter_id, hash, state)"
+		" VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+		.nargs = 3,
+		.argtypes = {INT8OID, BYTEAOID, TEXTOID}
+	};
+	Datum		values[3] = {Int64GetDatum(subscription_id)};
+	char	   *email;
+	Secret		secret;
+	bytea	   *hash;
+
+	if (statement_run(&load, SPI_OK_SELECT, values, NULL) == 0)
+		return;
+	email = row_text(0, 1);
+	values[2] = CStringGetTextDatum(row_text(0, 2));
+	secret_load(newsletter_id, &secret);
+	if ((hash = forgotten_hash(email, &secret)) == NULL)
+		elog(ERROR, "subscription " INT64_FORMAT " has no valid address",
+			 subscription_id);
+	values[0] = Int64GetDatum(newsletter_id);
+	values[1] = PointerGetDatum(hash);
+	statement_run(&keep, SPI_OK_INSERT, values, NULL);
+}
+
+/* Blank what says who it was; all that is counted stays */
+static void
+forget_blank(int64 subscription_id)
+{
+	static Statement statements[] = {
+		{
+			.sql = "UPDATE mailman.newsletter_email e SET reply = NULL,"
+			" address = 'forgotten.' || $1 || '" FORGOTTEN_DOMAIN "'"
+			" FROM mailman.delivery d WHERE d.subscription_id = $1"
+			" AND e.letter_id = d.letter_id AND e.subscription_id = $1",
+			.nargs = 1,
+			.argtypes = {INT8OID}
+		},
+		{
+			.sql = "UPDATE mailman.delivery SET variables = NULL,"
+			" reply = NULL, reason = CASE WHEN state <> 'delivered'"
+			" THEN '" DELIVERY_FORGOTTEN "' END WHERE subscription_id = $1",
+			.nargs = 1,
+			.argtypes = {INT8OID}
+		},
+		{
+			.sql = "UPDATE mailman.subscription SET state = 'unsubscribed',"
+			" email = 'forgotten.' || $1 || '" FORGOTTEN_DOMAIN "',"
+			" name = NULL, data = '{}', ref = NULL,"
+			" forgotten_at = coalesce(forgotten_at, now()) WHERE id = $1",
+			.nargs = 1,
+			.argtypes = {INT8OID}
+		}
+	};
+	Datum		values[1] = {Int64GetDatum(subscription_id)};
+	size_t		i;
+
+	for (i = 0; i < lengthof(statements); i++)
+		statement_run(&statements[i], SPI_OK_UPDATE, values, NULL);
+}
+
+/* mailman_forget(subscription_id bigint) RETURNS void; again is harmless */
+Datum
+mailman_forget(PG_FUNCTION_ARGS)
+{
+	Oid			role = GetUserId();
+	ExtensionScope scope;
+	int64		subscription_id;
+	int64		newsletter_id;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("subscription_id must not be null")));
+	subscription_id = PG_GETARG_INT64(0);
+	extension_enter(&scope);
+	newsletter_id = forget_find(subscription_id, role);
+	forget_lock(subscription_id);
+	forget_keep_hash(newsletter_id, subscription_id);
+	forget_blank(subscription_id);
+	extension_leave(&scope);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard.h
+ *	  What the triggers that guard the tables share.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_GUARD_H
+#define MAILMAN_GUARD_H
+
+#include "commands/trigger.h"
+#include "fmgr.h"
+
+extern TriggerData *guard_trigger(FunctionCallInfo fcinfo);
+
+/* The row to let through */
+extern HeapTuple guard_row(TriggerData *trigger);
+
+/* May the current user load rows as pg_restore does? */
+extern bool guard_is_owner(void);
+
+/* Logical replication applying what was checked elsewhere */
+extern bool guard_is_replica(void);
+
+extern int	guard_column(TriggerData *trigger, const char *column);
+extern Datum guard_value(TriggerData *trigger, HeapTuple row,
+						 const char *column, bool *isnull);
+extern char *guard_text(TriggerData *trigger, HeapTuple row,
+						const char *column);
+
+/* Does the UPDATE change this column?  (byte-wise: TOASTed as they are) */
+extern bool guard_changes(TriggerData *trigger, const char *column);
+
+#endif							/* MAILMAN_GUARD_H */
