@@ -56,8 +56,8 @@ sending_render_one(Worker *w, Delivery *d)
 		.email = d->email,
 		.name = d->name,
 		.date = letter_date(w->letter, d->queued_at),
-		.lookup = lookup_value,
-		.context = &d->lookup
+		.data = d->data,
+		.variables = d->variables
 	};
 	bool		ok = sending_render_safely(w, d, &recipient);
 
