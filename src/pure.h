@@ -123,7 +123,15 @@ struct TemplateAccess
 };
 
 /* A string as a node; NULL: no value */
-extern TemplateNode template_string(const char *value);
+static inline void
+template_string(TemplateNode *node, const char *value)
+{
+	node->kind = value ? TEMPLATE_STRING : TEMPLATE_NULL;
+	node->len = value ? (int) strlen(value) : 0;
+	node->truth = node->len > 0;
+	node->data = value;
+	node->access = NULL;
+}
 
 typedef enum TemplateMode
 {

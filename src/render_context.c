@@ -32,11 +32,11 @@ subscription_get(const TemplateNode *node, const char *key, size_t len,
 	const RenderRecipient *recipient = context->recipient;
 
 	if (is_key(key, len, "name"))
-		*member = template_string(recipient->name);
+		template_string(member, recipient->name);
 	else if (is_key(key, len, "data"))
 		*member = recipient->data;
 	else if (is_key(key, len, "email"))
-		*member = template_string(recipient->email);
+		template_string(member, recipient->email);
 	else
 		return false;
 	return true;
@@ -59,7 +59,7 @@ context_get(const TemplateNode *node, const char *key, size_t len,
 	else if (is_key(key, len, "letter"))
 		*member = context->letter->letter;
 	else if (is_key(key, len, "unsubscribe_url"))
-		*member = template_string(context->recipient->unsubscribe_url);
+		template_string(member, context->recipient->unsubscribe_url);
 	else if (is_key(key, len, "subscription"))
 	{
 		*member = *node;

@@ -95,6 +95,26 @@ parser_add(Parser *parser, OpKind kind, size_t start, size_t len)
 	return parser_op(parser, parser_nops(parser) - 1);
 }
 
+/* The op of a tag that names a value */
+static Op  *
+parser_add_name(Parser *parser, OpKind kind, const Tag *tag)
+{
+	const char *name = parser->scanner.source + tag->start;
+	Op		   *op = parser_add(parser, kind, tag->start, tag->len);
+	size_t		i;
+
+	op->word = op->len;
+	for (i = tag->len; i > 0; i--)
+	{
+		if (name[i - 1] == '.' && tag->len > 1)
+		{
+			op->word = (uint32) (i - 1);
+			op->dots++;
+		}
+	}
+	return op;
+}
+
 /*
  * Text up to a tag, or to the end.  Where a tag that stays begins a line, it
  * says so even if it is empty: there goes the indentation of a partial.
@@ -120,8 +140,8 @@ parser_open_section(Parser *parser, const Tag *tag)
 		return scanner_fail(&parser->scanner, parser->scanner.tag,
 							"sections are nested deeper than %d",
 							TEMPLATE_SECTIONS_DEEP);
-	parser_add(parser, tag->sigil == '#' ? OP_SECTION : OP_INVERTED,
-			   tag->start, tag->len)->end = parser->section;
+	parser_add_name(parser, tag->sigil == '#' ? OP_SECTION : OP_INVERTED,
+					tag)->end = parser->section;
 	parser->section = parser_nops(parser) - 1;
 	return true;
 }
@@ -165,10 +185,10 @@ parser_emit(Parser *parser, const Tag *tag, bool alone, size_t line)
 	switch (tag->sigil)
 	{
 		case '\0':
-			parser_add(parser, OP_VALUE, tag->start, tag->len);
+			parser_add_name(parser, OP_VALUE, tag);
 			return true;
 		case '&':
-			parser_add(parser, OP_VERBATIM, tag->start, tag->len);
+			parser_add_name(parser, OP_VERBATIM, tag);
 			return true;
 		case '#':
 		case '^':

@@ -37,6 +37,8 @@ typedef struct Op
 	bool		alone;			/* partial: nothing else is in its line */
 	uint32		start;			/* of the text or name */
 	uint32		len;
+	uint32		word;			/* bytes of the first word of a dotted name */
+	uint32		dots;			/* how many more there are */
 	uint32		tag;			/* where the tag begins */
 	uint32		indent;			/* partial: blanks before it, if alone */
 	int			end;			/* section: the op behind it */

@@ -56,21 +56,6 @@ static bool render_ops(Renderer *renderer, const Frame *frame, int from,
 					(op)->tag, __VA_ARGS__), \
 	 (renderer)->error->partial = (tmpl)->name, false)
 
-/* see pure.h */
-TemplateNode
-template_string(const char *value)
-{
-	TemplateNode node = {0};
-
-	if (value == NULL)
-		return node;
-	node.kind = TEMPLATE_STRING;
-	node.len = (int) strlen(value);
-	node.truth = node.len > 0;
-	node.data = value;
-	return node;
-}
-
 /* The entity that stands for a character in HTML, or NULL */
 static inline const char *
 html_entity(char c)
@@ -111,91 +96,91 @@ render_escaped(StringInfo out, const char *bytes, int len)
 	appendBinaryStringInfo(out, bytes + run, len - run);
 }
 
-/* Append a value */
+static inline void
+render_bytes(Renderer *renderer, const char *bytes, int len, bool escape)
+{
+	if (escape)
+		render_escaped(renderer->out, bytes, len);
+	else
+		appendBinaryStringInfo(renderer->out, bytes, len);
+}
+
+/* Append a number, boolean, list or object */
 static void
-render_node(Renderer *renderer, const TemplateNode *node, bool escape)
+render_other(Renderer *renderer, const TemplateNode *node, bool escape)
 {
 	StringInfoData shown;
 
-	switch (node->kind)
+	if (node->access->append == NULL)
+		return;
+	if (node->kind == TEMPLATE_SCALAR)
 	{
-		case TEMPLATE_NULL:
-			return;
-		case TEMPLATE_STRING:
-			if (escape)
-				render_escaped(renderer->out, node->data, node->len);
-			else
-				appendBinaryStringInfo(renderer->out, node->data, node->len);
-			return;
-		case TEMPLATE_SCALAR:
-			node->access->append(node, renderer->out);
-			return;
-		case TEMPLATE_LIST:
-		case TEMPLATE_OBJECT:
-			if (node->access->append == NULL)
-				return;
-			initStringInfo(&shown);
-			node->access->append(node, &shown);
-			if (escape)
-				render_escaped(renderer->out, shown.data, shown.len);
-			else
-				appendBinaryStringInfo(renderer->out, shown.data, shown.len);
-			pfree(shown.data);
-			return;
+		node->access->append(node, renderer->out);
+		return;
 	}
+	initStringInfo(&shown);
+	node->access->append(node, &shown);
+	render_bytes(renderer, shown.data, shown.len, escape);
+	pfree(shown.data);
 }
 
-/*
- * Find a name: its first word in the innermost object that has it, the
- * others only in what was found before.
- */
+/* The words behind the first: each only in what was found before */
 static bool
-render_find(const Scope *scope, const char *name, size_t len,
+render_find_rest(const Template *tmpl, const Op *op, TemplateNode *node)
+{
+	const char *word = tmpl->source + op->start + op->word + 1;
+	const char *end = tmpl->source + op->start + op->len;
+	uint32		dots;
+
+	for (dots = op->dots; dots > 0; dots--)
+	{
+		TemplateNode in = *node;
+		const char *dot = dots > 1 ? memchr(word, '.', end - word) : end;
+
+		if ((in.kind != TEMPLATE_OBJECT && in.kind != TEMPLATE_LIST) ||
+			!in.access->get(&in, word, dot - word, node))
+			return false;
+		word = dot + 1;
+	}
+	return true;
+}
+
+/* Find what an op names: its first word in the innermost object that has it */
+static inline bool
+render_find(const Template *tmpl, const Op *op, const Scope *scope,
 			TemplateNode *node)
 {
-	const char *end = name + len;
-	const char *dot;
+	const char *name = tmpl->source + op->start;
 
-	if (len == 1 && *name == '.')
+	if (op->len == 1 && *name == '.')
 	{
 		*node = scope->node;
 		return true;
 	}
-	dot = memchr(name, '.', len);
-	if (dot != NULL)
-		len = dot - name;
 	while (scope->node.kind != TEMPLATE_OBJECT ||
-		   !scope->node.access->get(&scope->node, name, len, node))
+		   !scope->node.access->get(&scope->node, name, op->word, node))
 	{
 		scope = scope->outer;
 		if (scope == NULL)
 			return false;
 	}
-	while (dot != NULL)
-	{
-		TemplateNode in = *node;
-
-		if (in.kind != TEMPLATE_OBJECT && in.kind != TEMPLATE_LIST)
-			return false;
-		name = dot + 1;
-		dot = memchr(name, '.', end - name);
-		if (!in.access->get(&in, name, (dot ? dot : end) - name, node))
-			return false;
-	}
-	return true;
+	return op->dots == 0 || render_find_rest(tmpl, op, node);
 }
 
-static bool
+static inline bool
 render_variable(Renderer *renderer, const Template *tmpl, const Op *op,
 				const Scope *scope)
 {
 	const char *name = tmpl->source + op->start;
+	bool		escape = renderer->html && op->kind == OP_VALUE;
 	TemplateNode node;
 
-	if (render_find(scope, name, op->len, &node) &&
-		node.kind != TEMPLATE_NULL)
-		render_node(renderer, &node,
-					renderer->html && op->kind == OP_VALUE);
+	if (!render_find(tmpl, op, scope, &node))
+		node.kind = TEMPLATE_NULL;
+	if (node.kind == TEMPLATE_STRING)
+		render_bytes(renderer, node.data, node.len, escape);
+	else if (node.kind != TEMPLATE_NULL)
+		render_other(renderer, &node, escape);
 	else if (renderer->strict)
 		return render_fail(renderer, tmpl, op, "{{%.*s}} has no value",
 						   template_clip(name, op->len, 100), name);
@@ -249,8 +234,7 @@ render_section(Renderer *renderer, const Frame *frame, int i,
 	TemplateNode node;
 	int			n;
 
-	if (!render_find(outer, frame->tmpl->source + op->start, op->len,
-					 &node) || !node.truth)
+	if (!render_find(frame->tmpl, op, outer, &node) || !node.truth)
 		return true;
 	if (node.kind != TEMPLATE_LIST)
 	{
@@ -338,8 +322,7 @@ render_ops(Renderer *renderer, const Frame *frame, int from, int to,
 				break;
 			case OP_INVERTED:
 				/* what it holds needs no context of its own: go on into it */
-				if (render_find(scope, tmpl->source + op->start, op->len,
-								&node) && node.truth)
+				if (render_find(tmpl, op, scope, &node) && node.truth)
 					i = op->end - 1;
 				break;
 			case OP_PARTIAL:

@@ -61,7 +61,7 @@ tree_get(const TemplateNode *node, const char *key, size_t len,
 			name = tree->keys[i];
 		else
 			snprintf(number, sizeof(number), "%d", i);
-		if (strlen(name) == len && memcmp(name, key, len) == 0)
+		if (strncmp(name, key, len) == 0 && name[len] == '\0')
 		{
 			*member = tree_node(&tree->items[i]);
 			return true;
