@@ -152,10 +152,7 @@ UPDATE mailman.letter SET subject = 'Hello', headers = '{"X-A": "b\r\nBcc: c"}'
  WHERE id = 20;
 SELECT mailman_send(20);
 :sqlstate
-UPDATE mailman.letter SET headers = '{}', strict = true WHERE id = 20;
-SELECT mailman_send(20);
-:sqlstate
-UPDATE mailman.letter SET strict = false WHERE id = 20;
+UPDATE mailman.letter SET headers = '{}' WHERE id = 20;
 INSERT INTO mailman.attachment (letter_id, name, content)
 VALUES (20, 'a.txt', 'a');
 SELECT mailman_send(20);

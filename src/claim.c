@@ -288,9 +288,9 @@ delivery_fill(Worker *w, uint64 row)
 	d->email = row_text(row, 4);
 	d->name = row_text(row, 5);
 	value = row_datum(row, 6, &isnull);
-	d->lookup.data = isnull ? NULL : DatumGetJsonbPCopy(value);
+	d->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
 	value = row_datum(row, 7, &isnull);
-	d->lookup.variables = isnull ? NULL : DatumGetJsonbPCopy(value);
+	d->variables = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
 	d->attempts = (int) row_int64(row, 8, 0);
 	d->queued_at = row_int64(row, 9, 0);
 	d->domain = domains_find(w, d->email);

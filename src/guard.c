@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "guard.h"
@@ -27,6 +28,7 @@
 
 PG_FUNCTION_INFO_V1(mailman_guard_newsletter);
 PG_FUNCTION_INFO_V1(mailman_guard_subscription);
+PG_FUNCTION_INFO_V1(mailman_guard_partial);
 PG_FUNCTION_INFO_V1(mailman_guard_letter);
 PG_FUNCTION_INFO_V1(mailman_guard_accounts);
 
@@ -192,6 +194,69 @@ mailman_guard_subscription(PG_FUNCTION_ARGS)
 						guard_text(trigger, trigger->tg_trigtuple, "id")),
 				 errhint("Subscribe the address to the other newsletter.")));
 	return PointerGetDatum(guard_row(trigger));
+}
+
+/* The owner of a newsletter; NULL if there is none of that id */
+static char *
+guard_find_owner(Datum newsletter_id)
+{
+	static Statement find = {
+		.sql = "SELECT owner::text FROM mailman.newsletter WHERE id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	MemoryContext caller = CurrentMemoryContext;
+	ExtensionScope scope;
+	char	   *owner = NULL;
+
+	extension_enter_reading(&scope);
+	if (statement_run(&find, SPI_OK_SELECT, &newsletter_id, NULL) > 0)
+	{
+		MemoryContextSwitchTo(caller);
+		owner = row_text(0, 1);
+	}
+	extension_leave(&scope);
+	return owner;
+}
+
+/* The current user must be a member of the owner of the partial's newsletter */
+static void
+guard_partial_row(TriggerData *trigger, HeapTuple row)
+{
+	bool		isnull;
+	Datum		newsletter = guard_value(trigger, row, "newsletter_id",
+										 &isnull);
+	char	   *owner = guard_find_owner(newsletter);
+
+	if (owner == NULL ||
+		has_privs_of_role(GetUserId(), get_role_oid(owner, true)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for partial \"%s\" of newsletter " INT64_FORMAT,
+					guard_text(trigger, row, "name"),
+					DatumGetInt64(newsletter)),
+			 errdetail("Role \"%s\" is not a member of \"%s\", the newsletter's owner.",
+					   GetUserNameFromId(GetUserId(), false), owner),
+			 errhint("Only members of newsletter.owner write its partials.")));
+}
+
+/*
+ * What a partial says goes out in the name of the newsletter.  AFTER the
+ * foreign key has seen to it that there is one: before, somebody else's might
+ * not be visible yet.
+ */
+Datum
+mailman_guard_partial(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = guard_trigger(fcinfo);
+
+	if (guard_lets_pass() || guard_is_owner())
+		return PointerGetDatum(NULL);
+	guard_partial_row(trigger, trigger->tg_trigtuple);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		guard_partial_row(trigger, trigger->tg_newtuple);
+	return PointerGetDatum(NULL);
 }
 
 /* Columns of a letter that the extension alone writes, and what a new one has */

@@ -87,7 +87,6 @@ letter_load(int64 letter_id)
 		" WHEN n.unsubscribe_mailto IS NOT NULL"
 		" THEN 'newsletter.unsubscribe_mailto'"
 		" WHEN l.headers <> '{}' THEN 'letter.headers'"
-		" WHEN l.strict THEN 'letter.strict'"
 		" WHEN EXISTS (SELECT FROM mailman.attachment a"
 		" WHERE a.letter_id = l.id) THEN 'attachment' END,"
 		" n.retry_schedule,"
@@ -138,27 +137,6 @@ letter_find(int64 letter_id)
 	return letter;
 }
 
-/* Parse one template of the letter; empty ones count as absent */
-static Template *
-letter_parse(int64 letter_id, const char *what, const char *text)
-{
-	TemplateError error;
-	Template   *tmpl;
-
-	if (text == NULL || text[0] == '\0')
-		return NULL;
-	tmpl = template_parse(text, strlen(text), &error);
-	if (tmpl == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("%s of letter " INT64_FORMAT " is not a valid template",
-						what, letter_id),
-				 errdetail("Line %d, column %d: %s.", error.line, error.column,
-						   error.message),
-				 errhint("Tags are {{name}}, {{email}}, {{data.x}} and {{variables.x}}.")));
-	return tmpl;
-}
-
 /* see mailman.h */
 void
 letter_load_links(Letter *letter)
@@ -182,12 +160,29 @@ letter_load_links(Letter *letter)
 	letter->render.secret_len = secret.len;
 }
 
+/* A column of jsonb as templates see it */
+static TemplateNode
+row_node(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
+}
+
+/*
+ * {{newsletter.x}} and {{letter.x}} are made here; no times, which would be
+ * written as the session likes.
+ */
 void
 letter_load_content(Letter *letter)
 {
 	static Statement load = {
 		.sql = "SELECT n.from_name, n.from_address, n.reply_to, n.bounce_address,"
-		" l.subject, l.text_body, l.html_body"
+		" l.subject, l.text_body, l.html_body, l.strict,"
+		" jsonb_build_object('id', n.id, 'ref', n.ref, 'name', n.name,"
+		" 'from_name', n.from_name, 'from_address', n.from_address),"
+		" jsonb_build_object('id', l.id, 'ref', l.ref)"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
@@ -209,9 +204,10 @@ letter_load_content(Letter *letter)
 	render->from_address = row_text(0, 2);
 	render->reply_to = row_text(0, 3);
 	render->return_path = row_text(0, 4);
-	render->subject = letter_parse(letter->id, "subject", row_text(0, 5));
-	render->text_body = letter_parse(letter->id, "text_body", row_text(0, 6));
-	render->html_body = letter_parse(letter->id, "html_body", row_text(0, 7));
+	render->strict = row_bool(0, 8);
+	render->newsletter = row_node(0, 9);
+	render->letter = row_node(0, 10);
+	letter_parse(letter, row_text(0, 5), row_text(0, 6), row_text(0, 7));
 	letter_load_links(letter);
 	render->fixed = render_prepare(render, &fault);
 	if (render->fixed == NULL)
@@ -264,82 +260,6 @@ letter_check_sendable(Letter *letter, Oid role)
 	foreach(cell, letter->relays)
 		relay_check(lfirst(cell), role);
 	letter_load_content(letter);
-}
-
-/* Append a jsonb value as a template shows it; false if it shows nothing */
-static bool
-lookup_append(JsonbValue *value, StringInfo out)
-{
-	char	   *text;
-
-	switch (value->type)
-	{
-		case jbvString:
-			appendBinaryStringInfo(out, value->val.string.val,
-								   value->val.string.len);
-			return true;
-		case jbvNumeric:
-			appendStringInfoString(out,
-								   DatumGetCString(DirectFunctionCall1(numeric_out,
-																	   NumericGetDatum(value->val.numeric))));
-			return true;
-		case jbvBool:
-			appendStringInfoString(out, value->val.boolean ? "true" : "false");
-			return true;
-		case jbvBinary:
-			text = JsonbToCString(NULL, value->val.binary.data,
-								  value->val.binary.len);
-
-			appendStringInfoString(out, text);
-			return true;
-		default:
-			return false;
-	}
-}
-
-/*
- * "data.x.y" or "variables.x.y": walk down the objects by key (lists by
- * number).
- */
-bool
-lookup_value(void *context, const char *name, size_t len, StringInfo value)
-{
-	LookupContext *lookup = context;
-	char	   *path = pnstrdup(name, len);
-	char	   *save = NULL;
-	char	   *key = strtok_r(path, ".", &save);
-	Jsonb	   *root = NULL;
-	JsonbContainer *container;
-	JsonbValue	found;
-
-	if (key != NULL && strcmp(key, "data") == 0)
-		root = lookup->data;
-	else if (key != NULL && strcmp(key, "variables") == 0)
-		root = lookup->variables;
-	if (root == NULL)
-		return false;
-	container = &root->root;
-	found.type = jbvBinary;
-	found.val.binary.data = container;
-	found.val.binary.len = VARSIZE(root) - VARHDRSZ;
-	while ((key = strtok_r(NULL, ".", &save)) != NULL)
-	{
-		JsonbValue *next = NULL;
-
-		if (found.type != jbvBinary)
-			return false;
-		container = found.val.binary.data;
-		if (JsonContainerIsObject(container))
-			next = getKeyJsonValueFromContainer(container, key, strlen(key),
-												NULL);
-		else if (JsonContainerIsArray(container) &&
-				 strspn(key, "0123456789") == strlen(key) && strlen(key) < 10)
-			next = getIthJsonbValueFromContainer(container, atoi(key));
-		if (next == NULL)
-			return false;
-		found = *next;
-	}
-	return lookup_append(&found, value);
 }
 
 int64

@@ -173,7 +173,7 @@ CREATE INDEX letter_open_idx ON mailman.letter (id)
 	WHERE state IN ('scheduled', 'sending', 'paused', 'cancelled');
 COMMENT ON TABLE mailman.letter IS 'one issue of a newsletter';
 COMMENT ON COLUMN mailman.letter.ref IS 'the application''s own key';
-COMMENT ON COLUMN mailman.letter.subject IS 'template of the Subject:';
+COMMENT ON COLUMN mailman.letter.subject IS 'template (Mustache) of the Subject:';
 COMMENT ON COLUMN mailman.letter.text_body IS 'template of the text/plain body';
 COMMENT ON COLUMN mailman.letter.html_body IS 'template of the text/html body';
 COMMENT ON COLUMN mailman.letter.headers IS 'reserved: header fields of one''s own';
@@ -181,7 +181,7 @@ COMMENT ON COLUMN mailman.letter.state IS 'draft, scheduled, sending, paused, se
 COMMENT ON COLUMN mailman.letter.state_reason IS 'why it is in this state, in words';
 COMMENT ON COLUMN mailman.letter.send_at IS 'not to be sent before';
 COMMENT ON COLUMN mailman.letter.on_doubt IS 'the final dot was sent and no reply was recorded: resend (with the same Message-ID) or hold';
-COMMENT ON COLUMN mailman.letter.strict IS 'reserved: a variable without value is an error';
+COMMENT ON COLUMN mailman.letter.strict IS 'a variable without value is an error, and that delivery fails';
 COMMENT ON COLUMN mailman.letter.revision IS 'counts changes of the content';
 COMMENT ON COLUMN mailman.letter.sender IS 'the role that sent it first; its user mappings and rights count';
 COMMENT ON COLUMN mailman.letter.whole IS 'scheduled for every active subscription: whoever subscribes until it starts gets it, too';
@@ -213,7 +213,7 @@ CREATE TABLE mailman.partial (
 	template text NOT NULL,
 	PRIMARY KEY (newsletter_id, name)
 );
-COMMENT ON TABLE mailman.partial IS 'reserved: templates shared by the letters of a newsletter';
+COMMENT ON TABLE mailman.partial IS 'templates shared by the letters of a newsletter: {{>name}}; a change counts at once, even for a letter that is being sent';
 
 -- A delivery is updated twice on its way (claimed, then its outcome).  Half
 -- of each page is left free so that both updates stay HOT; no index names a
@@ -478,6 +478,14 @@ CREATE TRIGGER forgotten BEFORE INSERT OR UPDATE OF email, forgotten_at
 	FOR EACH ROW EXECUTE FUNCTION mailman.guard_forgotten();
 ALTER TABLE mailman.subscription ENABLE ALWAYS TRIGGER forgotten;
 
+CREATE FUNCTION mailman.guard_partial() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_partial';
+COMMENT ON FUNCTION mailman.guard_partial() IS
+'partials are written by members of the newsletter''s owner only';
+CREATE TRIGGER guard AFTER INSERT OR UPDATE OR DELETE ON mailman.partial
+	FOR EACH ROW EXECUTE FUNCTION mailman.guard_partial();
+ALTER TABLE mailman.partial ENABLE ALWAYS TRIGGER guard;
+
 CREATE FUNCTION mailman.guard_letter() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_letter';
 COMMENT ON FUNCTION mailman.guard_letter() IS
@@ -731,7 +739,7 @@ COMMENT ON FUNCTION @extschema@.mailman_deliveries(bigint) IS
 
 REVOKE EXECUTE ON FUNCTION
 	mailman.guard_newsletter(), mailman.guard_subscription(),
-	mailman.guard_forgotten(),
+	mailman.guard_forgotten(), mailman.guard_partial(),
 	mailman.guard_letter(), mailman.guard_accounts(),
 	mailman.smtp_validator(text[], oid),
 	@extschema@.mailman_is_address(text),

@@ -228,18 +228,19 @@ extern void letter_check_member(const Letter *letter, Oid role);
 /* ERROR if the letter cannot be sent by role: body, relays, templates */
 extern void letter_check_sendable(Letter *letter, Oid role);
 
-/* What a template's names stand for */
-typedef struct LookupContext
-{
-	Jsonb	   *data;			/* of the subscription; may be NULL */
-	Jsonb	   *variables;		/* of the delivery; may be NULL */
-} LookupContext;
-
-extern bool lookup_value(void *context, const char *name, size_t len,
-						 StringInfo value);
-
 /* The second of the Date: field, Unix time */
 extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
+
+/* ---- partial.c ---- */
+
+/* Parse the templates with what partials they name; an ERROR if one is none */
+extern void letter_parse(Letter *letter, const char *subject,
+						 const char *text_body, const char *html_body);
+
+/* ---- lookup.c: jsonb as templates see it ---- */
+
+/* NULL is no value; the jsonb must stay as long as the node */
+extern TemplateNode lookup_node(Jsonb *jsonb);
 
 /* ---- secret.c: what tokens and Message-IDs are made with ---- */
 

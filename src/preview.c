@@ -36,7 +36,7 @@ preview_letter(int64 letter_id, Oid role)
  */
 static void
 preview_recipient(const Letter *letter, NullableDatum subscription,
-				  RenderRecipient *recipient, LookupContext *lookup)
+				  RenderRecipient *recipient)
 {
 	static Statement load = {
 		.sql = "SELECT s.id, s.email, s.name, s.data, d.variables,"
@@ -68,15 +68,14 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 	recipient->email = row_text(0, 2);
 	recipient->name = row_text(0, 3);
 	value = row_datum(0, 4, &isnull);
-	lookup->data = isnull ? NULL : DatumGetJsonbPCopy(value);
+	recipient->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
 	value = row_datum(0, 5, &isnull);
-	lookup->variables = isnull ? NULL : DatumGetJsonbPCopy(value);
+	recipient->variables =
+		lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
 	recipient->date = letter_date(letter, row_int64(0, 6, 0));
 	recipient->unsubscribe_url = unsubscribe_url(&letter->render,
 												 recipient->subscription_id,
 												 false);
-	recipient->lookup = lookup_value;
-	recipient->context = lookup;
 }
 
 /* mailman_preview(letter_id, subscription_id) RETURNS text: RFC 5322 */
@@ -89,7 +88,6 @@ mailman_preview(PG_FUNCTION_ARGS)
 	ExtensionScope scope;
 	Letter	   *letter;
 	RenderRecipient recipient;
-	LookupContext lookup;
 	Rendered	rendered;
 	text	   *result;
 
@@ -100,7 +98,7 @@ mailman_preview(PG_FUNCTION_ARGS)
 	extension_enter_reading(&scope);
 	letter = preview_letter(PG_GETARG_INT64(0), role);
 	letter_load_content(letter);
-	preview_recipient(letter, subscription, &recipient, &lookup);
+	preview_recipient(letter, subscription, &recipient);
 	if (!render_message(&letter->render, &recipient, &rendered))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_EXCEPTION),

@@ -45,20 +45,17 @@ extern bool address_is_valid(const char *address, size_t len,
 extern bool address_to_wire(StringInfo out, const char *address, size_t len,
 							bool *smtputf8, const char **why);
 
-/* ---- template.c ---- */
+/* ---- template.c, template_link.c, template_render.c: Mustache ---- */
 
 typedef struct Template Template;
 
 typedef struct TemplateError
 {
+	const char *partial;		/* the partial it is in; NULL: the template */
 	int			line;			/* from 1 */
 	int			column;			/* from 1, in characters */
 	char		message[160];	/* "unclosed tag, expected \"}}\"" */
 } TemplateError;
-
-/* Append the value of a (dotted) name; false if there is none. */
-typedef bool (*TemplateLookup) (void *context, const char *name, size_t len,
-								StringInfo value);
 
 /*
  * NULL with *error filled if the text is no template.  The result is one
@@ -67,12 +64,89 @@ typedef bool (*TemplateLookup) (void *context, const char *name, size_t len,
 extern Template *template_parse(const char *source, size_t len,
 								TemplateError *error);
 
+typedef struct TemplatePartial
+{
+	const char *name;
+	const char *source;
+	size_t		len;
+	Template   *tmpl;			/* NULL until a template needs it */
+} TemplatePartial;
+
 /*
- * Render into out; values HTML-escaped (& < > " ') if html and the tag is
- * {{name}}, verbatim for {{{name}}} and {{&name}}.  A missing value is empty.
+ * Tie each {{>name}} to its partial, and those of the partials; they are
+ * parsed when they are first needed.  False with *error filled if there is
+ * none of that name, or if it is no template, or if they are nested too deep
+ * whatever the data.  To be called even if there are no partials.
  */
-extern void template_render(const Template *tmpl, TemplateLookup lookup,
-							void *context, bool html, StringInfo out);
+extern bool template_link(Template *tmpl, TemplatePartial *partials,
+						  int npartials, TemplateError *error);
+
+typedef enum TemplateKind
+{
+	TEMPLATE_NULL,				/* no value */
+	TEMPLATE_STRING,
+	TEMPLATE_SCALAR,			/* number or boolean */
+	TEMPLATE_LIST,
+	TEMPLATE_OBJECT
+} TemplateKind;
+
+typedef struct TemplateAccess TemplateAccess;
+
+/*
+ * A value, wherever it lives: a handle that is copied and never freed.  All
+ * zeros is no value; of a string, access may be NULL.
+ */
+typedef struct TemplateNode
+{
+	TemplateKind kind;
+	bool		truth;			/* does a section of it show? */
+	int			len;			/* bytes of a string, items of a list */
+	const void *data;			/* bytes of a string; else access knows */
+	const TemplateAccess *access;
+} TemplateNode;
+
+/* How to look into lists and objects, and what else does not lie ready */
+struct TemplateAccess
+{
+	/* Member of an object, or of a list by number; false if there is none */
+	bool		(*get) (const TemplateNode *node, const char *key, size_t len,
+						TemplateNode *member);
+
+	/* Item i of a list, from 0; only asked for those there are */
+	void		(*item) (const TemplateNode *list, int i, TemplateNode *item);
+
+	/*
+	 * Append what a variable shows of it, unescaped; not of strings.  NULL
+	 * for objects that show nothing.
+	 */
+	void		(*append) (const TemplateNode *node, StringInfo out);
+};
+
+/* A string as a node; NULL: no value */
+static inline void
+template_string(TemplateNode *node, const char *value)
+{
+	node->kind = value ? TEMPLATE_STRING : TEMPLATE_NULL;
+	node->len = value ? (int) strlen(value) : 0;
+	node->truth = node->len > 0;
+	node->data = value;
+	node->access = NULL;
+}
+
+typedef enum TemplateMode
+{
+	TEMPLATE_PLAIN,				/* values as they are */
+	TEMPLATE_HTML				/* & < > " ' escaped in {{name}} */
+} TemplateMode;
+
+/*
+ * Append to out.  The template must have been linked.  False with *error
+ * filled, and something in out, if a variable has no value though strict, or
+ * if it does not come to an end: partials in partials, or too much.
+ */
+extern bool template_render(const Template *tmpl, const TemplateNode *root,
+							TemplateMode mode, bool strict, StringInfo out,
+							TemplateError *error);
 
 /* ---- mime_header.c, mime_body.c: RFC 5322, 2045, 2047, 6532 ---- */
 
@@ -144,6 +218,9 @@ typedef struct RenderLetter
 	Template   *subject;
 	Template   *text_body;		/* either body may be NULL */
 	Template   *html_body;
+	bool		strict;			/* a variable without value is an error */
+	TemplateNode newsletter;	/* what {{newsletter.x}} and {{letter.x}} */
+	TemplateNode letter;		/* find */
 	const uint8 *secret;		/* of the newsletter */
 	size_t		secret_len;
 	const RenderFixed *fixed;	/* from render_prepare(), or NULL: then it is
@@ -156,10 +233,9 @@ typedef struct RenderRecipient
 	const char *email;
 	const char *name;			/* may be NULL */
 	int64		date;			/* Unix seconds, for Date: */
+	TemplateNode data;			/* of the subscription */
+	TemplateNode variables;		/* of the delivery */
 	const char *unsubscribe_url;	/* theirs; NULL: there is none */
-	TemplateLookup lookup;		/* data.x and whatever else there is; name and
-								 * email are answered by render.c itself */
-	void	   *context;
 } RenderRecipient;
 
 typedef struct Rendered

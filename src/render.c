@@ -18,7 +18,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
+#include "render.h"
 
 #define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
 #define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
@@ -33,25 +33,27 @@ struct RenderFixed
 	bool		smtputf8;
 };
 
-/* The lookup of a recipient; name and email are answered here */
+/*
+ * Render a template of the letter; on failure the error says where in what.
+ */
 static bool
-render_lookup(void *context, const char *name, size_t len, StringInfo value)
+render_template(StringInfo out, const Template *tmpl, const char *what,
+				TemplateMode mode, const RenderContext *context,
+				const char **error)
 {
-	const RenderRecipient *recipient = context;
+	TemplateNode root = render_context(context);
+	TemplateError fault;
 
-	if (len == 5 && memcmp(name, "email", 5) == 0)
-	{
-		appendStringInfoString(value, recipient->email);
+	if (tmpl == NULL ||
+		template_render(tmpl, &root, mode, context->letter->strict, out,
+						&fault))
 		return true;
-	}
-	if (len == 4 && memcmp(name, "name", 4) == 0)
-	{
-		if (recipient->name != NULL)
-			appendStringInfoString(value, recipient->name);
-		return true;
-	}
-	return recipient->lookup != NULL &&
-		recipient->lookup(recipient->context, name, len, value);
+	*error = fault.partial ?
+		psprintf("%s, line %d, column %d of partial \"%s\"", fault.message,
+				 fault.line, fault.column, fault.partial) :
+		psprintf("%s, line %d, column %d of %s", fault.message, fault.line,
+				 fault.column, what);
+	return false;
 }
 
 /* Append an address in wire form; on failure *error says whose and why */
@@ -147,11 +149,11 @@ put_base32(char *to, const uint8 *bytes, int len)
 }
 
 /* Append Content-Type and body: text, HTML, or both with the text first */
-static void
-render_content(StringInfo out, const RenderLetter *letter,
-			   const RenderRecipient *recipient, const char *boundary)
+static bool
+render_content(StringInfo out, const RenderContext *context,
+			   const char *boundary, const char **error)
 {
-	void	   *context = unconstify(RenderRecipient *, recipient);
+	const RenderLetter *letter = context->letter;
 	bool		both = letter->text_body && letter->html_body;
 	StringInfoData body;
 
@@ -162,8 +164,9 @@ render_content(StringInfo out, const RenderLetter *letter,
 						 boundary, boundary);
 	if (letter->text_body)
 	{
-		template_render(letter->text_body, render_lookup, context, false,
-						&body);
+		if (!render_template(&body, letter->text_body, "text_body",
+							 TEMPLATE_PLAIN, context, error))
+			return false;
 		mime_text_part(out, "plain", body.data, body.len);
 	}
 
@@ -173,21 +176,23 @@ render_content(StringInfo out, const RenderLetter *letter,
 	if (letter->html_body)
 	{
 		resetStringInfo(&body);
-		template_render(letter->html_body, render_lookup, context, true,
-						&body);
+		if (!render_template(&body, letter->html_body, "html_body",
+							 TEMPLATE_HTML, context, error))
+			return false;
 		mime_text_part(out, "html", body.data, body.len);
 	}
 	if (both)
 		appendStringInfo(out, "\r\n--%s--\r\n", boundary);
 	pfree(body.data);
+	return true;
 }
 
 /* Append all header fields that stand before the content's own */
-static void
-render_header(StringInfo out, const RenderLetter *letter,
-			  const RenderRecipient *recipient, const RenderFixed *fixed,
-			  const Rendered *result)
+static bool
+render_header(StringInfo out, const RenderContext *context,
+			  const RenderFixed *fixed, Rendered *result)
 {
+	const RenderRecipient *recipient = context->recipient;
 	StringInfoData value;
 
 	initStringInfo(&value);
@@ -197,22 +202,23 @@ render_header(StringInfo out, const RenderLetter *letter,
 	mime_header_address(out, "To", recipient->name, result->rcpt_to);
 
 	resetStringInfo(&value);
-	if (letter->subject)
-		template_render(letter->subject, render_lookup,
-						unconstify(RenderRecipient *, recipient), false,
-						&value);
+	if (!render_template(&value, context->letter->subject, "subject",
+						 TEMPLATE_PLAIN, context, &result->error))
+		return false;
 	mime_header_text(out, "Subject", value.data);
 	mime_header_raw(out, "Message-ID", result->message_id);
 	mime_header_raw(out, "MIME-Version", "1.0");
 	pfree(value.data);
+	return true;
 }
 
-/* Build the message; all that can fail has been done */
-static void
+/* Build the message; what can still fail are the templates */
+static bool
 render_build(Rendered *result, const RenderLetter *letter,
 			 const RenderRecipient *recipient, const RenderFixed *fixed,
 			 const uint8 *digest)
 {
+	RenderContext context = {.letter = letter,.recipient = recipient};
 	char		id[MESSAGE_ID_BYTES / 5 * 8 + 1];
 	char		boundary[2 + BOUNDARY_BYTES / 5 * 8 + 1] = "=_";
 
@@ -225,10 +231,13 @@ render_build(Rendered *result, const RenderLetter *letter,
 	result->message_id = psprintf("<%s@%s>", id, fixed->domain);
 	result->mail_from = pstrdup(fixed->mail_from.data);
 	initStringInfo(&result->message);
-	render_header(&result->message, letter, recipient, fixed, result);
-	render_content(&result->message, letter, recipient, boundary);
+	if (!render_header(&result->message, &context, fixed, result) ||
+		!render_content(&result->message, &context, boundary,
+						&result->error))
+		return false;
 	initStringInfo(&result->wire);
 	mime_wire(&result->wire, result->message.data, result->message.len);
+	return true;
 }
 
 /* see pure.h */
@@ -262,6 +271,5 @@ render_message(const RenderLetter *letter, const RenderRecipient *recipient,
 		result->error = "could not compute HMAC-SHA-256";
 		return false;
 	}
-	render_build(result, letter, recipient, fixed, digest);
-	return true;
+	return render_build(result, letter, recipient, fixed, digest);
 }

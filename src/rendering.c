@@ -58,8 +58,8 @@ sending_render_one(Worker *w, Delivery *d)
 		.date = letter_date(w->letter, d->queued_at),
 		.unsubscribe_url = unsubscribe_url(&w->letter->render,
 										   d->subscription_id, false),
-		.lookup = lookup_value,
-		.context = &d->lookup
+		.data = d->data,
+		.variables = d->variables
 	};
 	bool		ok = sending_render_safely(w, d, &recipient);
 

@@ -1,289 +1,255 @@
 /*-------------------------------------------------------------------------
  *
  * template.c
- *	  Texts with {{tags}} in them, after Mustache.
+ *	  Mustache templates, parsed.
  *
- * A letter goes to a million recipients but is parsed once: parsing cuts the
- * text into segments, rendering walks them in one pass and looks at nothing
- * but the values.  So every fault of a template shows when it is parsed, and
- * rendering cannot fail.
+ * A letter goes to a million recipients but is parsed once: one pass cuts
+ * the text into ops, and rendering (template_render.c) walks them and looks
+ * at nothing but the values.  Whatever depends on the text alone is settled
+ * here: every fault of it, which tags stand alone in their line (the line
+ * then vanishes with them), where a section ends.
  *
- * Tags: {{name}} and {{data.x.y}} (escaped in HTML), {{{name}}} and
- * {{& name}} (verbatim), {{! comment}}.  Blanks inside a tag do not count.
- * The rest of Mustache is refused, not passed through: a letter that went
- * out with a raw "{{#if}}" in it cannot be called back.
+ * This is Mustache as its specification has it (github.com/mustache/spec):
+ * variables, dotted names, {{.}}, sections, inverted sections, comments,
+ * partials, set delimiters.  Three things differ, all to the side of care,
+ * as a letter cannot be called back:
+ *
+ *	- A name is made of letters, digits, what is not ASCII, and _-$@:/%+~
+ *	  only: {{name|upper}} is another language's and not an empty value.
+ *	- A partial that does not exist is an error, not the empty string.
+ *	- Lambdas, inheritance and dynamic names, which the specification calls
+ *	  optional, are not there.
  *
  * Copyright (c) 2026, the mailman authors
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
-
-#include "mb/pg_wchar.h"
-
-typedef enum SegmentKind
-{
-	SEGMENT_LITERAL,			/* text to copy */
-	SEGMENT_VALUE,				/* name of a value, escaped in HTML */
-	SEGMENT_VERBATIM			/* name of a value, never escaped */
-} SegmentKind;
-
-/* Where in the source; the bytes themselves are not copied again */
-typedef struct Segment
-{
-	SegmentKind kind;
-	size_t		start;
-	size_t		len;
-} Segment;
-
-/* One chunk of memory, its source behind the segments: pfree() frees it */
-struct Template
-{
-	char	   *source;
-	size_t		literal_len;	/* sum of all literals, to size the output */
-	int			nsegments;
-	Segment		segments[FLEXIBLE_ARRAY_MEMBER];
-};
+#include "template.h"
 
 typedef struct Parser
 {
-	const char *source;
-	size_t		len;
-	size_t		pos;
-	size_t		tag;			/* where the current tag begins */
-	StringInfoData segments;	/* of Segment */
-	TemplateError *error;
+	Scanner		scanner;
+	int			section;		/* op of the innermost open one, or -1; its
+								 * "end" is the one around it meanwhile */
+	int			depth;			/* how many are open */
+	StringInfoData ops;			/* of Op */
 } Parser;
 
-/* Note the fault at an offset; returns false for the caller to return */
-static bool
-parser_fail(Parser *parser, size_t offset, const char *message)
+static inline Op *
+parser_op(const Parser *parser, int i)
 {
-	TemplateError *error = parser->error;
-	size_t		i = 0;
-
-	error->line = 1;
-	error->column = 1;
-	while (i < offset)
-	{
-		char		c = parser->source[i];
-
-		if (c == '\n' || (c == '\r' && i + 1 < parser->len &&
-						  parser->source[i + 1] != '\n'))
-		{
-			error->line++;
-			error->column = 1;
-		}
-		else if (((unsigned char) c & 0xC0) != 0x80)
-			error->column++;
-		i++;
-	}
-	strlcpy(error->message, message, sizeof(error->message));
-	return false;
+	return (Op *) parser->ops.data + i;
 }
 
-static void
-parser_add(Parser *parser, SegmentKind kind, size_t start, size_t len)
+static inline int
+parser_nops(const Parser *parser)
 {
-	Segment		segment;
-
-	segment.kind = kind;
-	segment.start = start;
-	segment.len = len;
-	appendBinaryStringInfo(&parser->segments, (char *) &segment,
-						   sizeof(segment));
+	return parser->ops.len / (int) sizeof(Op);
 }
 
-/* The byte at the parser's position, NUL at the end */
-static inline char
-parser_peek(const Parser *parser)
-{
-	return parser->pos < parser->len ? parser->source[parser->pos] : '\0';
-}
-
-static void
-parser_skip_blanks(Parser *parser)
-{
-	while (parser->pos < parser->len &&
-		   strchr(" \t\r\n", parser->source[parser->pos]) != NULL)
-		parser->pos++;
-}
-
-/* Letters, digits, "_" and "-", and whatever is not ASCII */
+/* Begins a line at this offset? */
 static inline bool
-is_name_char(unsigned char c)
+parser_line_start(const Parser *parser, size_t offset)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-		(c >= '0' && c <= '9') || c == '_' || c == '-' || c >= 0x80;
+	return offset == 0 || parser->scanner.source[offset - 1] == '\n';
 }
 
-/* Read a dotted name */
+/*
+ * Is the tag just parsed alone in its line, or lines?  Then *line is where
+ * its first one begins, and the scanner moves to the next.  What stands before
+ * it is looked at in the source: another tag there is no blank either.
+ */
 static bool
-parser_name(Parser *parser, Segment *name)
+parser_alone(Parser *parser, size_t *line)
 {
-	name->start = parser->pos;
-	name->len = 0;
-	for (;;)
-	{
-		size_t		part = parser->pos;
+	Scanner    *scanner = &parser->scanner;
+	size_t		before = scanner->tag;
+	size_t		after = scanner->pos;
 
-		while (is_name_char(parser_peek(parser)))
-			parser->pos++;
-		if (parser->pos == part)
-		{
-			if (parser->pos >= parser->len)
-				return parser_fail(parser, parser->tag,
-								   "unclosed tag, expected \"}}\"");
-			if (part > name->start)
-				return parser_fail(parser, part,
-								   "expected a name after \".\"");
-			if (parser_peek(parser) == '}')
-				return parser_fail(parser, parser->tag,
-								   "empty tag, expected a variable name");
-			return parser_fail(parser, part, "expected a variable name");
-		}
-		if (parser_peek(parser) != '.')
-			break;
-		parser->pos++;
-	}
-	name->len = parser->pos - name->start;
+	while (before > 0 && (scanner->source[before - 1] == ' ' ||
+						  scanner->source[before - 1] == '\t'))
+		before--;
+	while (after < scanner->len && (scanner->source[after] == ' ' ||
+									scanner->source[after] == '\t'))
+		after++;
+	if (!parser_line_start(parser, before))
+		return false;
+	if (after + 1 < scanner->len && scanner->source[after] == '\r')
+		after++;
+	if (after < scanner->len && scanner->source[after] != '\n')
+		return false;
+	*line = before;
+	scanner->pos = Min(after + 1, scanner->len);
 	return true;
 }
 
-/* Pass the braces that close a tag */
-static bool
-parser_close(Parser *parser, const char *braces)
+static Op  *
+parser_add(Parser *parser, OpKind kind, size_t start, size_t len)
 {
-	size_t		n = strlen(braces);
-	char		message[80];
+	Op			op = {.kind = kind};
 
-	parser_skip_blanks(parser);
-	if (parser->len - parser->pos >= n &&
-		memcmp(parser->source + parser->pos, braces, n) == 0)
-	{
-		parser->pos += n;
-		return true;
-	}
-	if (parser->pos >= parser->len)
-	{
-		snprintf(message, sizeof(message), "unclosed tag, expected \"%s\"",
-				 braces);
-		return parser_fail(parser, parser->tag, message);
-	}
-	snprintf(message, sizeof(message),
-			 "expected \"%s\" after the variable name", braces);
-	return parser_fail(parser, parser->pos, message);
+	op.start = (uint32) start;
+	op.len = (uint32) len;
+	op.tag = (uint32) parser->scanner.tag;
+	appendBinaryStringInfo(&parser->ops, (char *) &op, sizeof(op));
+	return parser_op(parser, parser_nops(parser) - 1);
 }
 
-/* Pass a comment, which ends at the first closing braces */
-static bool
-parser_comment(Parser *parser)
+/* The op of a tag that names a value */
+static Op  *
+parser_add_name(Parser *parser, OpKind kind, const Tag *tag)
 {
-	while (parser->pos < parser->len)
-	{
-		const char *s = parser->source + parser->pos;
-		const char *brace = memchr(s, '}', parser->len - parser->pos);
+	const char *name = parser->scanner.source + tag->start;
+	Op		   *op = parser_add(parser, kind, tag->start, tag->len);
+	size_t		i;
 
-		if (brace == NULL)
-			break;
-		parser->pos = brace - parser->source + 1;
-		if (parser_peek(parser) == '}')
+	op->word = op->len;
+	for (i = tag->len; i > 0; i--)
+	{
+		if (name[i - 1] == '.' && tag->len > 1)
 		{
-			parser->pos++;
-			return true;
+			op->word = (uint32) (i - 1);
+			op->dots++;
 		}
 	}
-	return parser_fail(parser, parser->tag,
-					   "unclosed comment, expected \"}}\"");
+	return op;
 }
 
-/* Parse one tag; the parser stands behind its opening braces */
-static bool
-parser_tag(Parser *parser)
+/*
+ * Text up to a tag, or to the end.  Where a tag that stays begins a line, it
+ * says so even if it is empty: there goes the indentation of a partial.
+ */
+static void
+parser_text(Parser *parser, size_t start, size_t end, bool tag_stays)
 {
-	SegmentKind kind = SEGMENT_VALUE;
-	const char *braces = "}}";
-	Segment		name;
+	bool		line_follows = tag_stays && parser_line_start(parser, end);
+	Op		   *op;
 
-	if (parser_peek(parser) == '{')
+	if (start == end && !line_follows)
+		return;
+	op = parser_add(parser, OP_TEXT, start, end - start);
+	op->line_start = start < end && parser_line_start(parser, start);
+	op->line_follows = line_follows;
+}
+
+/* A section begins */
+static bool
+parser_open_section(Parser *parser, const Tag *tag)
+{
+	if (++parser->depth > TEMPLATE_SECTIONS_DEEP)
+		return scanner_fail(&parser->scanner, parser->scanner.tag,
+							"sections are nested deeper than %d",
+							TEMPLATE_SECTIONS_DEEP);
+	parser_add_name(parser, tag->sigil == '#' ? OP_SECTION : OP_INVERTED,
+					tag)->end = parser->section;
+	parser->section = parser_nops(parser) - 1;
+	return true;
+}
+
+/* The innermost section ends, if it is the one that is named */
+static bool
+parser_close_section(Parser *parser, const Tag *tag)
+{
+	const Scanner *scanner = &parser->scanner;
+	const char *name = scanner->source + tag->start;
+	const char *open;
+	TemplateError place;
+	Op		   *op;
+
+	if (parser->section < 0)
+		return scanner_fail(scanner, scanner->tag,
+							"unexpected end of section \"%.*s\", none is open",
+							SHOWN(name, tag->len));
+	op = parser_op(parser, parser->section);
+	open = scanner->source + op->start;
+	if (op->len != tag->len || memcmp(open, name, tag->len) != 0)
 	{
-		parser->pos++;
-		kind = SEGMENT_VERBATIM;
-		braces = "}}}";
+		template_fault(&place, scanner->source, scanner->len, op->tag, " ");
+		return scanner_fail(scanner, scanner->tag,
+							"expected the end of section \"%.*s\" of line %d,"
+							" not of \"%.*s\"", SHOWN(open, op->len),
+							place.line, SHOWN(name, tag->len));
 	}
-	parser_skip_blanks(parser);
+	parser->section = op->end;
+	parser->depth--;
+	op->end = parser_nops(parser);
+	return true;
+}
 
-	switch (kind == SEGMENT_VALUE ? parser_peek(parser) : '\0')
+/* Make the op of a tag; comments and delimiters leave none */
+static bool
+parser_emit(Parser *parser, const Tag *tag, bool alone, size_t line)
+{
+	Op		   *op;
+
+	switch (tag->sigil)
 	{
-		case '!':
-			return parser_comment(parser);
+		case '\0':
+			parser_add_name(parser, OP_VALUE, tag);
+			return true;
+		case '&':
+			parser_add_name(parser, OP_VERBATIM, tag);
+			return true;
 		case '#':
 		case '^':
+			return parser_open_section(parser, tag);
 		case '/':
-			return parser_fail(parser, parser->tag,
-							   "sections are not supported");
+			return parser_close_section(parser, tag);
 		case '>':
-			return parser_fail(parser, parser->tag,
-							   "partials are not supported");
-		case '=':
-			return parser_fail(parser, parser->tag,
-							   "changing the delimiters is not supported");
-		case '&':
-			parser->pos++;
-			kind = SEGMENT_VERBATIM;
-			parser_skip_blanks(parser);
-			break;
+			op = parser_add(parser, OP_PARTIAL, tag->start, tag->len);
+			op->alone = alone;
+			op->indent = alone ? (uint32) (parser->scanner.tag - line) : 0;
+			return true;
 		default:
-			break;
+			return true;
 	}
-
-	if (!parser_name(parser, &name) || !parser_close(parser, braces))
-		return false;
-	parser_add(parser, kind, name.start, name.len);
-	return true;
 }
 
-/* Find the next "{{" from the parser's position; len if there is none */
-static size_t
-parser_find_tag(const Parser *parser)
+/* The text up to the next tag, and that tag */
+static bool
+parser_step(Parser *parser)
 {
-	size_t		pos = parser->pos;
+	Scanner    *scanner = &parser->scanner;
+	size_t		start = scanner->pos;
+	size_t		line = 0;
+	bool		alone;
+	Tag			tag;
 
-	while (pos + 1 < parser->len)
+	scanner->tag = scanner_find(scanner, scanner->open, scanner->open_len);
+	scanner->pos = scanner->tag;
+	if (scanner->tag == scanner->len)
 	{
-		const char *brace = memchr(parser->source + pos, '{',
-								   parser->len - pos - 1);
-
-		if (brace == NULL)
-			break;
-		pos = brace - parser->source;
-		if (brace[1] == '{')
-			return pos;
-		pos++;
+		parser_text(parser, start, scanner->len, false);
+		return true;
 	}
-	return parser->len;
+	scanner->pos += scanner->open_len;
+	if (!scanner_tag(scanner, &tag))
+		return false;
+	alone = tag.sigil != '\0' && tag.sigil != '&' &&
+		parser_alone(parser, &line);
+	parser_text(parser, start, alone ? line : scanner->tag, !alone);
+	return parser_emit(parser, &tag, alone, line);
 }
 
-/* Pack source and segments into one chunk */
+/* Pack source and ops into one chunk */
 static Template *
 parser_finish(const Parser *parser)
 {
-	int			nsegments = parser->segments.len / sizeof(Segment);
-	size_t		size = offsetof(Template, segments) + parser->segments.len;
-	Template   *tmpl = palloc(size + parser->len + 1);
+	const Scanner *scanner = &parser->scanner;
+	size_t		size = offsetof(Template, ops) + parser->ops.len;
+	Template   *tmpl = palloc0(size + scanner->len + 1);
 	int			i;
 
 	tmpl->source = (char *) tmpl + size;
-	memcpy(tmpl->source, parser->source, parser->len);
-	tmpl->source[parser->len] = '\0';
-	tmpl->nsegments = nsegments;
-	memcpy(tmpl->segments, parser->segments.data, parser->segments.len);
-
-	tmpl->literal_len = 0;
-	for (i = 0; i < nsegments; i++)
+	memcpy(tmpl->source, scanner->source, scanner->len);
+	tmpl->len = scanner->len;
+	tmpl->depth = -1;
+	tmpl->nops = parser_nops(parser);
+	memcpy(tmpl->ops, parser->ops.data, parser->ops.len);
+	for (i = 0; i < tmpl->nops; i++)
 	{
-		if (tmpl->segments[i].kind == SEGMENT_LITERAL)
-			tmpl->literal_len += tmpl->segments[i].len;
+		if (tmpl->ops[i].kind == OP_TEXT)
+			tmpl->text_len += tmpl->ops[i].len;
 	}
 	return tmpl;
 }
@@ -292,116 +258,30 @@ parser_finish(const Parser *parser)
 Template *
 template_parse(const char *source, size_t len, TemplateError *error)
 {
-	Parser		parser;
+	Parser		parser = {.section = -1};
+	Scanner    *scanner = &parser.scanner;
 	Template   *tmpl = NULL;
-	bool		ok = true;
+	bool		good = true;
 
-	parser.source = source;
-	parser.len = len;
-	parser.pos = 0;
-	parser.tag = 0;
-	parser.error = error;
-	initStringInfo(&parser.segments);
-
-	while (ok && parser.pos < len)
+	scanner->source = source;
+	scanner->len = len;
+	scanner->open = "{{";
+	scanner->close = "}}";
+	scanner->open_len = scanner->close_len = 2;
+	scanner->error = error;
+	initStringInfo(&parser.ops);
+	while (good && scanner->pos < len)
+		good = parser_step(&parser);
+	if (good && parser.section >= 0)
 	{
-		parser.tag = parser_find_tag(&parser);
-		if (parser.tag > parser.pos)
-			parser_add(&parser, SEGMENT_LITERAL, parser.pos,
-					   parser.tag - parser.pos);
-		parser.pos = parser.tag;
-		if (parser.pos < len)
-		{
-			parser.pos += 2;
-			ok = parser_tag(&parser);
-		}
-	}
+		Op		   *op = parser_op(&parser, parser.section);
 
-	if (ok)
+		good = scanner_fail(scanner, op->tag,
+							"unclosed section, expected the end of \"%.*s\"",
+							SHOWN(source + op->start, op->len));
+	}
+	if (good)
 		tmpl = parser_finish(&parser);
-	pfree(parser.segments.data);
+	pfree(parser.ops.data);
 	return tmpl;
-}
-
-/* The entity that stands for a character in HTML, or NULL */
-static inline const char *
-html_entity(char c)
-{
-	switch (c)
-	{
-		case '&':
-			return "&amp;";
-		case '<':
-			return "&lt;";
-		case '>':
-			return "&gt;";
-		case '"':
-			return "&quot;";
-		case '\'':
-			return "&#39;";
-		default:
-			return NULL;
-	}
-}
-
-/*
- * Escape what stands in out from start on.  Nearly every value has nothing
- * to escape and stays where the lookup put it; only the tail from the first
- * special character on is written again.
- */
-static void
-template_escape(StringInfo out, int start)
-{
-	char	   *tail;
-	int			len;
-	int			run = 0;
-	int			i = start;
-
-	while (i < out->len && html_entity(out->data[i]) == NULL)
-		i++;
-	if (i == out->len)
-		return;
-
-	len = out->len - i;
-	tail = palloc(len);
-	memcpy(tail, out->data + i, len);
-	out->len = i;
-	for (i = 0; i < len; i++)
-	{
-		const char *entity = html_entity(tail[i]);
-
-		if (entity == NULL)
-			continue;
-		appendBinaryStringInfo(out, tail + run, i - run);
-		appendStringInfoString(out, entity);
-		run = i + 1;
-	}
-	appendBinaryStringInfo(out, tail + run, len - run);
-	pfree(tail);
-}
-
-/* see pure.h */
-void
-template_render(const Template *tmpl, TemplateLookup lookup, void *context,
-				bool html, StringInfo out)
-{
-	int			i;
-
-	enlargeStringInfo(out, (int) tmpl->literal_len + 1);
-	for (i = 0; i < tmpl->nsegments; i++)
-	{
-		const Segment *segment = &tmpl->segments[i];
-		const char *bytes = tmpl->source + segment->start;
-		int			start = out->len;
-
-		if (segment->kind == SEGMENT_LITERAL)
-			appendBinaryStringInfo(out, bytes, (int) segment->len);
-		else if (!lookup(context, bytes, segment->len, out))
-		{
-			out->len = start;
-			out->data[start] = '\0';
-		}
-		else if (html && segment->kind == SEGMENT_VALUE)
-			template_escape(out, start);
-	}
 }

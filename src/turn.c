@@ -59,7 +59,10 @@ turn_fence(Worker *w, Look *look)
 {
 	static Statement fence = {
 		.sql = "SELECT l.state, l.send_at, l.whole,"
-		" concat_ws(' ', l.revision, l.on_doubt, n.xmin, l.resumed_at)"
+		" concat_ws(' ', l.revision, l.on_doubt, n.xmin, l.resumed_at,"
+		" (SELECT concat_ws(' ', count(*),"
+		" bit_xor(hashtextextended(p.name, p.xmin::text::int8)))"
+		" FROM mailman.partial p WHERE p.newsletter_id = n.id))"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1 AND l.run = $2 FOR NO KEY UPDATE OF l",

@@ -115,7 +115,8 @@ typedef struct Delivery
 	int64		subscription_id;
 	char	   *email;			/* UTF-8 */
 	char	   *name;			/* UTF-8, may be NULL */
-	LookupContext lookup;
+	TemplateNode data;			/* of the subscription */
+	TemplateNode variables;
 	int			attempts;
 	TimestampTz queued_at;
 
@@ -166,7 +167,7 @@ typedef struct Worker
 	bool		locked;			/* the letter's lock is ours */
 
 	Letter	   *letter;			/* loaded content, or NULL */
-	char		letter_version[96]; /* of what was loaded */
+	char		letter_version[128];	/* of what was loaded */
 	MemoryContext letter_context;
 	Route	   *routes[TRANSFERS_MAX];	/* by rank; then those retired */
 	int			nroutes;
@@ -255,7 +256,7 @@ typedef struct Look
 	bool		whole;			/* it is still to be topped up */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
-	char		version[96];	/* of what it is made of; turn_fence() only */
+	char		version[128];	/* of what it is made of; turn_fence() only */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);

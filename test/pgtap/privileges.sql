@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(265);
+SELECT plan(270);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -117,7 +117,8 @@ SELECT pg_temp.refused('tap_app', 'TABLE mailman.newsletter',
 -- sensible grants
 GRANT USAGE ON SCHEMA mailman TO tap_owner, tap_other;
 GRANT SELECT, INSERT, UPDATE, DELETE ON mailman.newsletter,
-	mailman.subscription, mailman.letter TO tap_owner, tap_other;
+	mailman.subscription, mailman.letter, mailman.partial
+	TO tap_owner, tap_other;
 GRANT SELECT ON mailman.delivery, mailman.newsletter_email
 	TO tap_owner, tap_other;
 GRANT EXECUTE ON FUNCTION mailman_is_address(text),
@@ -288,6 +289,22 @@ SELECT pg_temp.refused('tap_app', $$
 	'42501 | permission denied to set owner of a newsletter | Only members of'
 	|| ' the old and the new owner set owner, relays and policy.',
 	'nor does its owner give it to a role it is no member of');
+SELECT pg_temp.works('tap_app', $$
+	INSERT INTO mailman.partial VALUES (900001, 'footer', 'Bye')$$,
+	'members of the owner write partials');
+SELECT alike(pg_temp.verdict('tap_other', statement),
+	'42501 | permission denied for partial "footer" of newsletter 900001 | %',
+	'a stranger does not: ' || statement)
+  FROM (VALUES
+	('UPDATE mailman.partial SET template = ''x'' WHERE newsletter_id = 900001'),
+	('DELETE FROM mailman.partial WHERE newsletter_id = 900001'),
+	('INSERT INTO mailman.partial VALUES (900001, ''footer'', ''x'')
+	  ON CONFLICT (newsletter_id, name) DO UPDATE SET template = ''x''')
+  ) v(statement);
+SELECT alike(pg_temp.verdict('tap_other', $$
+	INSERT INTO mailman.partial VALUES (900001, 'other', 'x')$$),
+	'42501 | permission denied for partial "other" of newsletter 900001 | %',
+	'nor does he add one');
 SELECT alike(pg_temp.verdict('tap_other', $$
 	INSERT INTO mailman.newsletter (owner, name, from_address)
 	VALUES ('tap_owner', 'Foreign', 'foreign@example.com')$$),

@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(395);
+SELECT plan(396);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -375,7 +375,7 @@ SELECT is(pg_stat_get_xact_tuples_hot_updated('mailman.letter'::regclass),
 SELECT is((SELECT array_agg(tgenabled ORDER BY tgname) FROM pg_trigger
 			WHERE tgrelid = ('mailman.' || tab)::regclass AND NOT tgisinternal),
 		  enabled::"char"[], tab || ' is guarded always')
-  FROM (VALUES ('newsletter', '{A}'), ('subscription', '{A,A}'),
+  FROM (VALUES ('newsletter', '{A}'), ('subscription', '{A,A}'), ('partial', '{A}'),
 	('letter', '{A,A}'), ('delivery', '{A}'), ('newsletter_email', '{A}'),
 	('posting', '{A}'), ('secret', '{A}'), ('forgotten', '{A}'), ('origin', '{A}'),
 	('relay_state', '{A}'), ('domain_state', '{A}'))

@@ -11,14 +11,16 @@ O ?= .
 PURE_MK := $(abspath $(lastword $(MAKEFILE_LIST)))
 PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 
-PURE_SRC := address template mime_header mime_body mime_date render hmac token \
-	pace
-PURE_TEST := pure_test pure_text_test pure_mime_test pure_render_test \
-	pure_fuzz_test pure_pace_test pure_token_test \
+PURE_SRC := address template template_scan template_link template_render \
+	mime_header mime_body mime_date hmac token render render_context pace
+PURE_TEST := pure_test pure_text_test pure_template_test pure_mustache_test \
+	pure_mime_test pure_render_test pure_tree pure_fuzz_test pure_pace_test \
+	pure_token_test \
 	pure_decode pure_random
 
 PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)
-PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h mime.h pace.h) \
+PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h mime.h pace.h template.h \
+	render.h) \
 	$(PURE_TOP)/test/unit/pure_test.h
 
 CFLAGS ?= -O2 -g

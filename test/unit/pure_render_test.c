@@ -39,8 +39,7 @@ fill(RenderLetter *letter, RenderRecipient *recipient)
 	recipient->email = "ann@Customer.example";
 	recipient->name = "Ann & <Lee>";
 	recipient->date = 1795345351;
-	recipient->lookup = data_lookup;
-	recipient->context = "Ann";
+	recipient->data = tree_parse(TEST_DATA);
 }
 
 /* HMAC-SHA-256 of openssl dgst, base32 of its first 30 bytes */
@@ -136,13 +135,13 @@ test_render_variants(void)
 	letter.html_body = letter.text_body;
 	letter.text_body = NULL;
 	recipient.name = NULL;
-	recipient.lookup = NULL;
+	memset(&recipient.data, 0, sizeof(TemplateNode));
 	letter.html_body = parse("[{{name}}{{data.x}}]");
 	ok(render_message(&letter, &recipient, &result) &&
 	   strstr(result.message.data, "text/html") &&
 	   strstr(result.message.data, "\r\n\r\n[]\r\n") &&
 	   strstr(result.message.data, "To: ann@customer.example\r\n"),
-	   "html alone, no name, no lookup");
+	   "html alone, no name, no data");
 
 	recipient.email = "用户@例子.广告";
 	ok(render_message(&letter, &recipient, &result) && result.smtputf8 &&

@@ -70,24 +70,6 @@ diag(const char *fmt,...)
 	printf("\n");
 }
 
-/* data.first, data.city, data.html; context is the first */
-bool
-data_lookup(void *context, const char *name, size_t len, StringInfo value)
-{
-	if (len == 10 && memcmp(name, "data.first", len) == 0)
-		appendStringInfoString(value, (const char *) context);
-	else if (len == 9 && memcmp(name, "data.city", len) == 0)
-		appendStringInfoString(value, "Köln");
-	else if (len == 9 && memcmp(name, "data.html", len) == 0)
-		appendStringInfoString(value, "<b a=\"1\">Tom & 'Jerry'</b>");
-	else
-	{
-		appendStringInfoString(value, "debris");
-		return false;
-	}
-	return true;
-}
-
 /* A template that must be one */
 static Template *
 parse(const char *text)
@@ -145,8 +127,7 @@ bench_run(const char *title, RenderLetter *letter, const char *name)
 	recipient.email = "ann.lee@customer.example";
 	recipient.name = name;
 	recipient.date = 1795345351;
-	recipient.lookup = data_lookup;
-	recipient.context = "Ann";
+	recipient.data = tree_parse(TEST_DATA);
 
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	for (i = 0; i < n; i++)
@@ -199,16 +180,6 @@ emit_field(const char *name, const char *value, size_t len)
 	putchar('\n');
 }
 
-/* data.0 to data.3: the random parts of a message */
-static bool
-emit_lookup(void *context, const char *name, size_t len, StringInfo value)
-{
-	StringInfo	part = (StringInfo) context + (name[len - 1] - '0');
-
-	appendBinaryStringInfo(value, part->data, part->len);
-	return true;
-}
-
 /* One random message, and what it was made from */
 static void
 emit_one(int number)
@@ -241,8 +212,7 @@ emit_one(int number)
 	recipient.email = "ann.lee@customer.example";
 	recipient.name = parts[1].data;
 	recipient.date = (int64) number * 86399;
-	recipient.lookup = emit_lookup;
-	recipient.context = parts;
+	recipient.data = tree_strings(parts, 4);
 	if (!render_message(&letter, &recipient, &result))
 		exit(2);
 
@@ -284,6 +254,7 @@ main(int argc, char **argv)
 	random_seed(seed);
 	test_addresses();
 	test_templates();
+	test_mustache();
 	test_headers();
 	test_bodies();
 	test_render();

@@ -17,12 +17,20 @@
 /* pure_test.c */
 extern bool ok(bool pass, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void diag(const char *fmt,...) pg_attribute_printf(1, 2);
-extern bool data_lookup(void *context, const char *name, size_t len,
-						StringInfo value);
+
+/* pure_tree.c: data for templates */
+extern TemplateNode tree_parse(const char *json);
+extern TemplateNode tree_strings(const StringInfoData *strings, int count);
+
+/* What most tests have as data */
+#define TEST_DATA \
+	"{\"first\": \"Ann\", \"city\": \"Köln\", " \
+	"\"html\": \"<b a=\\\"1\\\">Tom & 'Jerry'</b>\"}"
 
 /* the groups of tests */
 extern void test_addresses(void);
 extern void test_templates(void);
+extern void test_mustache(void);
 extern void test_headers(void);
 extern void test_bodies(void);
 extern void test_render(void);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * pure_text_test.c
- *	  Tests of address.c and template.c.
+ *	  Tests of address.c.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -199,123 +199,5 @@ test_addresses(void)
 	utf8 = true;
 	ok(address_to_wire(&out, S("a@b.example"), &utf8, &why) && utf8,
 	   "smtputf8 is never taken back");
-	pfree(out.data);
-}
-
-typedef struct TemplateCase
-{
-	const char *text;
-	const char *plain;
-	const char *html;			/* NULL: the same */
-} TemplateCase;
-
-static const TemplateCase templates[] = {
-	{"", ""},
-	{"plain", "plain"},
-	{"{", "{"},
-	{"a { b } }} {", "a { b } }} {"},
-	{"{{data.first}}", "Ann"},
-	{"Dear {{data.first}}, of {{data.city}}!", "Dear Ann, of Köln!"},
-	{"{{ data.first }}{{\n\tdata.city\r\n}}", "AnnKöln"},
-	{"{{nothing}}|{{data.nothing}}|{{{data.x}}}", "||"},
-	{"{{data.html}}", "<b a=\"1\">Tom & 'Jerry'</b>",
-	"&lt;b a=&quot;1&quot;&gt;Tom &amp; &#39;Jerry&#39;&lt;/b&gt;"},
-	{"{{{data.html}}}{{{ data.first }}}", "<b a=\"1\">Tom & 'Jerry'</b>Ann"},
-	{"{{&data.html}}", "<b a=\"1\">Tom & 'Jerry'</b>"},
-	{"{{ & data.html }}", "<b a=\"1\">Tom & 'Jerry'</b>"},
-	{"a{{! a comment }}b", "ab"},
-	{"a{{!}}b{{ ! with } and { and\nlines }}c", "abc"},
-	{"{{data.first}}}", "Ann}"},
-	{"{ {{data.first}} }", "{ Ann }"},
-	{"<a href='{{data.first}}'>&", "<a href='Ann'>&"},
-	{"{{größe}}{{data.items.0.the-name}}{{_x}}", ""},
-};
-
-typedef struct TemplateFault
-{
-	const char *text;
-	int			line;
-	int			column;
-	const char *message;
-} TemplateFault;
-
-static const TemplateFault faults[] = {
-	{"{{", 1, 1, "unclosed tag, expected \"}}\""},
-	{"a\nbü {{name", 2, 4, "unclosed tag, expected \"}}\""},
-	{"{{name}", 1, 7, "expected \"}}\" after the variable name"},
-	{"{{name} }", 1, 7, "expected \"}}\" after the variable name"},
-	{"{{{name}}", 1, 8, "expected \"}}}\" after the variable name"},
-	{"{{{name", 1, 1, "unclosed tag, expected \"}}}\""},
-	{"{{first name}}", 1, 9, "expected \"}}\" after the variable name"},
-	{"x {{}}", 1, 3, "empty tag, expected a variable name"},
-	{"x\r\ny\rz {{  }}", 3, 3, "empty tag, expected a variable name"},
-	{"{{{}}}", 1, 1, "empty tag, expected a variable name"},
-	{"{{&}}", 1, 1, "empty tag, expected a variable name"},
-	{"{{.}}", 1, 3, "expected a variable name"},
-	{"{{ $x }}", 1, 4, "expected a variable name"},
-	{"{{data.}}", 1, 8, "expected a name after \".\""},
-	{"{{data..x}}", 1, 8, "expected a name after \".\""},
-	{"{{data. x}}", 1, 8, "expected a name after \".\""},
-	{"{{a}} {{name\n\nx}}", 3, 1, "expected \"}}\" after the variable name"},
-	{"{{! never closed }", 1, 1, "unclosed comment, expected \"}}\""},
-	{"a {{#if}}b{{/if}}", 1, 3, "sections are not supported"},
-	{"{{ ^x}}", 1, 1, "sections are not supported"},
-	{"{{/x}}", 1, 1, "sections are not supported"},
-	{"{{> footer}}", 1, 1, "partials are not supported"},
-	{"{{=<% %>=}}", 1, 1, "changing the delimiters is not supported"},
-	{"{{{{x}}}}", 1, 4, "expected a variable name"},
-};
-
-void
-test_templates(void)
-{
-	TemplateError error;
-	Template   *tmpl;
-	StringInfoData out;
-	int			i;
-
-	initStringInfo(&out);
-	for (i = 0; i < COUNT(templates); i++)
-	{
-		const TemplateCase *t = &templates[i];
-		bool		html;
-
-		tmpl = template_parse(t->text, strlen(t->text), &error);
-		for (html = false; tmpl != NULL; html = true)
-		{
-			const char *wanted = html && t->html ? t->html : t->plain;
-
-			resetStringInfo(&out);
-			template_render(tmpl, data_lookup, "Ann",
-							html, &out);
-			if (!ok(strcmp(out.data, wanted) == 0, "template %d, %s", i,
-					html ? "html" : "plain"))
-				diag("%s -> %s", t->text, out.data);
-			if (html)
-				break;
-		}
-		if (tmpl == NULL)
-			ok(false, "template %d: %s", i, error.message);
-		else
-			pfree(tmpl);
-	}
-
-	for (i = 0; i < COUNT(faults); i++)
-	{
-		const TemplateFault *f = &faults[i];
-		size_t		len = strlen(f->text);
-		char	   *exact = malloc(len);	/* no NUL behind it */
-
-		memcpy(exact, f->text, len);
-		memset(&error, 0, sizeof(error));
-		tmpl = template_parse(exact, len, &error);
-		if (!ok(tmpl == NULL && error.line == f->line &&
-				error.column == f->column &&
-				strcmp(error.message, f->message) == 0,
-				"template fault %d: %s", i, f->message))
-			diag("%s: %d:%d: %s", f->text, error.line, error.column,
-				 error.message);
-		free(exact);
-	}
 	pfree(out.data);
 }

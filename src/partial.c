@@ -1,0 +1,98 @@
+/*-------------------------------------------------------------------------
+ *
+ * partial.c
+ *	  The templates of a letter, and the partials of its newsletter.
+ *
+ * Parsed when a letter is sent, previewed, and once per run of its worker.
+ * A change of a partial counts for the letters that are in the post from
+ * their worker's next turn on (turn_fence() sees it), and is no new revision
+ * of them: a partial belongs to the newsletter, as from_name does.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mailman.h"
+
+typedef struct Partials
+{
+	TemplatePartial *list;
+	int			count;
+} Partials;
+
+static void
+partials_load(int64 newsletter_id, Partials *partials)
+{
+	static Statement load = {
+		.sql = "SELECT name, template FROM mailman.partial"
+		" WHERE newsletter_id = $1 ORDER BY name",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(newsletter_id)};
+	uint64		rows = statement_run(&load, SPI_OK_SELECT, values, NULL);
+	uint64		row;
+
+	partials->count = (int) rows;
+	partials->list = palloc0(sizeof(TemplatePartial) * Max(rows, 1));
+	for (row = 0; row < rows; row++)
+	{
+		TemplatePartial *partial = &partials->list[row];
+
+		partial->name = row_text(row, 1);
+		partial->source = row_text(row, 2);
+		partial->len = strlen(partial->source);
+	}
+}
+
+/* An ERROR that says what is wrong, and where */
+static void
+partials_refuse(const Letter *letter, const char *what,
+				const TemplateError *error)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_SYNTAX_ERROR),
+			 error->partial ?
+			 errmsg("partial \"%s\" of newsletter " INT64_FORMAT " is not a valid template",
+					error->partial, letter->newsletter_id) :
+			 errmsg("%s of letter " INT64_FORMAT " is not a valid template",
+					what, letter->id),
+			 errdetail("Line %d, column %d: %s.", error->line, error->column,
+					   error->message),
+			 errhint("Templates are Mustache: {{name}}, {{data.x}}, {{#data.list}}...{{/data.list}}, {{>partial}}.")));
+}
+
+/* Parse one template of the letter; empty ones count as absent */
+static Template *
+partials_parse(const Letter *letter, const char *what, const char *source,
+			   const Partials *partials)
+{
+	TemplateError error;
+	Template   *tmpl;
+
+	if (source == NULL || source[0] == '\0')
+		return NULL;
+	tmpl = template_parse(source, strlen(source), &error);
+	if (tmpl == NULL ||
+		!template_link(tmpl, partials->list, partials->count, &error))
+		partials_refuse(letter, what, &error);
+	return tmpl;
+}
+
+void
+letter_parse(Letter *letter, const char *subject, const char *text_body,
+			 const char *html_body)
+{
+	RenderLetter *render = &letter->render;
+	Partials	partials;
+
+	partials_load(letter->newsletter_id, &partials);
+	render->subject = partials_parse(letter, "subject", subject, &partials);
+	render->text_body = partials_parse(letter, "text_body", text_body,
+									   &partials);
+	render->html_body = partials_parse(letter, "html_body", html_body,
+									   &partials);
+}
