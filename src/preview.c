@@ -85,7 +85,7 @@ mailman_preview(PG_FUNCTION_ARGS)
 	NullableDatum subscription;
 	ExtensionScope scope;
 	Letter	   *letter;
-	RenderRecipient recipient;
+	RenderRecipient recipient = {0};
 	LookupContext lookup;
 	Rendered	rendered;
 	text	   *result;

@@ -11,14 +11,6 @@
 
 static const uint8 secret[] = "0123456789abcdef0123456789abcdef";
 
-static Template *
-parse(const char *text)
-{
-	TemplateError error;
-
-	return template_parse(text, strlen(text), &error);
-}
-
 static void
 fill(RenderLetter *letter, RenderRecipient *recipient)
 {

@@ -1,0 +1,42 @@
+/*-------------------------------------------------------------------------
+ *
+ * render.h
+ *	  What render_prepare.c works out for render.c.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_RENDER_H
+#define MAILMAN_RENDER_H
+
+#include "pure.h"
+
+/* Parts of a kind, ready to be sent */
+typedef struct Parts
+{
+	StringInfoData *list;
+	int			count;
+} Parts;
+
+/* What render_prepare() works out once per letter */
+struct RenderFixed
+{
+	StringInfoData mail_from;	/* wire form of the envelope sender */
+	StringInfoData senders;		/* From: and Reply-To:, the header fields */
+	StringInfoData fields;		/* List-Id: and others, the same for all */
+	StringInfoData mailto;		/* wire form of the address, or empty */
+	char	   *domain;			/* of the From: address, for Message-ID */
+	Parts		inlines;		/* that the HTML body refers to */
+	Parts		attached;
+	size_t		size;			/* of all these */
+	bool		tagged;			/* does a mail carry its verp.c tag? */
+	bool		smtputf8;
+};
+
+/* Append an address in wire form; on failure *error says whose and why */
+extern bool render_address(StringInfo out, const char *whose,
+						   const char *address, bool *smtputf8,
+						   const char **error);
+
+#endif							/* MAILMAN_RENDER_H */
