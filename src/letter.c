@@ -82,15 +82,9 @@ letter_load(int64 letter_id)
 		" (extract(epoch FROM n.max_age) * 1000000)::int8, l.send_at,"
 		" l.resumed_at,"
 		" CASE WHEN n.policy IS NOT NULL THEN 'newsletter.policy'"
-		" WHEN n.list_id IS NOT NULL THEN 'newsletter.list_id'"
 		" WHEN n.unsubscribe_url IS NOT NULL"
 		" THEN 'newsletter.unsubscribe_url'"
-		" WHEN n.unsubscribe_mailto IS NOT NULL"
-		" THEN 'newsletter.unsubscribe_mailto'"
-		" WHEN l.headers <> '{}' THEN 'letter.headers'"
-		" WHEN l.strict THEN 'letter.strict'"
-		" WHEN EXISTS (SELECT FROM mailman.attachment a"
-		" WHERE a.letter_id = l.id) THEN 'attachment' END,"
+		" WHEN l.strict THEN 'letter.strict' END,"
 		" n.retry_schedule"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
@@ -137,8 +131,7 @@ letter_find(int64 letter_id)
 	return letter;
 }
 
-/* Parse one template of the letter; empty ones count as absent */
-static Template *
+Template *
 letter_parse(int64 letter_id, const char *what, const char *text)
 {
 	TemplateError error;
@@ -230,6 +223,7 @@ letter_load_content(Letter *letter)
 	render->subject = letter_parse(letter->id, "subject", row_text(0, 5));
 	render->text_body = letter_parse(letter->id, "text_body", row_text(0, 6));
 	render->html_body = letter_parse(letter->id, "html_body", row_text(0, 7));
+	letter_load_fields(letter);
 	letter_load_secret(letter);
 	render->fixed = render_prepare(render, &fault);
 	if (render->fixed == NULL)
@@ -238,6 +232,7 @@ letter_load_content(Letter *letter)
 				 errmsg("letter " INT64_FORMAT " cannot be rendered",
 						letter->id),
 				 errdetail("%s", fault)));
+	letter_free_attachments(letter);
 }
 
 void

@@ -218,6 +218,17 @@ extern Letter *letter_find(int64 letter_id);
 /* Templates and secret; an ERROR if they cannot be rendered. */
 extern void letter_load_content(Letter *letter);
 
+/* Parse one template of the letter; empty ones count as absent */
+extern Template *letter_parse(int64 letter_id, const char *what,
+							  const char *text);
+
+/* ---- letter_fields.c: what it carries beside its bodies ---- */
+
+extern void letter_load_fields(Letter *letter);
+
+/* After render_prepare(), which has encoded them */
+extern void letter_free_attachments(Letter *letter);
+
 /* ERROR if role is not a member of the newsletter's owner */
 extern void letter_check_member(const Letter *letter, Oid role);
 
@@ -236,6 +247,14 @@ extern bool lookup_value(void *context, const char *name, size_t len,
 
 /* The second of the Date: field, Unix time */
 extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
+
+/* ---- subscription.c ---- */
+
+/* A piece of untrusted text that can stand in a message */
+extern char *text_shown(const char *value, int len);
+
+/* ERROR if role is not a member of the newsletter's owner, or there is none */
+extern void newsletter_check_member(int64 newsletter_id, Oid role);
 
 /* ---- launch.c: start at COMMIT ---- */
 

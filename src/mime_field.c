@@ -132,6 +132,19 @@ mime_header_list_id(StringInfo out, const char *value)
 	pfree(id);
 }
 
+/* see pure.h */
+bool
+feedback_id_is_valid(const char *value, const char **why)
+{
+	size_t		len = strspn(value, "abcdefghijklmnopqrstuvwxyz"
+							 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	if (len > 0 && len <= 64 && value[len] == '\0')
+		return true;
+	*why = "It has 1 to 64 letters, digits and characters of \"._-\".";
+	return false;
+}
+
 /*
  * Append text as a part of a URL: characters that are not of keep, letters or
  * digits become %XX (RFC 3986 2.1).

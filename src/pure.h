@@ -146,6 +146,9 @@ extern bool header_name_is_allowed(const char *name, const char **why);
 extern bool list_id_is_valid(const char *value, const char **why);
 extern void mime_header_list_id(StringInfo out, const char *value);
 
+/* Can it stand between the colons of Feedback-ID:? */
+extern bool feedback_id_is_valid(const char *value, const char **why);
+
 /* "mailto:address?subject=subject"; the address is in wire form */
 extern void mailto_url(StringInfo out, const char *address,
 					   const char *subject);

@@ -38,9 +38,8 @@ mailman_is_address(PG_FUNCTION_ARGS)
 									VARSIZE_ANY_EXHDR(address), &why));
 }
 
-/* A piece of untrusted text that can stand in a message */
-static char *
-shown(const char *value, int len)
+char *
+text_shown(const char *value, int len)
 {
 	StringInfoData out;
 	int			i;
@@ -71,8 +70,8 @@ mailman_check_address(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("\"%s\" is not a mail address",
-						shown(VARDATA_ANY(address),
-							  VARSIZE_ANY_EXHDR(address))),
+						text_shown(VARDATA_ANY(address),
+								   VARSIZE_ANY_EXHDR(address))),
 				 errdetail("%s", why),
 				 errhint("Filter a list with mailman_is_address() before loading it.")));
 	PG_RETURN_BOOL(true);
@@ -98,15 +97,14 @@ mailman_check_line(PG_FUNCTION_ARGS)
 				 errmsg("%s must not contain control characters",
 						text_to_cstring(PG_GETARG_TEXT_PP(1))),
 				 errdetail("Byte 0x%02x at position %d of \"%s\".", c, i + 1,
-						   shown(bytes, len)),
+						   text_shown(bytes, len)),
 				 errhint("It becomes part of a mail's header, where a line end would start another field.")));
 	}
 	PG_RETURN_BOOL(true);
 }
 
-/* The caller must be a member of the newsletter's owner */
-static void
-subscribe_check_member(int64 newsletter_id, Oid role)
+void
+newsletter_check_member(int64 newsletter_id, Oid role)
 {
 	static Statement load = {
 		.sql = "SELECT owner::text FROM mailman.newsletter WHERE id = $1",
@@ -180,7 +178,7 @@ mailman_subscribe(PG_FUNCTION_ARGS)
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
 	extension_enter(&scope);
-	subscribe_check_member(PG_GETARG_INT64(0), role);
+	newsletter_check_member(PG_GETARG_INT64(0), role);
 	statement_run(&upsert, SPI_OK_INSERT_RETURNING, values, nulls);
 	id = row_int64(0, 1, 0);
 	extension_leave(&scope);

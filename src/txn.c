@@ -170,8 +170,8 @@ static const struct
 }			written_tables[] = {
 	{"letter", false}, {"subscription", false}, {"delivery", true},
 	{"newsletter_email", false}, {"posting", true}, {"secret", true},
-	{"origin", true}, {"relay_state", true}, {"domain_state", true},
-	{"attachment", false}, {"partial", false}
+	{"dkim_key", true}, {"origin", true}, {"relay_state", true},
+	{"domain_state", true}, {"attachment", false}, {"partial", false}
 };
 
 /* Is it of a foreign key by which a table of somebody else's refers to us? */

@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(20);
+SELECT plan(23);
 
 CREATE TEMP VIEW dumped AS
 SELECT unnest(extconfig) AS relation, unnest(extcondition) AS condition
@@ -80,6 +80,15 @@ SELECT lives_ok($$
 SELECT lives_ok($$
 	INSERT INTO mailman.secret VALUES (900001, decode(repeat('00', 32), 'hex'))$$,
 	'secrets are restored');
+SELECT lives_ok($$
+	INSERT INTO mailman.dkim_key VALUES (900001, 'a key')$$,
+	'keys are restored');
+SELECT lives_ok($$
+	INSERT INTO mailman.attachment (letter_id, name, content)
+	VALUES (900001, 'a.bin', 'x')$$,
+	'attachments are restored, even of a letter in the post');
+SELECT is((SELECT revision FROM mailman.letter WHERE id = 900001), 3,
+		  'which does not count as a change');
 SELECT lives_ok($$
 	INSERT INTO mailman.posting (letter_id, low, high, recipients, failed,
 								 doubtful)

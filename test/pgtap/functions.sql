@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(134);
+SELECT plan(138);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -19,6 +19,7 @@ SELECT function_returns('public', name, args, returns,
   FROM (VALUES
 	('mailman_is_address'::name, '{text}'::name[], 'boolean'),
 	('mailman_subscribe', '{bigint,text,text,jsonb,boolean}', 'bigint'),
+	('mailman_set_dkim_key', '{bigint,text}', 'text'),
 	('mailman_send', '{bigint}', 'bigint'),
 	('mailman_send', '{bigint,bigint[],jsonb}', 'bigint'),
 	('mailman_pause', '{bigint}', 'text'),
@@ -77,6 +78,8 @@ SELECT 'subscription', to_jsonb(s) FROM mailman.subscription s UNION ALL
 SELECT 'delivery', to_jsonb(d) FROM mailman.delivery d UNION ALL
 SELECT 'posting', to_jsonb(p) FROM mailman.posting p UNION ALL
 SELECT 'secret', to_jsonb(s) FROM mailman.secret s UNION ALL
+SELECT 'dkim_key', to_jsonb(k) FROM mailman.dkim_key k UNION ALL
+SELECT 'attachment', to_jsonb(a) FROM mailman.attachment a UNION ALL
 SELECT 'origin', to_jsonb(o) FROM mailman.origin o;
 
 --
@@ -175,6 +178,12 @@ SELECT throws_ok(statement, code, message,
 	-- no subscription
 	('SELECT mailman_subscribe(NULL, ''eve@example.com'')', '22004',
 	 'newsletter_id must not be null'),
+	('SELECT mailman_set_dkim_key(NULL, ''x'')', '22004',
+	 'newsletter_id must not be null'),
+	('SELECT mailman_set_dkim_key(900099, ''x'')', '42704',
+	 'newsletter 900099 does not exist'),
+	('SELECT mailman_set_dkim_key(900001, ''x'')', '22023',
+	 'the key cannot be used for DKIM'),
 	('SELECT mailman_subscribe(900001, NULL)', '22004',
 	 'email must not be null'),
 	('SELECT mailman_subscribe(900099, ''eve@example.com'')', '42704',

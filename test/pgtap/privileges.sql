@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(247);
+SELECT plan(257);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -53,6 +53,7 @@ SELECT set_eq($$
 	  aclexplode(coalesce(proacl, acldefault('f', proowner))) a
 	 WHERE a.grantee = 0$$,
 	ARRAY['mailman.check_address(text)', 'mailman.check_line(text,text)',
+		  'mailman.check_value(text,text)', 'mailman.check_headers(jsonb)',
 		  'mailman.check_retry_schedule(text)', 'mailman.check_rate(text)',
 		  'mailman.check_domain_pattern(text)',
 		  'mailman.relay_rate(oid,double precision,double precision,timestamp with time zone)'],
@@ -176,6 +177,9 @@ SELECT pg_temp.refused('tap_app', statement, '42501 | ' || message,
 					   regexp_replace(statement, '\s+', ' ', 'g'))
   FROM (VALUES
 	('TABLE mailman.secret', 'permission denied for table secret'),
+	('TABLE mailman.dkim_key', 'permission denied for table dkim_key'),
+	('SELECT public.mailman_set_dkim_key(900001, NULL)',
+	 'permission denied for function mailman_set_dkim_key'),
 	('TABLE mailman.posting', 'permission denied for table posting'),
 	('TABLE mailman.origin', 'permission denied for table origin'),
 	('TABLE mailman.relay_status',
@@ -325,6 +329,8 @@ CREATE FUNCTION pg_temp.guarded(statement text) RETURNS text AS $$
 SELECT alike(pg_temp.verdict('tap_app', statement),
 	'42501 | % by the extension only | Use ' ||
 	CASE WHEN statement LIKE '%mailman.origin%' THEN 'mailman\_adopt().'
+	WHEN statement LIKE '%mailman.dkim\_key%'
+	THEN 'mailman\_set\_dkim\_key().'
 	ELSE 'mailman\_send(), mailman\_pause(), mailman\_resume()'
 		 ' or mailman\_cancel().' END,
 	regexp_replace(statement, '\s+', ' ', 'g'))
@@ -358,6 +364,10 @@ SELECT pg_temp.guarded(statement) FROM unnest(ARRAY[
 	'UPDATE mailman.secret SET key = decode(repeat(''00'', 32), ''hex'')',
 	'DELETE FROM mailman.secret',
 	'TRUNCATE mailman.secret',
+	'INSERT INTO mailman.dkim_key VALUES (900001, ''x'')',
+	'UPDATE mailman.dkim_key SET key = ''x''',
+	'DELETE FROM mailman.dkim_key',
+	'TRUNCATE mailman.dkim_key',
 	'INSERT INTO mailman.origin VALUES (1, 1)',
 	'UPDATE mailman.origin SET database = 1',
 	'DELETE FROM mailman.origin',
@@ -457,7 +467,7 @@ SELECT is(pg_temp.escalated(tab, 'BEFORE INSERT OR UPDATE OR DELETE', call),
 	|| ' TRIGGER on the table.',
 	format('a trigger on %s is named and refused by %s', tab, call))
   FROM unnest(ARRAY['letter', 'subscription', 'delivery', 'newsletter_email',
-					'posting', 'secret', 'origin', 'relay_state',
+					'posting', 'secret', 'dkim_key', 'origin', 'relay_state',
 					'domain_state']) AS t(tab),
 	   unnest(ARRAY['SELECT mailman_subscribe(900001, ''zz@example.com'')',
 					'SELECT mailman_send(900002)',
