@@ -141,7 +141,7 @@ bench_run(const char *title, RenderLetter *letter, const char *name)
 	double		seconds;
 	size_t		bytes = 0;
 	int			i,
-				n = 200000;
+				n = letter->dkim ? 20000 : 200000;
 
 	recipient.email = "ann.lee@customer.example";
 	recipient.name = name;
@@ -172,7 +172,9 @@ static int
 bench(void)
 {
 	RenderLetter letter = {0};
+	DkimSigner	signer = {NULL, "sender.example", "s1"};
 	const char *error;
+	char	   *why;
 
 	letter.letter_id = 42;
 	letter.from_name = "The Newsletter";
@@ -188,6 +190,12 @@ bench(void)
 	bench_run("text + html, not ASCII", &letter, "Jürgen Groß");
 	letter.html_body = NULL;
 	bench_run("text alone, not ASCII", &letter, "Jürgen Groß");
+	bench_letter(&letter, false);
+	signer.key = dkim_key_load(key_ed25519, &why);
+	letter.dkim = &signer;
+	bench_run("text + html, Ed25519", &letter, "Ann Lee");
+	signer.key = dkim_key_load(key_rsa, &why);
+	bench_run("text + html, RSA 2048", &letter, "Ann Lee");
 	return 0;
 }
 
