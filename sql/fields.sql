@@ -65,7 +65,7 @@ SELECT name || ' ' || quote_literal(value) || ': '
 	('feedback_id', E'a\nBcc: eve@example.com'),
 	('precedence', 'urgent'),
 	('bounce_address', 'a{{verp}}{{verp}}@example.com'),
-	('bounce_address', 'a-long-local-part{{verp}}@example.com'),
+	('bounce_address', 'a-local-part-of-31-characters--{{verp}}@example.com'),
 	('dkim_domain', 'example.com')) v(name, value);
 SELECT concat_ws(', ', quote_literal(domain), quote_literal(selector)) || ': '
 	   || trial.try(format('UPDATE mailman.newsletter SET dkim_domain = %L,

@@ -25,6 +25,8 @@
 
 /* ---- address.c: RFC 5321 4.1.2, RFC 6531, RFC 5890 ---- */
 
+#define LOCAL_PART_MAX	64		/* octets, RFC 5321 4.5.3.1.1 */
+
 /*
  * Is this an addr-spec we would mail?  dot-atom or quoted local part of at
  * most 64 octets (RFC 5321 4.5.3.1.1), a domain name of at least two labels

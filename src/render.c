@@ -237,16 +237,23 @@ render_header(Rendered *result, const RenderLetter *letter,
 	return true;
 }
 
-/* The envelope sender, with the tag in its place */
-static char *
-render_mail_from(const char *address, const char *tag)
+/* The envelope sender, with the tag in its place; false if that is too long */
+static bool
+render_mail_from(Rendered *result, const char *address, const char *tag)
 {
 	const char *place = strstr(address, VERP_PLACEHOLDER);
 
 	if (place == NULL)
-		return pstrdup(address);
-	return psprintf("%.*s%s%s", (int) (place - address), address, tag,
-					place + strlen(VERP_PLACEHOLDER));
+	{
+		result->mail_from = pstrdup(address);
+		return true;
+	}
+	result->mail_from = psprintf("%.*s%s%s", (int) (place - address), address,
+								 tag, place + strlen(VERP_PLACEHOLDER));
+	if (strcspn(result->mail_from, "@") <= LOCAL_PART_MAX)
+		return true;
+	result->error = "invalid return path address: With its tag the local part is longer than 64 octets.";
+	return false;
 }
 
 /* Put the signature in front of the message */
@@ -278,7 +285,8 @@ render_build(Rendered *result, const RenderLetter *letter,
 			 const Marks *marks)
 {
 	result->message_id = psprintf("<%s@%s>", marks->id, fixed->domain);
-	result->mail_from = render_mail_from(fixed->mail_from.data, marks->tag);
+	if (!render_mail_from(result, fixed->mail_from.data, marks->tag))
+		return false;
 	initStringInfo(&result->message);
 	if (fixed->size > 0)
 		mime_reserve(&result->message, fixed->size + 16384);

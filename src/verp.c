@@ -23,7 +23,7 @@
 #define VERP_LABEL		"verp"
 #define VERP_BYTES		5		/* of the HMAC; makes the check's eight
 								 * characters */
-#define LOCAL_MAX		64		/* RFC 5321 4.5.3.1.1 */
+#define TAG_USUAL		34		/* with ids of up to twelve digits */
 
 /* Is it one of base32's, in either case? */
 static inline bool
@@ -149,9 +149,9 @@ verp_has_room(const char *address, const char **why)
 		*why = "{{verp}} stands outside of the local part, or in quotes.";
 	else if (strstr(place + 1, VERP_PLACEHOLDER) != NULL)
 		*why = "{{verp}} stands there twice.";
-	else if (at - address - strlen(VERP_PLACEHOLDER) + VERP_TAG_SIZE - 1 >
-			 LOCAL_MAX)
-		*why = "Beside {{verp}} the local part has room for 14 characters.";
+	else if (at - address - strlen(VERP_PLACEHOLDER) + TAG_USUAL >
+			 LOCAL_PART_MAX)
+		*why = "Beside {{verp}} the local part has room for 30 characters.";
 	else
 		return true;
 	return false;

@@ -109,7 +109,7 @@ emit_raw(int number)
 	appendStringInfoString(&message, "From:  =?UTF-8?Q?=C3=BC?=\t <a@b.example> \r\n"
 						   "X-Not-Signed: 1\r\n"
 						   "SUBJECT:folded\r\n \t over\r\n\tlines\t\r\n"
-						   "To: a@b.example\r\nMIME-Version: 1.0\r\n"
+						   "To: 用户@xn--fsqu00a.xn--4rr70v\r\nMIME-Version: 1.0\r\n"
 						   "Content-Type: text/plain; charset=utf-8\r\n"
 						   "Content-Transfer-Encoding: 8bit\r\n\r\n");
 	expected_body(&message, text.data, text.len);

@@ -338,10 +338,10 @@ test_verp(void)
 	};
 	static const char *const places[] = {
 		"a@b.example", "a+{{verp}}@b.example", "{{verp}}@b.example",
-		"aaaaaaaaaaaaaa{{verp}}@b.example"
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{{verp}}@b.example"
 	};
 	static const char *const bad_places[] = {
-		"aaaaaaaaaaaaaaa{{verp}}@b.example", "{{verp}}{{verp}}@b.example",
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{{verp}}@b.example", "{{verp}}{{verp}}@b.example",
 		"\"a {{verp}}\"@b.example"
 	};
 	char		tag[VERP_TAG_SIZE];
