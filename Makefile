@@ -19,7 +19,7 @@ REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
 EXTRA_CLEAN = test/unit/*_test test/unit/pure
 
 PG_CPPFLAGS = -Wall -Wextra -Wno-unused-parameter
-SHLIB_LINK = -lcurl -lidn2
+SHLIB_LINK = -lcurl -lidn2 -lcrypto
 
 # Nothing here is worth inlining into a query: no bitcode
 override with_llvm = no

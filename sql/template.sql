@@ -19,6 +19,7 @@ INSERT INTO mailman.newsletter (owner, ref, name, from_name, from_address,
 VALUES ('regress_mailman_app', 'weekly', 'Weekly', 'The <Weekly>',
 		'weekly@example.com', '{relay}'),
 	('regress_mailman_app', NULL, 'Other', NULL, 'other@example.com', '{}');
+UPDATE mailman.newsletter SET unsubscribe_mailto = 'leave@example.com';
 SELECT mailman_subscribe(1, 'ada@example.com', 'Ada Lovelace', $${
 	"city": "London", "n": 7, "price": 1.50, "big": 12345678901234567890.5,
 	"tiny": 1e-7, "minus": -0.0, "zero": 0, "yes": true, "no": false,

@@ -24,7 +24,6 @@
 
 #include "mb/pg_wchar.h"
 
-#define LOCAL_MAX	64			/* RFC 5321 4.5.3.1.1 */
 #define ADDRESS_MAX	254			/* 4.5.3.1.3, less the angle brackets */
 #define LABEL_MAX	63			/* RFC 1035 2.3.4 */
 
@@ -251,7 +250,7 @@ address_parse(Mailbox *box, const char *address, size_t len)
 		return "The address has no @.";
 	if (local_len == 0)
 		return "The local part is empty.";
-	if (local_len > LOCAL_MAX)
+	if (local_len > LOCAL_PART_MAX)
 		return "The local part is longer than 64 octets.";
 	fault = s[0] == '"' ? address_quoted_fault(s, local_len) :
 		address_dot_string_fault(s, local_len);

@@ -30,6 +30,7 @@ PG_FUNCTION_INFO_V1(mailman_guard_newsletter);
 PG_FUNCTION_INFO_V1(mailman_guard_subscription);
 PG_FUNCTION_INFO_V1(mailman_guard_partial);
 PG_FUNCTION_INFO_V1(mailman_guard_letter);
+PG_FUNCTION_INFO_V1(mailman_guard_attachment);
 PG_FUNCTION_INFO_V1(mailman_guard_accounts);
 
 TriggerData *
@@ -412,6 +413,88 @@ mailman_guard_letter(PG_FUNCTION_ARGS)
 	return PointerGetDatum(row);
 }
 
+/*
+ * A file of this letter changes: raise the revision, or refuse it.  Who owns
+ * the extension loads rows as pg_restore does, into a database that is not
+ * armed: no worker has seen the letter there.
+ */
+static void
+guard_letter_files(int64 letter_id, bool loads)
+{
+	static Statement raise = {
+		.sql = "UPDATE mailman.letter SET revision = revision + 1"
+		" WHERE id = $1 AND state IN ('draft', 'scheduled', 'paused')",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	static Statement look = {
+		.sql = "SELECT state FROM mailman.letter WHERE id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter_id)};
+	ExtensionScope scope;
+
+	extension_enter(&scope);
+	/* No such letter: the foreign key will say so, or is deleting them both */
+	if ((!loads || origin_is_ours()) &&
+		statement_run(&raise, SPI_OK_UPDATE, values, NULL) == 0 &&
+		statement_run(&look, SPI_OK_SELECT, values, NULL) > 0)
+	{
+		char	   *state = row_text(0, 1);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("attachments of letter " INT64_FORMAT " cannot be changed: it is %s",
+						letter_id, state),
+				 strcmp(state, "sending") == 0 ?
+				 errhint("Pause it with mailman_pause() first.") :
+				 errhint("Make a new letter.")));
+	}
+	extension_leave(&scope);
+}
+
+/* Files change as the content of their letter does */
+Datum
+mailman_guard_attachment(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = guard_trigger(fcinfo);
+	HeapTuple	row = guard_row(trigger);
+	int64		letter_id;
+	bool		isnull;
+
+	if (guard_lets_pass())
+		return PointerGetDatum(row);
+	letter_id = DatumGetInt64(guard_value(trigger, trigger->tg_trigtuple,
+										  "letter_id", &isnull));
+	if (!isnull)
+		guard_letter_files(letter_id,
+						   TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
+						   guard_is_owner());
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		guard_changes(trigger, "letter_id"))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("an attachment cannot move to another letter"),
+				 errhint("Insert it there.")));
+	return PointerGetDatum(row);
+}
+
+/* Which function is meant to be used instead? */
+static const char *
+guard_accounts_hint(const char *table)
+{
+	if (strcmp(table, "origin") == 0)
+		return "Use mailman_adopt().";
+	if (strcmp(table, "dkim_key") == 0)
+		return "Use mailman_set_dkim_key().";
+	if (strcmp(table, "forgotten") == 0)
+		return "Use mailman_forget().";
+	if (strcmp(table, "attachment") == 0)
+		return "Delete its rows one letter at a time.";
+	return "Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().";
+}
+
 Datum
 mailman_guard_accounts(PG_FUNCTION_ARGS)
 {
@@ -424,14 +507,12 @@ mailman_guard_accounts(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	/* these go with their newsletter, by the foreign key */
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && guard_is_owner() &&
-		(strcmp(table, "secret") == 0 || strcmp(table, "forgotten") == 0))
+		(strcmp(table, "secret") == 0 || strcmp(table, "dkim_key") == 0 ||
+		 strcmp(table, "forgotten") == 0))
 		return PointerGetDatum(NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("table \"mailman.%s\" is written by the extension only",
 					table),
-			 strcmp(table, "origin") == 0 ? errhint("Use mailman_adopt().") :
-			 strcmp(table, "forgotten") == 0 ?
-			 errhint("Use mailman_forget().") :
-			 errhint("Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().")));
+			 errhint("%s", guard_accounts_hint(table))));
 }

@@ -1,11 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * hmac.c
- *	  HMAC-SHA-256 under a newsletter's secret.
+ *	  What can be derived from a newsletter's secret, and from nothing else.
  *
  * One secret serves several purposes: what is computed for one must never
- * pass for another.  So every input begins with the label of its purpose, and
- * no label is the beginning of another.
+ * pass for another, nor tell anything about it.  So every input begins with
+ * the label of its purpose, and no label is the beginning of another.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -18,6 +18,8 @@
 #ifndef FRONTEND
 #include "utils/resowner.h"
 #endif
+
+StaticAssertDecl(HMAC_BYTES == PG_SHA256_DIGEST_LENGTH, "it is SHA-256");
 
 /*
  * See pure.h.  In the server OpenSSL's contexts belong to a resource owner,
@@ -36,8 +38,6 @@ hmac_sha256(uint8 *digest, const uint8 *secret, size_t secret_len,
 		own = CurrentResourceOwner = ResourceOwnerCreate(NULL, "mailman");
 #endif
 
-	StaticAssertStmt(HMAC_BYTES == PG_SHA256_DIGEST_LENGTH, "digest length");
-
 	ctx = pg_hmac_create(PG_SHA256);
 	ok = ctx != NULL &&
 		pg_hmac_init(ctx, secret, secret_len) == 0 &&
@@ -54,4 +54,46 @@ hmac_sha256(uint8 *digest, const uint8 *secret, size_t secret_len,
 	}
 #endif
 	return ok;
+}
+
+/* An id as the HMAC takes it: eight octets, most significant first */
+static void
+put_id(uint8 *to, int64 id)
+{
+	int			i;
+
+	for (i = 0; i < 8; i++)
+		to[i] = (uint8) ((uint64) id >> (56 - 8 * i));
+}
+
+/* see pure.h */
+bool
+hmac_ids(uint8 *digest, const uint8 *secret, size_t secret_len,
+		 const char *label, int64 letter_id, int64 subscription_id)
+{
+	uint8		ids[16];
+
+	put_id(ids, letter_id);
+	put_id(ids + 8, subscription_id);
+	return hmac_sha256(digest, secret, secret_len, label, ids, sizeof(ids));
+}
+
+/* see pure.h */
+void
+put_base32(char *to, const uint8 *bytes, int len)
+{
+	static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
+	int			i;
+	int			shift;
+
+	for (i = 0; i < len; i += 5)
+	{
+		uint64		bits = (uint64) bytes[i] << 32 |
+			(uint64) bytes[i + 1] << 24 | (uint64) bytes[i + 2] << 16 |
+			(uint64) bytes[i + 3] << 8 | (uint64) bytes[i + 4];
+
+		for (shift = 35; shift >= 0; shift -= 5)
+			*to++ = digits[bits >> shift & 31];
+	}
+	*to = '\0';
 }

@@ -82,13 +82,7 @@ letter_load(int64 letter_id)
 		" l.on_doubt = 'hold', l.revision::int8, n.max_attempts::int8,"
 		" (extract(epoch FROM n.max_age) * 1000000)::int8, l.send_at,"
 		" l.resumed_at,"
-		" CASE WHEN n.policy IS NOT NULL THEN 'newsletter.policy'"
-		" WHEN n.list_id IS NOT NULL THEN 'newsletter.list_id'"
-		" WHEN n.unsubscribe_mailto IS NOT NULL"
-		" THEN 'newsletter.unsubscribe_mailto'"
-		" WHEN l.headers <> '{}' THEN 'letter.headers'"
-		" WHEN EXISTS (SELECT FROM mailman.attachment a"
-		" WHERE a.letter_id = l.id) THEN 'attachment' END,"
+		" CASE WHEN n.policy IS NOT NULL THEN 'newsletter.policy' END,"
 		" n.retry_schedule,"
 		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0"
 		" FROM mailman.letter l"
@@ -191,6 +185,7 @@ letter_load_content(Letter *letter)
 	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 	RenderLetter *render = &letter->render;
+	const Partials *partials;
 	const char *fault;
 
 	if (!letter->has_body)
@@ -198,6 +193,7 @@ letter_load_content(Letter *letter)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("letter " INT64_FORMAT " has no body", letter->id),
 				 errhint("Set text_body, html_body or both.")));
+	partials = partials_load(letter->newsletter_id);
 	if (statement_run(&load, SPI_OK_SELECT, values, NULL) != 1)
 		elog(ERROR, "letter " INT64_FORMAT " is gone", letter->id);
 	render->from_name = row_text(0, 1);
@@ -207,7 +203,13 @@ letter_load_content(Letter *letter)
 	render->strict = row_bool(0, 8);
 	render->newsletter = row_node(0, 9);
 	render->letter = row_node(0, 10);
-	letter_parse(letter, row_text(0, 5), row_text(0, 6), row_text(0, 7));
+	render->subject = letter_parse(letter, "subject", row_text(0, 5),
+								   partials);
+	render->text_body = letter_parse(letter, "text_body", row_text(0, 6),
+									 partials);
+	render->html_body = letter_parse(letter, "html_body", row_text(0, 7),
+									 partials);
+	letter_load_fields(letter, partials);
 	letter_load_links(letter);
 	render->fixed = render_prepare(render, &fault);
 	if (render->fixed == NULL)
@@ -216,6 +218,7 @@ letter_load_content(Letter *letter)
 				 errmsg("letter " INT64_FORMAT " cannot be rendered",
 						letter->id),
 				 errdetail("%s", fault)));
+	letter_free_attachments(letter);
 }
 
 void

@@ -44,6 +44,18 @@ AS 'MODULE_PATHNAME', 'mailman_check_unsubscribe_url';
 COMMENT ON FUNCTION mailman.check_unsubscribe_url(text) IS
 'true for a URL with {{token}} in it, else an error that says what is wrong with it';
 
+CREATE FUNCTION mailman.check_value(value text, what text) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mailman_check_value';
+COMMENT ON FUNCTION mailman.check_value(text, text) IS
+'true for a value that can stand in the header field it was made for, else an error that says what is wrong with it';
+
+CREATE FUNCTION mailman.check_headers(headers jsonb) RETURNS boolean
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'mailman_check_headers';
+COMMENT ON FUNCTION mailman.check_headers(jsonb) IS
+'true for an object of strings by names that header fields of one''s own may have, else an error that says what is wrong with it';
+
 CREATE FUNCTION mailman.check_retry_schedule(schedule text) RETURNS boolean
 LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'mailman_check_retry_schedule';
@@ -85,17 +97,27 @@ CREATE TABLE mailman.newsletter (
 			   THEN array_position(relays, NULL) IS NULL ELSE false END)
 		CHECK (cardinality(relays) <= 16),
 	policy text,
-	list_id text CHECK (mailman.check_line(list_id, 'list_id')),
+	list_id text CHECK (mailman.check_line(list_id, 'list_id'))
+		CHECK (mailman.check_value(list_id, 'list_id')),
 	unsubscribe_url text
 		CHECK (mailman.check_unsubscribe_url(unsubscribe_url)),
 	unsubscribe_mailto text CHECK (mailman.check_address(unsubscribe_mailto)),
-	bounce_address text CHECK (mailman.check_address(bounce_address)),
+	bounce_address text CHECK (mailman.check_address(bounce_address))
+		CHECK (mailman.check_value(bounce_address, 'bounce_address')),
+	feedback_id text CHECK (mailman.check_value(feedback_id, 'feedback_id')),
+	precedence text DEFAULT 'bulk'
+		CHECK (precedence IN ('bulk', 'list', 'junk')),
+	dkim_domain text CHECK (mailman.check_value(dkim_domain, 'dkim_domain')),
+	dkim_selector text
+		CHECK (mailman.check_value(dkim_selector, 'dkim_selector')),
 	max_attempts integer NOT NULL DEFAULT 20
 		CHECK (max_attempts BETWEEN 1 AND 1000),
 	max_age interval NOT NULL DEFAULT '72 hours'
 		CHECK (max_age > interval '0' AND max_age <= interval '10 years'),
 	retry_schedule text CHECK (mailman.check_retry_schedule(retry_schedule)),
-	created_at timestamptz NOT NULL DEFAULT now()
+	created_at timestamptz NOT NULL DEFAULT now(),
+	CONSTRAINT newsletter_dkim_whole_check
+		CHECK ((dkim_domain IS NULL) = (dkim_selector IS NULL))
 );
 COMMENT ON TABLE mailman.newsletter IS 'a newsletter: who sends, through which relays';
 COMMENT ON COLUMN mailman.newsletter.ref IS 'the application''s own key';
@@ -103,10 +125,14 @@ COMMENT ON COLUMN mailman.newsletter.owner IS 'members of this role may send its
 COMMENT ON COLUMN mailman.newsletter.from_address IS 'RFC 5322 From:, and the envelope sender if bounce_address is null';
 COMMENT ON COLUMN mailman.newsletter.relays IS 'names of foreign servers of wrapper mailman_smtp, in order of preference';
 COMMENT ON COLUMN mailman.newsletter.policy IS 'reserved: a function asked per recipient if and how to send';
-COMMENT ON COLUMN mailman.newsletter.list_id IS 'reserved: RFC 2919 List-Id';
-COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'link that ends a subscription, with {{token}} in it: https://example.com/u/{{token}}; what it leads to calls mailman_unsubscribe(token)';
-COMMENT ON COLUMN mailman.newsletter.unsubscribe_mailto IS 'reserved: RFC 2369 List-Unsubscribe address';
-COMMENT ON COLUMN mailman.newsletter.bounce_address IS 'RFC 5321 reverse-path: where relays report undeliverable mail';
+COMMENT ON COLUMN mailman.newsletter.list_id IS 'RFC 2919 List-Id: "weekly.example.com" or "Our Weekly <weekly.example.com>"';
+COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'link that ends a subscription, with {{token}} in it: https://example.com/u/{{token}}; what it leads to calls mailman_unsubscribe(token); in List-Unsubscribe, with https for RFC 8058''s one click too';
+COMMENT ON COLUMN mailman.newsletter.unsubscribe_mailto IS 'RFC 2369 List-Unsubscribe address; the subject of such a mail carries a tag that tells who wants to leave';
+COMMENT ON COLUMN mailman.newsletter.bounce_address IS 'RFC 5321 reverse-path: where relays report undeliverable mail; {{verp}} in it becomes a tag that tells which mail, as in bounces+{{verp}}@example.com';
+COMMENT ON COLUMN mailman.newsletter.feedback_id IS 'SenderId at the end of Feedback-ID, by which feedback loops count; before it stand the ids of letter and newsletter';
+COMMENT ON COLUMN mailman.newsletter.precedence IS 'Precedence: bulk, list or junk keeps automatic answers away; null: no such field';
+COMMENT ON COLUMN mailman.newsletter.dkim_domain IS 'RFC 6376 d=, in A-labels: with it mails are signed, with the key of mailman_set_dkim_key()';
+COMMENT ON COLUMN mailman.newsletter.dkim_selector IS 'RFC 6376 s=: the key is published at selector._domainkey.domain';
 COMMENT ON COLUMN mailman.newsletter.max_attempts IS 'a delivery fails after so many attempts';
 COMMENT ON COLUMN mailman.newsletter.max_age IS 'a delivery fails when it is deferred longer than this';
 COMMENT ON COLUMN mailman.newsletter.retry_schedule IS 'waits before a deferred delivery is tried again, such as "5min, 15min, 1h"; the last one repeats; null: mailman.retry_schedule';
@@ -145,7 +171,8 @@ CREATE TABLE mailman.letter (
 	subject text NOT NULL CHECK (mailman.check_line(subject, 'subject')),
 	text_body text,
 	html_body text,
-	headers jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(headers) = 'object'),
+	headers jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(headers) = 'object')
+		CHECK (mailman.check_headers(headers)),
 	state text NOT NULL DEFAULT 'draft'
 		CHECK (state IN ('draft', 'scheduled', 'sending', 'paused', 'sent',
 						 'cancelled')),
@@ -176,7 +203,7 @@ COMMENT ON COLUMN mailman.letter.ref IS 'the application''s own key';
 COMMENT ON COLUMN mailman.letter.subject IS 'template (Mustache) of the Subject:';
 COMMENT ON COLUMN mailman.letter.text_body IS 'template of the text/plain body';
 COMMENT ON COLUMN mailman.letter.html_body IS 'template of the text/html body';
-COMMENT ON COLUMN mailman.letter.headers IS 'reserved: header fields of one''s own';
+COMMENT ON COLUMN mailman.letter.headers IS 'header fields of one''s own: an object of templates by field name, such as {"X-Campaign": "{{data.city}}"}';
 COMMENT ON COLUMN mailman.letter.state IS 'draft, scheduled, sending, paused, sent or cancelled; changed by mailman_send(), mailman_pause(), mailman_resume(), mailman_cancel() and the letter''s worker';
 COMMENT ON COLUMN mailman.letter.state_reason IS 'why it is in this state, in words';
 COMMENT ON COLUMN mailman.letter.send_at IS 'not to be sent before';
@@ -199,12 +226,16 @@ CREATE TABLE mailman.attachment (
 	letter_id bigint NOT NULL REFERENCES mailman.letter ON DELETE CASCADE,
 	name text NOT NULL CHECK (mailman.check_line(name, 'name')),
 	content_type text NOT NULL DEFAULT 'application/octet-stream'
-		CHECK (mailman.check_line(content_type, 'content_type')),
+		CHECK (mailman.check_line(content_type, 'content_type'))
+		CHECK (mailman.check_value(content_type, 'content_type')),
 	content bytea NOT NULL,
-	content_id text CHECK (mailman.check_line(content_id, 'content_id')),
+	content_id text CHECK (mailman.check_line(content_id, 'content_id'))
+		CHECK (mailman.check_value(content_id, 'content_id')),
 	UNIQUE (letter_id, content_id)
 );
-COMMENT ON TABLE mailman.attachment IS 'reserved: files that go with a letter';
+COMMENT ON TABLE mailman.attachment IS 'files that go with a letter, in the order of their ids';
+COMMENT ON COLUMN mailman.attachment.name IS 'file name, in any script';
+COMMENT ON COLUMN mailman.attachment.content_id IS 'null: attached; else shown by the HTML body, as in <img src="cid:logo">';
 
 CREATE TABLE mailman.partial (
 	newsletter_id bigint NOT NULL
@@ -312,7 +343,7 @@ CREATE TABLE mailman.secret (
 		REFERENCES mailman.newsletter ON DELETE CASCADE,
 	key bytea NOT NULL CHECK (length(key) >= 32)
 );
-COMMENT ON TABLE mailman.secret IS 'internal: key of a newsletter''s message ids and unsubscribe tokens; granted to nobody';
+COMMENT ON TABLE mailman.secret IS 'internal: key of a newsletter''s message ids, unsubscribe tokens and tags; granted to nobody';
 
 CREATE TABLE mailman.forgotten (
 	newsletter_id bigint NOT NULL
@@ -326,6 +357,14 @@ CREATE TABLE mailman.forgotten (
 COMMENT ON TABLE mailman.forgotten IS 'internal: addresses that mailman_forget() was called on, so that an old list does not revive them';
 COMMENT ON COLUMN mailman.forgotten.hash IS 'HMAC-SHA-256 of the address under the newsletter''s secret';
 COMMENT ON COLUMN mailman.forgotten.state IS 'state of a subscription with this address that is loaded again';
+
+CREATE TABLE mailman.dkim_key (
+	newsletter_id bigint PRIMARY KEY
+		REFERENCES mailman.newsletter ON DELETE CASCADE,
+	key text NOT NULL
+);
+COMMENT ON TABLE mailman.dkim_key IS 'internal: private keys for DKIM, set by mailman_set_dkim_key(); granted to nobody';
+COMMENT ON COLUMN mailman.dkim_key.key IS 'RSA or Ed25519, in PEM';
 
 -- What the workers of this database tell each other about a relay.  A row is
 -- locked for an instant only, in a transaction of its own that is not flushed.
@@ -494,6 +533,14 @@ CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON mailman.letter
 	FOR EACH ROW EXECUTE FUNCTION mailman.guard_letter();
 ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER guard;
 
+CREATE FUNCTION mailman.guard_attachment() RETURNS trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_attachment';
+COMMENT ON FUNCTION mailman.guard_attachment() IS
+'files change as the content of their letter does, and raise its revision';
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON mailman.attachment
+	FOR EACH ROW EXECUTE FUNCTION mailman.guard_attachment();
+ALTER TABLE mailman.attachment ENABLE ALWAYS TRIGGER guard;
+
 CREATE FUNCTION mailman.guard_accounts() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_accounts';
 COMMENT ON FUNCTION mailman.guard_accounts() IS
@@ -514,6 +561,9 @@ CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON mailman.forgotten
 	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+	ON mailman.dkim_key
+	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
 	ON mailman.relay_state
 	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
@@ -524,15 +574,19 @@ CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
 	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
 CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON mailman.letter
 	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
+CREATE TRIGGER guard_truncate BEFORE TRUNCATE ON mailman.attachment
+	FOR EACH STATEMENT EXECUTE FUNCTION mailman.guard_accounts();
 ALTER TABLE mailman.delivery ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.newsletter_email ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.posting ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.secret ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.forgotten ENABLE ALWAYS TRIGGER guard;
+ALTER TABLE mailman.dkim_key ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.relay_state ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.domain_state ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.origin ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER guard_truncate;
+ALTER TABLE mailman.attachment ENABLE ALWAYS TRIGGER guard_truncate;
 
 -- ---------------------------------------------------------------------------
 -- Relays are foreign servers
@@ -663,6 +717,13 @@ AS 'MODULE_PATHNAME', 'mailman_forget';
 COMMENT ON FUNCTION @extschema@.mailman_forget(bigint) IS
 'blank address, name, data, variables and replies of a reader, for good; accounts stay, and the address does not come back with an old list';
 
+CREATE FUNCTION @extschema@.mailman_set_dkim_key(newsletter_id bigint, key text)
+RETURNS text
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_set_dkim_key';
+COMMENT ON FUNCTION @extschema@.mailman_set_dkim_key(bigint, text) IS
+'set the private key (RSA or Ed25519, PEM) that signs a newsletter''s mails, or remove it with null; returns the TXT record to publish at selector._domainkey.domain';
+
 CREATE FUNCTION @extschema@.mailman_send(letter_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_send_all';
@@ -740,7 +801,8 @@ COMMENT ON FUNCTION @extschema@.mailman_deliveries(bigint) IS
 REVOKE EXECUTE ON FUNCTION
 	mailman.guard_newsletter(), mailman.guard_subscription(),
 	mailman.guard_forgotten(), mailman.guard_partial(),
-	mailman.guard_letter(), mailman.guard_accounts(),
+	mailman.guard_letter(), mailman.guard_attachment(),
+	mailman.guard_accounts(),
 	mailman.smtp_validator(text[], oid),
 	@extschema@.mailman_is_address(text),
 	@extschema@.mailman_check(text),
@@ -748,6 +810,7 @@ REVOKE EXECUTE ON FUNCTION
 	@extschema@.mailman_unsubscribe(text),
 	@extschema@.mailman_unsubscribe_url(bigint, bigint),
 	@extschema@.mailman_forget(bigint),
+	@extschema@.mailman_set_dkim_key(bigint, text),
 	@extschema@.mailman_send(bigint),
 	@extschema@.mailman_send(bigint, bigint[], jsonb),
 	@extschema@.mailman_pause(bigint),

@@ -233,9 +233,23 @@ extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
 
 /* ---- partial.c ---- */
 
-/* Parse the templates with what partials they name; an ERROR if one is none */
-extern void letter_parse(Letter *letter, const char *subject,
-						 const char *text_body, const char *html_body);
+typedef struct Partials Partials;
+
+extern Partials *partials_load(int64 newsletter_id);
+
+/*
+ * Parse one template of the letter, with what partials it names; an ERROR if
+ * one is none.  Empty ones count as absent: NULL.
+ */
+extern Template *letter_parse(const Letter *letter, const char *what,
+							  const char *source, const Partials *partials);
+
+/* ---- letter_fields.c: what it carries beside its bodies ---- */
+
+extern void letter_load_fields(Letter *letter, const Partials *partials);
+
+/* After render_prepare(), which has encoded them */
+extern void letter_free_attachments(Letter *letter);
 
 /* ---- lookup.c: jsonb as templates see it ---- */
 
@@ -261,7 +275,7 @@ extern void secret_load(int64 newsletter_id, Secret *secret);
 /* A piece of untrusted text that can stand in a message */
 extern char *text_shown(const char *value, int len);
 
-/* ERROR if role is not a member of the newsletter's owner */
+/* ERROR if role is not a member of the newsletter's owner, or there is none */
 extern void newsletter_check_member(int64 newsletter_id, Oid role);
 
 /* ---- forget.c ---- */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * mime.h
- *	  What mime_header.c and mime_body.c share: the encodings of bytes.
+ *	  What the files that write MIME share.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -33,5 +33,25 @@ mime_put_hex(char *to, unsigned char c)
 
 /* Write len bytes in base64, padded (RFC 4648 4); returns its end */
 extern char *mime_put_base64(char *to, const char *from, size_t len);
+
+/* Append bytes as base64 in lines of 76 (RFC 2045 6.8) */
+extern void mime_append_base64(StringInfo out, const char *from, size_t len);
+
+/* Content-Transfer-Encoding:, blank line and text, as mime_text_part() */
+extern void mime_text_body(StringInfo out, const char *body, size_t len);
+
+/*
+ * Copy a value with every run of control characters made one space.  The
+ * caller frees it.
+ */
+extern char *mime_clean(const char *value, size_t *len);
+
+/* Append "; name=value" on lines of their own, after RFC 2231 if need be */
+extern void mime_append_parameter(StringInfo out, const char *name,
+								  const char *value);
+
+/* "Name: display <inside> CRLF"; inside is trusted, display may be NULL */
+extern void mime_header_angle(StringInfo out, const char *name,
+							  const char *display, const char *inside);
 
 #endif							/* MAILMAN_MIME_H */

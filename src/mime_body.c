@@ -332,21 +332,14 @@ mime_put_base64(char *to, const char *from, size_t len)
 	return to;
 }
 
-/* Append a body in base64; line ends inside of it are CRLF, too */
-static void
-body_append_base64(StringInfo out, const char *body, size_t len, size_t lines)
+/* see mime.h */
+void
+mime_append_base64(StringInfo out, const char *from, size_t len)
 {
-	StringInfoData crlf;
-	const char *from;
-	const char *end;
+	const char *end = from + len;
 	char	   *to;
 
-	initStringInfo(&crlf);
-	body_append_crlf(&crlf, body, len, lines);
-	from = crlf.data;
-	end = from + crlf.len;
-
-	mime_reserve(out, ((size_t) crlf.len / BASE64_INPUT + 1) * (LINE_GOOD + 2));
+	mime_reserve(out, (len / BASE64_INPUT + 1) * (LINE_GOOD + 2));
 	to = out->data + out->len;
 	while (from < end)
 	{
@@ -360,13 +353,23 @@ body_append_base64(StringInfo out, const char *body, size_t len, size_t lines)
 	Assert(to - out->data < out->maxlen);
 	out->len = (int) (to - out->data);
 	out->data[out->len] = '\0';
+}
+
+/* Append a body in base64; line ends inside of it are CRLF, too */
+static void
+body_append_base64(StringInfo out, const char *body, size_t len, size_t lines)
+{
+	StringInfoData crlf;
+
+	initStringInfo(&crlf);
+	body_append_crlf(&crlf, body, len, lines);
+	mime_append_base64(out, crlf.data, crlf.len);
 	pfree(crlf.data);
 }
 
-/* see pure.h */
+/* see mime.h */
 void
-mime_text_part(StringInfo out, const char *subtype, const char *body,
-			   size_t len)
+mime_text_body(StringInfo out, const char *body, size_t len)
 {
 	static const char *const names[] = {"7bit", "quoted-printable", "base64"};
 	char	   *copy = body_normalise(body, &len);
@@ -377,11 +380,7 @@ mime_text_part(StringInfo out, const char *subtype, const char *body,
 		body = copy;
 	body_inspect(&traits, body, len);
 	encoding = body_encoding(&traits, len);
-
-	appendStringInfoString(out, "Content-Type: text/");
-	appendStringInfoString(out, subtype);
-	appendStringInfoString(out, "; charset=utf-8\r\n"
-						   "Content-Transfer-Encoding: ");
+	appendStringInfoString(out, "Content-Transfer-Encoding: ");
 	appendStringInfoString(out, names[encoding]);
 	appendStringInfoString(out, "\r\n\r\n");
 
@@ -399,6 +398,17 @@ mime_text_part(StringInfo out, const char *subtype, const char *body,
 	}
 	if (copy)
 		pfree(copy);
+}
+
+/* see pure.h */
+void
+mime_text_part(StringInfo out, const char *subtype, const char *body,
+			   size_t len)
+{
+	appendStringInfoString(out, "Content-Type: text/");
+	appendStringInfoString(out, subtype);
+	appendStringInfoString(out, "; charset=utf-8\r\n");
+	mime_text_body(out, body, len);
 }
 
 /*

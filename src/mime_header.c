@@ -122,12 +122,9 @@ control_length(const char *s, const char *end)
 	return 0;
 }
 
-/*
- * Copy a value with every run of control characters made one space.  The
- * caller frees it.
- */
-static char *
-value_clean(const char *value, size_t *len)
+/* see mime.h */
+char *
+mime_clean(const char *value, size_t *len)
 {
 	const char *end = value + *len;
 	char	   *copy = palloc(*len + 1);
@@ -333,7 +330,7 @@ mime_header_text(StringInfo out, const char *name, const char *value)
 	field_begin(&field, out, name, T_QTEXT);
 	if (traits & (T_CONTROL | T_8BIT))
 	{
-		value = clean = value_clean(value, &len);
+		value = clean = mime_clean(value, &len);
 		traits = value_traits(value, len);
 	}
 
@@ -396,33 +393,47 @@ field_display(Field *field, const char *value, size_t len)
 		field_word(field, value, len, false);
 }
 
+/* see mime.h */
+void
+mime_header_angle(StringInfo out, const char *name, const char *display,
+				  const char *inside)
+{
+	Field		field;
+	size_t		len = display ? strlen(display) : 0;
+
+	field_begin(&field, out, name, T_QPHRASE);
+	if (len > 0)
+	{
+		char	   *clean = mime_clean(display, &len);
+
+		field_display(&field, clean, len);
+		pfree(clean);
+	}
+
+	/* As field_word(), with the angle brackets */
+	if (len > 0 && field.column + 3 + strlen(inside) > LINE_GOOD)
+		appendBinaryStringInfo(out, "\r\n <", 4);
+	else
+		appendBinaryStringInfo(out, " <", 2);
+	appendStringInfoString(out, inside);
+	appendBinaryStringInfo(out, ">", 1);
+	field_end(&field);
+}
+
 /* see pure.h */
 void
 mime_header_address(StringInfo out, const char *name, const char *display,
 					const char *address)
 {
 	Field		field;
-	size_t		len = display ? strlen(display) : 0;
-	int			address_len = strlen(address);
 
-	field_begin(&field, out, name, T_QPHRASE);
-	if (len == 0)
-		field_word(&field, address, address_len, true);
-	else
+	if (display != NULL && display[0] != '\0')
 	{
-		char	   *clean = value_clean(display, &len);
-
-		field_display(&field, clean, len);
-		pfree(clean);
-
-		/* As field_word(), with the angle brackets */
-		if (field.column + 3 + address_len > LINE_GOOD)
-			appendBinaryStringInfo(out, "\r\n <", 4);
-		else
-			appendBinaryStringInfo(out, " <", 2);
-		appendBinaryStringInfo(out, address, address_len);
-		appendBinaryStringInfo(out, ">", 1);
+		mime_header_angle(out, name, display, address);
+		return;
 	}
+	field_begin(&field, out, name, T_QPHRASE);
+	field_word(&field, address, strlen(address), true);
 	field_end(&field);
 }
 

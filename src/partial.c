@@ -17,14 +17,14 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 
-typedef struct Partials
+struct Partials
 {
 	TemplatePartial *list;
 	int			count;
-} Partials;
+};
 
-static void
-partials_load(int64 newsletter_id, Partials *partials)
+Partials *
+partials_load(int64 newsletter_id)
 {
 	static Statement load = {
 		.sql = "SELECT name, template FROM mailman.partial"
@@ -34,6 +34,7 @@ partials_load(int64 newsletter_id, Partials *partials)
 	};
 	Datum		values[1] = {Int64GetDatum(newsletter_id)};
 	uint64		rows = statement_run(&load, SPI_OK_SELECT, values, NULL);
+	Partials   *partials = palloc(sizeof(Partials));
 	uint64		row;
 
 	partials->count = (int) rows;
@@ -46,6 +47,7 @@ partials_load(int64 newsletter_id, Partials *partials)
 		partial->source = row_text(row, 2);
 		partial->len = strlen(partial->source);
 	}
+	return partials;
 }
 
 /* An ERROR that says what is wrong, and where */
@@ -65,10 +67,9 @@ partials_refuse(const Letter *letter, const char *what,
 			 errhint("Templates are Mustache: {{name}}, {{data.x}}, {{#data.list}}...{{/data.list}}, {{>partial}}.")));
 }
 
-/* Parse one template of the letter; empty ones count as absent */
-static Template *
-partials_parse(const Letter *letter, const char *what, const char *source,
-			   const Partials *partials)
+Template *
+letter_parse(const Letter *letter, const char *what, const char *source,
+			 const Partials *partials)
 {
 	TemplateError error;
 	Template   *tmpl;
@@ -80,19 +81,4 @@ partials_parse(const Letter *letter, const char *what, const char *source,
 		!template_link(tmpl, partials->list, partials->count, &error))
 		partials_refuse(letter, what, &error);
 	return tmpl;
-}
-
-void
-letter_parse(Letter *letter, const char *subject, const char *text_body,
-			 const char *html_body)
-{
-	RenderLetter *render = &letter->render;
-	Partials	partials;
-
-	partials_load(letter->newsletter_id, &partials);
-	render->subject = partials_parse(letter, "subject", subject, &partials);
-	render->text_body = partials_parse(letter, "text_body", text_body,
-									   &partials);
-	render->html_body = partials_parse(letter, "html_body", html_body,
-									   &partials);
 }

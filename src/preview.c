@@ -87,7 +87,7 @@ mailman_preview(PG_FUNCTION_ARGS)
 	NullableDatum subscription;
 	ExtensionScope scope;
 	Letter	   *letter;
-	RenderRecipient recipient;
+	RenderRecipient recipient = {0};
 	Rendered	rendered;
 	text	   *result;
 

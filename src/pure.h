@@ -25,6 +25,8 @@
 
 /* ---- address.c: RFC 5321 4.1.2, RFC 6531, RFC 5890 ---- */
 
+#define LOCAL_PART_MAX	64		/* octets, RFC 5321 4.5.3.1.1 */
+
 /*
  * Is this an addr-spec we would mail?  dot-atom or quoted local part of at
  * most 64 octets (RFC 5321 4.5.3.1.1), a domain name of at least two labels
@@ -190,20 +192,139 @@ extern void mime_text_part(StringInfo out, const char *subtype,
  */
 extern void mime_wire(StringInfo out, const char *message, size_t len);
 
-/* ---- hmac.c ---- */
+/* ---- mime_part.c: RFC 2183, 2231, 2392 ---- */
+
+typedef struct Attachment
+{
+	const char *name;			/* of the file; may be empty */
+	const char *content_type;	/* with parameters, if need be */
+	const char *content_id;		/* NULL: attached, else inline as cid: */
+	const char *content;
+	size_t		len;
+} Attachment;
+
+/*
+ * Append a part with its header fields.  false with *why (a sentence) if
+ * content_type or content_id is none.
+ */
+extern bool mime_attachment(StringInfo out, const Attachment *file,
+							const char **why);
+
+extern bool mime_type_is_valid(const char *type, const char **why);
+extern bool mime_content_id_is_valid(const char *id, const char **why);
+
+/* ---- mime_field.c: RFC 2919, 2369, 8058 ---- */
+
+/* May a letter have a field of its own of this name?  Else *why, a sentence */
+extern bool header_name_is_allowed(const char *name, const char **why);
+
+/* "weekly.example.com", or "Our Weekly <weekly.example.com>" */
+extern bool list_id_is_valid(const char *value, const char **why);
+extern void mime_header_list_id(StringInfo out, const char *value);
+
+/* Can it stand between the colons of Feedback-ID:? */
+extern bool feedback_id_is_valid(const char *value, const char **why);
+
+/* "mailto:address?subject=subject"; the address is in wire form */
+extern void mailto_url(StringInfo out, const char *address,
+					   const char *subject);
+
+/*
+ * List-Unsubscribe: with a URL, a mailto: URL or both, and with an HTTPS URL
+ * List-Unsubscribe-Post:.  false with *why if the URL is none or too long.
+ */
+extern bool mime_header_unsubscribe(StringInfo out, const char *url,
+									const char *mailto, const char **why);
+
+/* ---- hmac.c: what depends on a newsletter's secret ---- */
 
 #define HMAC_BYTES 32
 
 /*
  * HMAC-SHA-256 of label and data; false if there is no memory.  Labels keep
- * the uses of a secret apart: "message-id", "unsubscribe", "forgotten".
+ * the uses of a secret apart: "message-id", "unsubscribe", "forgotten",
+ * "verp".
  */
 extern bool hmac_sha256(uint8 *digest, const uint8 *secret, size_t secret_len,
 						const char *label, const void *data, size_t len);
 
+/* The same of label and two ids */
+extern bool hmac_ids(uint8 *digest, const uint8 *secret, size_t secret_len,
+					 const char *label, int64 letter_id,
+					 int64 subscription_id);
+
+/* Write bytes, a multiple of five, in lower-case base32 (RFC 4648 6) */
+extern void put_base32(char *to, const uint8 *bytes, int len);
+
+/* ---- verp.c: which mail is an answer about? ---- */
+
+#define VERP_PLACEHOLDER	"{{verp}}"
+#define VERP_CHECK_LENGTH	8
+#define VERP_TAG_SIZE		51	/* two ids, the check, hyphens and NUL */
+
+typedef struct VerpTag
+{
+	int64		letter_id;
+	int64		subscription_id;
+	char		check[VERP_CHECK_LENGTH + 1];
+} VerpTag;
+
+/* Write "42-1007-k3v5q2ab"; false if OpenSSL fails */
+extern bool verp_tag(char *tag, int64 letter_id, int64 subscription_id,
+					 const uint8 *secret, size_t secret_len);
+
+/*
+ * Find the first tag in a text, an address or a subject.  It may be forged:
+ * look up the secret of the letter's newsletter, then ask verp_is_true().
+ */
+extern bool verp_parse(const char *text, size_t len, VerpTag *tag);
+extern bool verp_is_true(const VerpTag *tag, const uint8 *secret,
+						 size_t secret_len);
+
+/* If {{verp}} is in an address, can a tag be put there?  Else *why */
+extern bool verp_has_room(const char *address, const char **why);
+
+/* ---- dkim_key.c, dkim.c: RFC 6376, 8301, 8463 ---- */
+
+typedef struct DkimKey DkimKey;
+
+/*
+ * Read a private key in PEM; NULL with *why, a sentence.  It is OpenSSL's
+ * memory: dkim_key_free() it.
+ */
+extern DkimKey *dkim_key_load(const char *pem, char **why);
+extern void dkim_key_free(DkimKey *key);
+
+/* Append the TXT record to publish: "v=DKIM1; k=rsa; p=..." */
+extern bool dkim_key_record(StringInfo out, const DkimKey *key);
+
+/* Can it stand as domain or selector? */
+extern bool dkim_name_is_valid(const char *name, const char **why);
+
+typedef struct DkimSigner
+{
+	DkimKey    *key;
+	const char *domain;			/* in A-labels */
+	const char *selector;
+} DkimSigner;
+
+/*
+ * Append the field DKIM-Signature: of a message that is CRLF-normalised.
+ * Deterministic.  false if OpenSSL fails.
+ */
+extern bool dkim_sign(StringInfo out, const DkimSigner *signer, int64 date,
+					  const char *message, size_t len);
+
 /* ---- render.c: one recipient's message ---- */
 
 typedef struct RenderFixed RenderFixed;
+
+/* A header field of the letter's own; its name is allowed */
+typedef struct RenderHeader
+{
+	const char *name;
+	Template   *value;			/* NULL: empty */
+} RenderHeader;
 
 /* What is the same for every recipient; templates parsed once. */
 typedef struct RenderLetter
@@ -214,7 +335,8 @@ typedef struct RenderLetter
 	const char *from_name;		/* may be NULL */
 	const char *from_address;
 	const char *reply_to;		/* may be NULL */
-	const char *return_path;	/* envelope sender; NULL: from_address */
+	const char *return_path;	/* envelope sender, perhaps with {{verp}} in
+								 * it; NULL: from_address */
 	Template   *subject;
 	Template   *text_body;		/* either body may be NULL */
 	Template   *html_body;
@@ -223,6 +345,15 @@ typedef struct RenderLetter
 	TemplateNode letter;		/* find */
 	const uint8 *secret;		/* of the newsletter */
 	size_t		secret_len;
+	const char *list_id;		/* the following may all be NULL, or 0 */
+	const char *unsubscribe_mailto;
+	const char *feedback_id;
+	const char *precedence;
+	const RenderHeader *headers;
+	int			nheaders;
+	const Attachment *attachments;	/* needed by render_prepare() only */
+	int			nattachments;
+	const DkimSigner *dkim;
 	const RenderFixed *fixed;	/* from render_prepare(), or NULL: then it is
 								 * worked out again for every message */
 } RenderLetter;
@@ -252,7 +383,8 @@ typedef struct Rendered
 /*
  * Work out what depends on the letter alone; the caller puts it into
  * letter->fixed.  NULL with *error if one of the letter's own addresses is
- * invalid, which so shows before it is counted against a recipient.
+ * invalid, or another of its fields is, which so shows before it is counted
+ * against a recipient.
  */
 extern RenderFixed *render_prepare(const RenderLetter *letter,
 								   const char **error);

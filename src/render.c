@@ -10,28 +10,31 @@
  * the ids: unique, the same again, and not to be guessed without the
  * newsletter's secret.
  *
- * The boundary begins with "=_", which quoted-printable and base64 cannot
+ * Boundaries begin with "=_", which quoted-printable and base64 cannot
  * yield, and mime_body.c sends no text with "--=_" at the start of a line as
- * it is; so no body needs to be searched for it.
+ * it is; so no body needs to be searched for it.  None of them is the beginning
+ * of another: base32 has no "_".
+ *
+ * Attachments are encoded once per letter and only copied here.
  *
  * Copyright (c) 2026, the mailman authors
  *
  *-------------------------------------------------------------------------
  */
+#include "mime.h"
 #include "render.h"
 
 #define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
 #define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
 #define HMAC_LABEL			"message-id"
 
-/* What render_prepare() works out once per letter */
-struct RenderFixed
+/* What is one recipient's alone */
+typedef struct Marks
 {
-	StringInfoData mail_from;	/* wire form of the envelope sender */
-	StringInfoData senders;		/* From: and Reply-To:, the header fields */
-	char	   *domain;			/* of the From: address, for Message-ID */
-	bool		smtputf8;
-};
+	char		id[MESSAGE_ID_BYTES / 5 * 8 + 1];
+	char		boundary[BOUNDARY_BYTES / 5 * 8 + 1];
+	char		tag[VERP_TAG_SIZE];
+} Marks;
 
 /*
  * Render a template of the letter; on failure the error says where in what.
@@ -56,112 +59,66 @@ render_template(StringInfo out, const Template *tmpl, const char *what,
 	return false;
 }
 
-/* Append an address in wire form; on failure *error says whose and why */
+/* Cut what is the recipient's alone from HMACs of the ids */
 static bool
-render_address(StringInfo out, const char *whose, const char *address,
-			   bool *smtputf8, const char **error)
+render_marks(Marks *marks, const RenderLetter *letter,
+			 const RenderRecipient *recipient, const RenderFixed *fixed)
 {
-	const char *why = "It is not set.";
+	uint8		digest[HMAC_BYTES];
 
-	if (address != NULL &&
-		address_to_wire(out, address, strlen(address), smtputf8, &why))
-		return true;
-	*error = psprintf("invalid %s address: %s", whose, why);
-	return false;
+	StaticAssertStmt(MESSAGE_ID_BYTES + BOUNDARY_BYTES <= HMAC_BYTES,
+					 "digest is too short");
+
+	if (!hmac_ids(digest, letter->secret, letter->secret_len, HMAC_LABEL,
+				  letter->letter_id, recipient->subscription_id))
+		return false;
+	put_base32(marks->id, digest, MESSAGE_ID_BYTES);
+	put_base32(marks->boundary, digest + MESSAGE_ID_BYTES, BOUNDARY_BYTES);
+	marks->tag[0] = '\0';
+	return !fixed->tagged ||
+		verp_tag(marks->tag, letter->letter_id, recipient->subscription_id,
+				 letter->secret, letter->secret_len);
 }
 
-/* see pure.h */
-RenderFixed *
-render_prepare(const RenderLetter *letter, const char **error)
-{
-	RenderFixed *fixed = palloc0(sizeof(RenderFixed));
-	StringInfoData address;
-
-	initStringInfo(&address);
-	initStringInfo(&fixed->mail_from);
-	initStringInfo(&fixed->senders);
-
-	if (!render_address(&address, "From", letter->from_address,
-						&fixed->smtputf8, error))
-		return NULL;
-	mime_header_address(&fixed->senders, "From", letter->from_name,
-						address.data);
-	fixed->domain = pstrdup(strrchr(address.data, '@') + 1);
-
-	if (letter->return_path == NULL)
-		appendBinaryStringInfo(&fixed->mail_from, address.data, address.len);
-	else if (!render_address(&fixed->mail_from, "return path",
-							 letter->return_path, &fixed->smtputf8, error))
-		return NULL;
-
-	if (letter->reply_to != NULL)
-	{
-		resetStringInfo(&address);
-		if (!render_address(&address, "Reply-To", letter->reply_to,
-							&fixed->smtputf8, error))
-			return NULL;
-		mime_header_address(&fixed->senders, "Reply-To", NULL, address.data);
-	}
-	pfree(address.data);
-	return fixed;
-}
-
-/* An id as the HMAC takes it: eight octets, most significant first */
+/* The field of a multipart, and the delimiter of its first part */
 static void
-put_id(uint8 *to, int64 id)
+multipart_begin(StringInfo out, const char *type, const char *boundary)
+{
+	appendStringInfo(out, "Content-Type: multipart/%s;\r\n"
+					 " boundary=\"%s\"\r\n\r\n--%s\r\n",
+					 type, boundary, boundary);
+}
+
+/*
+ * The parts behind the first, and the end of the multipart.  The CRLF before
+ * a delimiter is its own, not the part's (RFC 2046 5.1.1).
+ */
+static void
+multipart_end(StringInfo out, const Parts *parts, const char *boundary)
 {
 	int			i;
 
-	for (i = 0; i < 8; i++)
-		to[i] = (uint8) ((uint64) id >> (56 - 8 * i));
-}
-
-/* The HMAC-SHA-256 of the ids */
-static bool
-render_hmac(uint8 *digest, const RenderLetter *letter, int64 subscription_id)
-{
-	uint8		input[16];
-
-	put_id(input, letter->letter_id);
-	put_id(input + 8, subscription_id);
-	return hmac_sha256(digest, letter->secret, letter->secret_len, HMAC_LABEL,
-					   input, sizeof(input));
-}
-
-/* Write bytes, a multiple of five, in lower-case base32 (RFC 4648 6) */
-static void
-put_base32(char *to, const uint8 *bytes, int len)
-{
-	static const char digits[] = "abcdefghijklmnopqrstuvwxyz234567";
-	int			i;
-	int			shift;
-
-	for (i = 0; i < len; i += 5)
+	for (i = 0; i < parts->count; i++)
 	{
-		uint64		bits = (uint64) bytes[i] << 32 |
-			(uint64) bytes[i + 1] << 24 | (uint64) bytes[i + 2] << 16 |
-			(uint64) bytes[i + 3] << 8 | (uint64) bytes[i + 4];
-
-		for (shift = 35; shift >= 0; shift -= 5)
-			*to++ = digits[bits >> shift & 31];
+		appendStringInfo(out, "\r\n--%s\r\n", boundary);
+		appendBinaryStringInfo(out, parts->list[i].data, parts->list[i].len);
 	}
-	*to = '\0';
+	appendStringInfo(out, "\r\n--%s--\r\n", boundary);
 }
 
 /* Append Content-Type and body: text, HTML, or both with the text first */
 static bool
-render_content(StringInfo out, const RenderContext *context,
-			   const char *boundary, const char **error)
+render_text(StringInfo out, const RenderContext *context,
+			const char *boundary, const char **error)
 {
+	static const Parts none = {NULL, 0};
 	const RenderLetter *letter = context->letter;
 	bool		both = letter->text_body && letter->html_body;
 	StringInfoData body;
 
 	initStringInfo(&body);
 	if (both)
-		appendStringInfo(out, "Content-Type: multipart/alternative;\r\n"
-						 " boundary=\"%s\"\r\n\r\n--%s\r\n",
-						 boundary, boundary);
+		multipart_begin(out, "alternative", boundary);
 	if (letter->text_body)
 	{
 		if (!render_template(&body, letter->text_body, "text_body",
@@ -169,8 +126,6 @@ render_content(StringInfo out, const RenderContext *context,
 			return false;
 		mime_text_part(out, "plain", body.data, body.len);
 	}
-
-	/* The CRLF before a delimiter is its own, not the body's (RFC 2046) */
 	if (both)
 		appendStringInfo(out, "\r\n--%s\r\n", boundary);
 	if (letter->html_body)
@@ -182,17 +137,101 @@ render_content(StringInfo out, const RenderContext *context,
 		mime_text_part(out, "html", body.data, body.len);
 	}
 	if (both)
-		appendStringInfo(out, "\r\n--%s--\r\n", boundary);
+		multipart_end(out, &none, boundary);
 	pfree(body.data);
+	return true;
+}
+
+/*
+ * Append the content: the text, within multipart/related with what its HTML
+ * shows (RFC 2387), within multipart/mixed with what is attached; no level
+ * that is not needed.
+ */
+static bool
+render_content(StringInfo out, const RenderContext *context,
+			   const RenderFixed *fixed, const Marks *marks,
+			   const char **error)
+{
+	char	   *text = psprintf("=_%s", marks->boundary);
+	char	   *related = psprintf("=_r_%s", marks->boundary);
+	char	   *mixed = psprintf("=_m_%s", marks->boundary);
+
+	if (fixed->attached.count > 0)
+		multipart_begin(out, "mixed", mixed);
+	if (fixed->inlines.count > 0)
+		multipart_begin(out, context->letter->text_body ?
+						"related; type=\"multipart/alternative\"" :
+						"related; type=\"text/html\"", related);
+	if (!render_text(out, context, text, error))
+		return false;
+	if (fixed->inlines.count > 0)
+		multipart_end(out, &fixed->inlines, related);
+	if (fixed->attached.count > 0)
+		multipart_end(out, &fixed->attached, mixed);
+	pfree(text);
+	pfree(related);
+	pfree(mixed);
+	return true;
+}
+
+/* Append the fields of the list; false with *error if the URL is none */
+static bool
+render_list(StringInfo out, const RenderFixed *fixed,
+			const RenderRecipient *recipient, const Marks *marks,
+			const char **error)
+{
+	const char *why;
+	StringInfoData mailto;
+	char	   *subject;
+	bool		ok;
+
+	appendBinaryStringInfo(out, fixed->fields.data, fixed->fields.len);
+	initStringInfo(&mailto);
+	if (fixed->mailto.len > 0)
+	{
+		subject = psprintf("unsubscribe %s", marks->tag);
+		mailto_url(&mailto, fixed->mailto.data, subject);
+		pfree(subject);
+	}
+	ok = mime_header_unsubscribe(out, recipient->unsubscribe_url,
+								 mailto.len > 0 ? mailto.data : NULL, &why);
+	pfree(mailto.data);
+	if (!ok)
+		*error = psprintf("invalid unsubscribe URL: %s", why);
+	return ok;
+}
+
+/* Append the letter's own fields */
+static bool
+render_headers(StringInfo out, const RenderContext *context,
+			   const char **error)
+{
+	const RenderLetter *letter = context->letter;
+	StringInfoData value;
+	int			i;
+
+	initStringInfo(&value);
+	for (i = 0; i < letter->nheaders; i++)
+	{
+		const RenderHeader *header = &letter->headers[i];
+
+		resetStringInfo(&value);
+		if (!render_template(&value, header->value, header->name,
+							 TEMPLATE_PLAIN, context, error))
+			return false;
+		mime_header_text(out, header->name, value.data);
+	}
+	pfree(value.data);
 	return true;
 }
 
 /* Append all header fields that stand before the content's own */
 static bool
-render_header(StringInfo out, const RenderContext *context,
-			  const RenderFixed *fixed, Rendered *result)
+render_header(Rendered *result, const RenderContext *context,
+			  const RenderFixed *fixed, const Marks *marks)
 {
 	const RenderRecipient *recipient = context->recipient;
+	StringInfo	out = &result->message;
 	StringInfoData value;
 
 	initStringInfo(&value);
@@ -207,33 +246,76 @@ render_header(StringInfo out, const RenderContext *context,
 		return false;
 	mime_header_text(out, "Subject", value.data);
 	mime_header_raw(out, "Message-ID", result->message_id);
+	if (!render_list(out, fixed, recipient, marks, &result->error))
+		return false;
+	if (!render_headers(out, context, &result->error))
+		return false;
 	mime_header_raw(out, "MIME-Version", "1.0");
 	pfree(value.data);
 	return true;
 }
 
-/* Build the message; what can still fail are the templates */
+/* The envelope sender, with the tag in its place; false if that is too long */
+static bool
+render_mail_from(Rendered *result, const char *address, const char *tag)
+{
+	const char *place = strstr(address, VERP_PLACEHOLDER);
+
+	if (place == NULL)
+	{
+		result->mail_from = pstrdup(address);
+		return true;
+	}
+	result->mail_from = psprintf("%.*s%s%s", (int) (place - address), address,
+								 tag, place + strlen(VERP_PLACEHOLDER));
+	if (strcspn(result->mail_from, "@") <= LOCAL_PART_MAX)
+		return true;
+	result->error = "invalid return path address: With its tag the local part is longer than 64 octets.";
+	return false;
+}
+
+/* Put the signature in front of the message */
+static bool
+render_sign(Rendered *result, const DkimSigner *dkim,
+			int64 date)
+{
+	StringInfo	message = &result->message;
+	StringInfoData field;
+
+	initStringInfo(&field);
+	if (!dkim_sign(&field, dkim, date, message->data, message->len))
+	{
+		result->error = "could not sign the message with the DKIM key";
+		return false;
+	}
+	mime_reserve(message, field.len);
+	memmove(message->data + field.len, message->data, message->len + 1);
+	memcpy(message->data, field.data, field.len);
+	message->len += field.len;
+	pfree(field.data);
+	return true;
+}
+
+/* Build the message, of addresses that are good */
 static bool
 render_build(Rendered *result, const RenderLetter *letter,
 			 const RenderRecipient *recipient, const RenderFixed *fixed,
-			 const uint8 *digest)
+			 const Marks *marks)
 {
 	RenderContext context = {.letter = letter,.recipient = recipient};
-	char		id[MESSAGE_ID_BYTES / 5 * 8 + 1];
-	char		boundary[2 + BOUNDARY_BYTES / 5 * 8 + 1] = "=_";
 
-	StaticAssertStmt(MESSAGE_ID_BYTES + BOUNDARY_BYTES <=
-					 HMAC_BYTES, "digest is too short");
-
-	put_base32(id, digest, MESSAGE_ID_BYTES);
-	put_base32(boundary + 2, digest + MESSAGE_ID_BYTES, BOUNDARY_BYTES);
-
-	result->message_id = psprintf("<%s@%s>", id, fixed->domain);
-	result->mail_from = pstrdup(fixed->mail_from.data);
+	result->message_id = psprintf("<%s@%s>", marks->id, fixed->domain);
+	if (!render_mail_from(result, fixed->mail_from.data, marks->tag))
+		return false;
 	initStringInfo(&result->message);
-	if (!render_header(&result->message, &context, fixed, result) ||
-		!render_content(&result->message, &context, boundary,
+	if (fixed->size > 0)
+		mime_reserve(&result->message, fixed->size + 16384);
+	if (!render_header(result, &context, fixed, marks) ||
+		!render_content(&result->message, &context, fixed, marks,
 						&result->error))
+		return false;
+	if (letter->dkim != NULL &&
+		!render_sign(result, letter->dkim, recipient->date))
 		return false;
 	initStringInfo(&result->wire);
 	mime_wire(&result->wire, result->message.data, result->message.len);
@@ -246,7 +328,7 @@ render_message(const RenderLetter *letter, const RenderRecipient *recipient,
 			   Rendered *result)
 {
 	const RenderFixed *fixed = letter->fixed;
-	uint8		digest[HMAC_BYTES];
+	Marks		marks;
 	StringInfoData address;
 
 	memset(result, 0, sizeof(Rendered));
@@ -266,10 +348,10 @@ render_message(const RenderLetter *letter, const RenderRecipient *recipient,
 		return false;
 	result->rcpt_to = address.data;
 
-	if (!render_hmac(digest, letter, recipient->subscription_id))
+	if (!render_marks(&marks, letter, recipient, fixed))
 	{
 		result->error = "could not compute HMAC-SHA-256";
 		return false;
 	}
-	return render_build(result, letter, recipient, fixed, digest);
+	return render_build(result, letter, recipient, fixed, &marks);
 }

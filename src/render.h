@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * render.h
- *	  What render.c and render_context.c share.
+ *	  What render.c, render_prepare.c and render_context.c share.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -21,5 +21,32 @@ typedef struct RenderContext
 
 /* The outermost object of a template's names; context must outlive it */
 extern TemplateNode render_context(const RenderContext *context);
+
+/* Parts of a kind, ready to be sent */
+typedef struct Parts
+{
+	StringInfoData *list;
+	int			count;
+} Parts;
+
+/* What render_prepare() works out once per letter */
+struct RenderFixed
+{
+	StringInfoData mail_from;	/* wire form of the envelope sender */
+	StringInfoData senders;		/* From: and Reply-To:, the header fields */
+	StringInfoData fields;		/* List-Id: and others, the same for all */
+	StringInfoData mailto;		/* wire form of the address, or empty */
+	char	   *domain;			/* of the From: address, for Message-ID */
+	Parts		inlines;		/* that the HTML body refers to */
+	Parts		attached;
+	size_t		size;			/* of all these */
+	bool		tagged;			/* does a mail carry its verp.c tag? */
+	bool		smtputf8;
+};
+
+/* Append an address in wire form; on failure *error says whose and why */
+extern bool render_address(StringInfo out, const char *whose,
+						   const char *address, bool *smtputf8,
+						   const char **error);
 
 #endif							/* MAILMAN_RENDER_H */

@@ -70,6 +70,12 @@ sending_render_one(Worker *w, Delivery *d)
 	d->mail.wire_len = d->rendered.wire.len;
 	d->mail.size = d->rendered.message.len;
 	d->mail.smtputf8 = d->rendered.smtputf8;
+	if (ok)
+	{
+		/* The wire form is what is sent: with attachments both are large */
+		pfree(d->rendered.message.data);
+		d->rendered.message.data = NULL;
+	}
 	MemoryContextSwitchTo(old);
 	return ok;
 }

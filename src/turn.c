@@ -60,11 +60,12 @@ turn_fence(Worker *w, Look *look)
 	static Statement fence = {
 		.sql = "SELECT l.state, l.send_at, l.whole,"
 		" concat_ws(' ', l.revision, l.on_doubt, n.xmin, l.resumed_at,"
-		" (SELECT concat_ws(' ', count(*),"
+		" coalesce(k.xmin::text, '-'), (SELECT concat_ws(' ', count(*),"
 		" bit_xor(hashtextextended(p.name, p.xmin::text::int8)))"
 		" FROM mailman.partial p WHERE p.newsletter_id = n.id))"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
+		" LEFT JOIN mailman.dkim_key k ON k.newsletter_id = n.id"
 		" WHERE l.id = $1 AND l.run = $2 FOR NO KEY UPDATE OF l",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
@@ -289,6 +290,7 @@ error_is_lasting(const ErrorData *error)
 		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
 		case ERRCODE_FEATURE_NOT_SUPPORTED:
 		case ERRCODE_FDW_ERROR:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
 			return true;
 		default:
 			return error->sqlerrcode ==

@@ -169,9 +169,10 @@ static const struct
 	bool		deleted_from;	/* do we delete rows? */
 }			written_tables[] = {
 	{"letter", false}, {"subscription", false}, {"delivery", true},
-	{"newsletter_email", false}, {"posting", true}, {"secret", true}, {"forgotten", true},
-	{"origin", true}, {"relay_state", true}, {"domain_state", true},
-	{"attachment", false}, {"partial", false}
+	{"newsletter_email", false}, {"posting", true}, {"secret", true},
+	{"forgotten", true}, {"dkim_key", true}, {"origin", true},
+	{"relay_state", true}, {"domain_state", true}, {"attachment", false},
+	{"partial", false}
 };
 
 /* Is it of a foreign key by which a table of somebody else's refers to us? */

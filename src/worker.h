@@ -158,6 +158,9 @@ typedef enum LetterMode
 	MODE_GONE					/* not ours any more: end at once */
 } LetterMode;
 
+/* Room for the parts of turn_fence()'s version, some 130 bytes at most */
+#define LETTER_VERSION_SIZE 192
+
 typedef struct Worker
 {
 	int64		letter_id;
@@ -167,7 +170,7 @@ typedef struct Worker
 	bool		locked;			/* the letter's lock is ours */
 
 	Letter	   *letter;			/* loaded content, or NULL */
-	char		letter_version[128];	/* of what was loaded */
+	char		letter_version[LETTER_VERSION_SIZE];	/* of what was loaded */
 	MemoryContext letter_context;
 	Route	   *routes[TRANSFERS_MAX];	/* by rank; then those retired */
 	int			nroutes;
@@ -256,7 +259,8 @@ typedef struct Look
 	bool		whole;			/* it is still to be topped up */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
-	char		version[128];	/* of what it is made of; turn_fence() only */
+	char		version[LETTER_VERSION_SIZE];	/* of what it is made of;
+											 * turn_fence() only */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);

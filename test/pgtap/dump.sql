@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(22);
+SELECT plan(25);
 
 CREATE TEMP VIEW dumped AS
 SELECT unnest(extconfig) AS relation, unnest(extcondition) AS condition
@@ -89,6 +89,15 @@ SELECT lives_ok($$
 									  forgotten_at)
 	VALUES (900002, 900001, 'forgotten.900002@forgotten.invalid',
 			'unsubscribed', now())$$, 'and keeps a subscription');
+SELECT lives_ok($$
+	INSERT INTO mailman.dkim_key VALUES (900001, 'a key')$$,
+	'keys are restored');
+SELECT lives_ok($$
+	INSERT INTO mailman.attachment (letter_id, name, content)
+	VALUES (900001, 'a.bin', 'x')$$,
+	'attachments are restored, even of a letter in the post');
+SELECT is((SELECT revision FROM mailman.letter WHERE id = 900001), 3,
+		  'which does not count as a change');
 SELECT lives_ok($$
 	INSERT INTO mailman.posting (letter_id, low, high, recipients, failed,
 								 doubtful)

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(146);
+SELECT plan(150);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -22,6 +22,7 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_unsubscribe', '{text}', 'boolean'),
 	('mailman_unsubscribe_url', '{bigint,bigint}', 'text'),
 	('mailman_forget', '{bigint}', 'void'),
+	('mailman_set_dkim_key', '{bigint,text}', 'text'),
 	('mailman_send', '{bigint}', 'bigint'),
 	('mailman_send', '{bigint,bigint[],jsonb}', 'bigint'),
 	('mailman_pause', '{bigint}', 'text'),
@@ -84,6 +85,8 @@ SELECT 'delivery', to_jsonb(d) FROM mailman.delivery d UNION ALL
 SELECT 'posting', to_jsonb(p) FROM mailman.posting p UNION ALL
 SELECT 'secret', to_jsonb(s) FROM mailman.secret s UNION ALL
 SELECT 'forgotten', to_jsonb(f) FROM mailman.forgotten f UNION ALL
+SELECT 'dkim_key', to_jsonb(k) FROM mailman.dkim_key k UNION ALL
+SELECT 'attachment', to_jsonb(a) FROM mailman.attachment a UNION ALL
 SELECT 'origin', to_jsonb(o) FROM mailman.origin o;
 
 --
@@ -192,6 +195,12 @@ SELECT throws_ok(statement, code, message,
 	 'subscription 900099 does not exist'),
 	('SELECT mailman_subscribe(NULL, ''eve@example.com'')', '22004',
 	 'newsletter_id must not be null'),
+	('SELECT mailman_set_dkim_key(NULL, ''x'')', '22004',
+	 'newsletter_id must not be null'),
+	('SELECT mailman_set_dkim_key(900099, ''x'')', '42704',
+	 'newsletter 900099 does not exist'),
+	('SELECT mailman_set_dkim_key(900001, ''x'')', '22023',
+	 'the key cannot be used for DKIM'),
 	('SELECT mailman_subscribe(900001, NULL)', '22004',
 	 'email must not be null'),
 	('SELECT mailman_subscribe(900099, ''eve@example.com'')', '42704',

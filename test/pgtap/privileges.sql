@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(270);
+SELECT plan(280);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -53,6 +53,7 @@ SELECT set_eq($$
 	  aclexplode(coalesce(proacl, acldefault('f', proowner))) a
 	 WHERE a.grantee = 0$$,
 	ARRAY['mailman.check_address(text)', 'mailman.check_line(text,text)',
+		  'mailman.check_value(text,text)', 'mailman.check_headers(jsonb)',
 		  'mailman.check_retry_schedule(text)', 'mailman.check_rate(text)',
 		  'mailman.check_domain_pattern(text)',
 		  'mailman.check_unsubscribe_url(text)',
@@ -182,6 +183,9 @@ SELECT pg_temp.refused('tap_app', statement, '42501 | ' || message,
   FROM (VALUES
 	('TABLE mailman.secret', 'permission denied for table secret'),
 	('TABLE mailman.forgotten', 'permission denied for table forgotten'),
+	('TABLE mailman.dkim_key', 'permission denied for table dkim_key'),
+	('SELECT public.mailman_set_dkim_key(900001, NULL)',
+	 'permission denied for function mailman_set_dkim_key'),
 	('TABLE mailman.posting', 'permission denied for table posting'),
 	('TABLE mailman.origin', 'permission denied for table origin'),
 	('TABLE mailman.relay_status',
@@ -365,6 +369,8 @@ SELECT alike(pg_temp.verdict('tap_app', statement),
 	'42501 | % by the extension only | Use ' ||
 	CASE WHEN statement LIKE '%mailman.origin%' THEN 'mailman\_adopt().'
 	WHEN statement LIKE '%forgotten%' THEN 'mailman\_forget().'
+	WHEN statement LIKE '%mailman.dkim\_key%'
+	THEN 'mailman\_set\_dkim\_key().'
 	ELSE 'mailman\_send(), mailman\_pause(), mailman\_resume()'
 		 ' or mailman\_cancel().' END,
 	regexp_replace(statement, '\s+', ' ', 'g'))
@@ -403,6 +409,10 @@ SELECT pg_temp.guarded(statement) FROM unnest(ARRAY[
 	'DELETE FROM mailman.forgotten',
 	'TRUNCATE mailman.forgotten',
 	'UPDATE mailman.subscription SET forgotten_at = now()',
+	'INSERT INTO mailman.dkim_key VALUES (900001, ''x'')',
+	'UPDATE mailman.dkim_key SET key = ''x''',
+	'DELETE FROM mailman.dkim_key',
+	'TRUNCATE mailman.dkim_key',
 	'INSERT INTO mailman.origin VALUES (1, 1)',
 	'UPDATE mailman.origin SET database = 1',
 	'DELETE FROM mailman.origin',
@@ -502,7 +512,8 @@ SELECT is(pg_temp.escalated(tab, 'BEFORE INSERT OR UPDATE OR DELETE', call),
 	|| ' TRIGGER on the table.',
 	format('a trigger on %s is named and refused by %s', tab, call))
   FROM unnest(ARRAY['letter', 'subscription', 'delivery', 'newsletter_email',
-					'posting', 'secret', 'forgotten', 'origin', 'relay_state',
+					'posting', 'secret', 'forgotten', 'dkim_key', 'origin',
+					'relay_state',
 					'domain_state']) AS t(tab),
 	   unnest(ARRAY['SELECT mailman_subscribe(900001, ''zz@example.com'')',
 					'SELECT mailman_send(900002)',

@@ -11,13 +11,13 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(396);
+SELECT plan(416);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
 	'attachment', 'partial', 'delivery', 'newsletter_email', 'posting',
-	'secret', 'forgotten', 'origin', 'relay_state', 'domain_limit',
-	'domain_state']);
+	'secret', 'forgotten', 'dkim_key', 'origin', 'relay_state',
+	'domain_limit', 'domain_state']);
 SELECT views_are('mailman', ARRAY['relay_status']);
 SELECT has_extension('mailman');
 
@@ -37,6 +37,10 @@ newsletter|list_id|text|t
 newsletter|unsubscribe_url|text|t
 newsletter|unsubscribe_mailto|text|t
 newsletter|bounce_address|text|t
+newsletter|feedback_id|text|t
+newsletter|precedence|text|t
+newsletter|dkim_domain|text|t
+newsletter|dkim_selector|text|t
 newsletter|max_attempts|integer|f
 newsletter|max_age|interval|f
 newsletter|retry_schedule|text|t
@@ -124,6 +128,8 @@ forgotten|newsletter_id|bigint|f
 forgotten|hash|bytea|f
 forgotten|state|text|f
 forgotten|created_at|timestamp with time zone|f
+dkim_key|newsletter_id|bigint|f
+dkim_key|key|text|f
 relay_state|server|oid|f
 relay_state|failures|integer|f
 relay_state|failed_at|timestamp with time zone|t
@@ -196,6 +202,7 @@ SELECT col_is_pk('mailman', tab, cols, 'primary key of ' || tab)
 	('delivery', '{letter_id,subscription_id}'),
 	('newsletter_email', '{id}'), ('posting', '{id}'),
 	('secret', '{newsletter_id}'), ('forgotten', '{newsletter_id,hash}'),
+	('dkim_key', '{newsletter_id}'),
 	('relay_state', '{server}'),
 	('domain_limit', '{pattern}'), ('domain_state', '{id}')) v(tab, cols);
 SELECT col_is_unique('mailman', tab, cols,
@@ -226,7 +233,8 @@ SELECT fk_ok('mailman', tab, cols, 'mailman', other, other_cols,
 	 '{letter_id,subscription_id}'),
 	('posting', '{letter_id}', 'letter', '{id}'),
 	('secret', '{newsletter_id}', 'newsletter', '{id}'),
-	('forgotten', '{newsletter_id}', 'newsletter', '{id}'))
+	('forgotten', '{newsletter_id}', 'newsletter', '{id}'),
+	('dkim_key', '{newsletter_id}', 'newsletter', '{id}'))
 	v(tab, cols, other, other_cols);
 SELECT bag_eq($$
 	SELECT conrelid::regclass::text, confrelid::regclass::text,
@@ -236,6 +244,7 @@ SELECT bag_eq($$
 	$$VALUES ('mailman.attachment', 'mailman.letter', 'c', 'a'),
 	('mailman.delivery', 'mailman.letter', 'r', 'a'),
 	('mailman.delivery', 'mailman.subscription', 'r', 'a'),
+	('mailman.dkim_key', 'mailman.newsletter', 'c', 'a'),
 	('mailman.forgotten', 'mailman.newsletter', 'c', 'a'),
 	('mailman.letter', 'mailman.newsletter', 'r', 'a'),
 	('mailman.newsletter_email', 'mailman.delivery', 'r', 'a'),
@@ -262,6 +271,8 @@ SELECT col_has_check('mailman', tab, col, format('%s.%s is checked', tab, col))
 	('newsletter', 'unsubscribe_url'), ('newsletter', 'unsubscribe_mailto'),
 	('newsletter', 'bounce_address'), ('newsletter', 'max_attempts'),
 	('newsletter', 'max_age'), ('newsletter', 'retry_schedule'),
+	('newsletter', 'feedback_id'), ('newsletter', 'precedence'),
+	('newsletter', 'dkim_domain'), ('newsletter', 'dkim_selector'),
 	('subscription', 'email'), ('subscription', 'name'), ('subscription', 'data'),
 	('subscription', 'state'), ('letter', 'subject'), ('letter', 'headers'),
 	('letter', 'state'), ('letter', 'on_doubt'), ('delivery', 'state'),
@@ -295,6 +306,7 @@ SELECT col_default_is('mailman', tab, col, value,
   FROM (VALUES ('newsletter'::name, 'relays'::name, '{}'),
 	('newsletter', 'max_attempts', '20'), ('newsletter', 'max_age', '72:00:00'),
 	('newsletter', 'owner', 'CURRENT_USER'),
+	('newsletter', 'precedence', 'bulk'),
 	('subscription', 'state', 'active'), ('subscription', 'data', '{}'),
 	('letter', 'state', 'draft'), ('letter', 'on_doubt', 'resend'),
 	('letter', 'strict', 'false'), ('letter', 'revision', '1'),

@@ -3,10 +3,11 @@
 # mime_roundtrip.pl
 #	  Do our messages say to others what was written into them?
 #
-# Reads what "pure_test emit N SEED" prints, has Email::MIME take the messages
-# apart, and compares subject, recipient's name, text and HTML with what they
-# were made from; Message-ID with Digest::SHA, the date with gmtime, and the
-# wire form with the message.  TAP output.
+# Reads what "pure_test emit N SEED" prints, from file $EMITTED or standard
+# input, has Email::MIME take the messages apart, and compares subject,
+# recipient's name, text, HTML and files with what they were made from;
+# Message-ID and VERP tag with Digest::SHA, the date with gmtime, and the wire
+# form with the message.  TAP output.
 #
 # Two habits of Email::MIME are allowed for.  It drops the white space at both
 # ends of a header line, so a header that it shows is compared after decoding
@@ -24,6 +25,10 @@ use Encode qw(decode FB_CROAK LEAVE_SRC);
 use POSIX qw(strftime);
 use Test::More;
 
+if ($ENV{EMITTED})
+{
+	open STDIN, '<', $ENV{EMITTED} or die "$ENV{EMITTED}: $!";
+}
 binmode STDIN;
 binmode $_, ':encoding(UTF-8)'
   for map { Test::More->builder->$_ } qw(output failure_output todo_output);
@@ -79,17 +84,41 @@ sub raw_header
 	return $value;
 }
 
-# The parts by type, with their bodies decoded
-sub parts
+# The parts that hold no others
+sub leaves
 {
 	my $mime = shift;
-	my %parts;
-	for my $part ($mime->subparts ? $mime->subparts : $mime)
+	return $mime->subparts ? map { leaves($_) } $mime->subparts : $mime;
+}
+
+# The files that went into it, in the order in which they come out
+sub files
+{
+	my $r = shift;
+	my @files;
+	for my $n (grep { exists $r->{"file${_}_name"} } 0 .. 3)
 	{
-		my ($type) = $part->content_type =~ m{^text/(\w+)};
-		$parts{$type} = crlf($part->body);
+		my %file = map { ($_ => $r->{"file${n}_$_"}) } qw(type cid content);
+		push @files, \%file;
 	}
-	return \%parts;
+	my @inline = grep { defined $_->{cid} && defined $r->{html} } @files;
+	my @others = grep { !(defined $_->{cid} && defined $r->{html}) } @files;
+	return @inline, @others;
+}
+
+sub check_file
+{
+	my ($part, $file) = @_;
+	my $disposition = defined $file->{cid} ? 'inline' : 'attachment';
+
+	is($part->body, $file->{content}, 'its bytes');
+	like($part->header('Content-Disposition'), qr/^$disposition\b/,
+		$disposition);
+	like($part->content_type, qr/^\Q@{[ $file->{type} =~ m{^([^;]+)} ]}\E/,
+		'its type');
+	is($part->header('Content-ID'),
+		defined $file->{cid} ? "<$file->{cid}>" : undef, 'its id');
+	return;
 }
 
 sub check
@@ -97,7 +126,11 @@ sub check
 	my $r = shift;
 	my ($letter, $subscription, $date) = split / /, $r->{ids};
 	my $mime = Email::MIME->new($r->{message});
-	my $parts = parts($mime);
+	my @leaves = leaves($mime);
+	my @files = files($r);
+	my @attached = splice @leaves, @leaves - @files;
+	my %parts = map { $_->content_type =~ m{^text/(\w+)}; $1 => crlf($_->body) }
+	  @leaves;
 	my $wire = $r->{wire};
 	my $digest = hmac_sha256(
 		"message-id" . pack('q> q>', $letter, $subscription), $r->{secret});
@@ -116,21 +149,28 @@ sub check
 		else { $to = decode('MIME-Header', $to) }
 		is($to, clean($r->{name}), 'name');
 
-		is($parts->{plain}, defined $r->{text} ? crlf($r->{text}) : undef,
+		is($parts{plain}, defined $r->{text} ? crlf($r->{text}) : undef,
 			'text');
-		is($parts->{html}, defined $r->{html} ? crlf($r->{html}) : undef,
+		is($parts{html}, defined $r->{html} ? crlf($r->{html}) : undef,
 			'HTML');
+
+		check_file($attached[$_], $files[$_]) for 0 .. $#files;
 
 		is($mime->header('Message-ID'),
 			'<' . base32(substr $digest, 0, 20) . '@xn--mnchen-3ya.example>',
 			'Message-ID');
+		my $check = hmac_sha256(
+			"verp" . pack('q> q>', $letter, $subscription), $r->{secret});
+		is($r->{mail_from}, ($letter % 2 ? "bounces+$letter-$subscription-"
+				. base32(substr $check, 0, 5) : 'news')
+			. '@xn--mnchen-3ya.example', 'envelope sender');
 		is($mime->header('Date'),
 			strftime('%a, %d %b %Y %H:%M:%S +0000', gmtime $date), 'date');
 		is($mime->header_str('From'), '"Die Grüße" <news@xn--mnchen-3ya.example>',
 			'From');
 
 		$wire =~ s/(?<=\r\n)\.\r\n\z// or fail('final dot');
-		$wire =~ s/^\././mg;
+		$wire =~ s/^\.//mg;
 		is($wire, $r->{message}, 'wire');
 		unlike($r->{message}, qr/[^\r\n\t\x20-\x7e]|(?<!\r)\n|\r(?!\n)|.{999}/,
 			'nothing but short lines of ASCII');
@@ -142,6 +182,6 @@ $ENV{LC_ALL} = 'C';
 POSIX::setlocale(POSIX::LC_ALL(), 'C');
 while (my $record = read_record())
 {
-	check($record);
+	check($record) unless $record->{raw};
 }
 done_testing();

@@ -11,14 +11,6 @@
 
 static const uint8 secret[] = "0123456789abcdef0123456789abcdef";
 
-static Template *
-parse(const char *text)
-{
-	TemplateError error;
-
-	return template_parse(text, strlen(text), &error);
-}
-
 static void
 fill(RenderLetter *letter, RenderRecipient *recipient)
 {
@@ -182,6 +174,14 @@ test_render_errors(void)
 	letter.return_path = "x";
 	ok(!render_message(&letter, &recipient, &result) &&
 	   strstr(result.error, "return path") != NULL, "bad return path");
+	fill(&letter, &recipient);
+	letter.return_path = "a.rather.long.local.part+{{verp}}@c.example";
+	recipient.subscription_id = PG_INT64_MAX;
+	ok(render_message(&letter, &recipient, &result) &&
+	   strcspn(result.mail_from, "@") <= 64, "a long return path");
+	letter.letter_id = PG_INT64_MAX;
+	ok(!render_message(&letter, &recipient, &result) &&
+	   strstr(result.error, "return path") != NULL, "too long with its tag");
 	fill(&letter, &recipient);
 	letter.reply_to = "a\r\nb@c.example";
 	ok(!render_message(&letter, &recipient, &result) &&

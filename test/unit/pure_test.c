@@ -6,7 +6,8 @@
  *		pure_test [SEED]			the tests
  *		pure_test bench				messages per second of 4 KB
  *		pure_test emit N [SEED]		messages and what is in them, for
- *									mime_roundtrip.pl to read
+ *									mime_roundtrip.pl, mime_roundtrip.py and
+ *									dkim_verify.pl to read
  *
  * Memory is not freed where it does not matter: in the server contexts do
  * that, and here the process ends.
@@ -71,7 +72,7 @@ diag(const char *fmt,...)
 }
 
 /* A template that must be one */
-static Template *
+Template *
 parse(const char *text)
 {
 	TemplateError error;
@@ -122,7 +123,7 @@ bench_run(const char *title, RenderLetter *letter, const char *name)
 	double		seconds;
 	size_t		bytes = 0;
 	int			i,
-				n = 200000;
+				n = letter->dkim ? 20000 : 200000;
 
 	recipient.email = "ann.lee@customer.example";
 	recipient.name = name;
@@ -152,7 +153,9 @@ static int
 bench(void)
 {
 	RenderLetter letter = {0};
+	DkimSigner	signer = {NULL, "sender.example", "s1"};
 	const char *error;
+	char	   *why;
 
 	letter.letter_id = 42;
 	letter.from_name = "The Newsletter";
@@ -168,66 +171,13 @@ bench(void)
 	bench_run("text + html, not ASCII", &letter, "Jürgen Groß");
 	letter.html_body = NULL;
 	bench_run("text alone, not ASCII", &letter, "Jürgen Groß");
+	bench_letter(&letter, false);
+	signer.key = dkim_key_load(key_ed25519, &why);
+	letter.dkim = &signer;
+	bench_run("text + html, Ed25519", &letter, "Ann Lee");
+	signer.key = dkim_key_load(key_rsa, &why);
+	bench_run("text + html, RSA 2048", &letter, "Ann Lee");
 	return 0;
-}
-
-/* A field of emit's framing: "name length LF bytes LF" */
-static void
-emit_field(const char *name, const char *value, size_t len)
-{
-	printf("%s %zu\n", name, len);
-	fwrite(value, 1, len, stdout);
-	putchar('\n');
-}
-
-/* One random message, and what it was made from */
-static void
-emit_one(int number)
-{
-	static const uint8 secret[] = "a secret of the newsletter";
-	StringInfoData parts[4];	/* subject, name, text, html */
-	static const char *const names[] = {"subject", "name", "text", "html"};
-	RenderLetter letter = {0};
-	RenderRecipient recipient = {0};
-	Rendered	result;
-	char		ids[50];
-	int			i;
-
-	for (i = 0; i < 4; i++)
-		initStringInfo(&parts[i]);
-	random_text(&parts[0], random_below(120), true);
-	random_text(&parts[1], random_below(40), true);
-	random_body(&parts[2], random_below(5000));
-	random_body(&parts[3], random_below(5000));
-
-	letter.letter_id = number;
-	letter.from_name = "Die Grüße";
-	letter.from_address = "news@münchen.example";
-	letter.subject = parse("{{{data.0}}}");
-	letter.text_body = number % 5 == 3 ? NULL : parse("{{{data.2}}}");
-	letter.html_body = number % 5 == 4 ? NULL : parse("{{{data.3}}}");
-	letter.secret = secret;
-	letter.secret_len = sizeof(secret) - 1;
-	recipient.subscription_id = (int64) number * 1000000007;
-	recipient.email = "ann.lee@customer.example";
-	recipient.name = parts[1].data;
-	recipient.date = (int64) number * 86399;
-	recipient.data = tree_strings(parts, 4);
-	if (!render_message(&letter, &recipient, &result))
-		exit(2);
-
-	snprintf(ids, sizeof(ids), INT64_FORMAT " " INT64_FORMAT " " INT64_FORMAT,
-			 letter.letter_id, recipient.subscription_id, recipient.date);
-	emit_field("ids", ids, strlen(ids));
-	emit_field("secret", (const char *) secret, letter.secret_len);
-	for (i = 0; i < 4; i++)
-	{
-		if ((i != 2 || letter.text_body) && (i != 3 || letter.html_body))
-			emit_field(names[i], parts[i].data, parts[i].len);
-	}
-	emit_field("message", result.message.data, result.message.len);
-	emit_field("wire", result.wire.data, result.wire.len);
-	printf("end 0\n\n");
 }
 
 int
@@ -235,7 +185,6 @@ main(int argc, char **argv)
 {
 	const char *mode = argc > 1 ? argv[1] : "";
 	uint64		seed;
-	int			i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (strcmp(mode, "bench") == 0)
@@ -243,9 +192,8 @@ main(int argc, char **argv)
 	if (strcmp(mode, "emit") == 0)
 	{
 		setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-		random_seed(argc > 3 ? strtoul(argv[3], NULL, 10) : 1);
-		for (i = 1; i <= (argc > 2 ? atoi(argv[2]) : 100); i++)
-			emit_one(i);
+		emit(argc > 2 ? atoi(argv[2]) : 100,
+			 argc > 3 ? strtoul(argv[3], NULL, 10) : 1);
 		return 0;
 	}
 
@@ -258,6 +206,12 @@ main(int argc, char **argv)
 	test_headers();
 	test_bodies();
 	test_render();
+	test_parts();
+	test_fields();
+	test_verp();
+	test_dkim();
+	test_injections();
+	test_clean();
 	test_fuzz();
 	test_pace();
 	test_token();

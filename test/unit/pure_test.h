@@ -27,6 +27,33 @@ extern TemplateNode tree_strings(const StringInfoData *strings, int count);
 	"{\"first\": \"Ann\", \"city\": \"Köln\", " \
 	"\"html\": \"<b a=\\\"1\\\">Tom & 'Jerry'</b>\"}"
 
+extern Template *parse(const char *text);
+
+/* pure_emit.c */
+extern void emit(int messages, uint64 seed);
+
+/* pure_letter.c: a random letter with all that a letter can have */
+typedef struct RandomLetter
+{
+	RenderLetter letter;
+	RenderRecipient recipient;
+	DkimSigner	signer;
+	StringInfoData parts[5];	/* subject, name, text, html, header */
+	RenderHeader headers[2];
+	Attachment	files[4];
+} RandomLetter;
+
+extern void random_letter(RandomLetter *r, int number);
+
+/* pure_keys.c */
+extern const char key_rsa[];
+extern const char key_rsa_pkcs1[];
+extern const char key_ed25519[];
+extern const char key_rsa_short[];
+extern const char key_ec[];
+extern const char key_encrypted[];
+extern const char key_public[];
+
 /* the groups of tests */
 extern void test_addresses(void);
 extern void test_templates(void);
@@ -34,6 +61,12 @@ extern void test_mustache(void);
 extern void test_headers(void);
 extern void test_bodies(void);
 extern void test_render(void);
+extern void test_parts(void);
+extern void test_fields(void);
+extern void test_verp(void);
+extern void test_dkim(void);
+extern void test_injections(void);
+extern void test_clean(void);
 extern void test_fuzz(void);
 extern void test_pace(void);
 extern void test_token(void);
