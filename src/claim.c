@@ -367,6 +367,7 @@ delivery_skip_rest(Worker *w, Turn *turn, int limit)
 	uint64		rows;
 	uint64		row;
 
+	w->chosen = NULL;			/* to be claimed, some of them set aside */
 	candidates_take(w, turn, &c, limit, DT_NOEND);
 	if (c.count == 0)
 		return c.nexhausted;

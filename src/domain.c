@@ -106,7 +106,7 @@ domain_create(int id)
 												sizeof(Domain));
 
 	domain->id = id;
-	domain->seats.users = 1;
+	seats_init(&domain->seats, DOMAIN_SEAT_CLASS, (uint32) id, SEATS_MAX);
 	return domain;
 }
 
@@ -136,21 +136,6 @@ domains_add(Worker *w, int id)
 	return domain;
 }
 
-static int
-domain_capacity(const Domain *domain)
-{
-	return domain->connections > 0 ? domain->connections : SEATS_MAX;
-}
-
-/* We have recipients under it: whoever else has knows by our seat */
-void
-domain_enter(Domain *domain)
-{
-	if (!domain->seats.open)
-		seats_open(&domain->seats, DOMAIN_SEAT_CLASS, (uint32) domain->id,
-				   domain_capacity(domain));
-}
-
 /* One row, as SPI returned it */
 static void
 domain_read(Worker *w, uint64 row)
@@ -173,7 +158,9 @@ domain_read(Worker *w, uint64 row)
 		!rate_parse(rate, strlen(rate), &domain->rate, why, sizeof(why)))
 		domain->rate.count = 0;
 	domain->connections = (int) row_int64(row, 4, 0);
-	domain->seats.capacity = domain->seats.share = domain_capacity(domain);
+	seats_resize(&domain->seats, domain->connections > 0 ?
+				 domain->connections : SEATS_MAX);
+	domain->seats.share = domain->seats.capacity;
 	domain->current = true;
 }
 

@@ -387,6 +387,15 @@ turn_drop_all(Worker *w)
 	w->ended = true;
 }
 
+/* Or could nobody be chosen, and is there nothing else to do? */
+static bool
+turn_is_of_use(Worker *w)
+{
+	return w->ndomains == 0 || w->chosen != NULL || w->done.count > 0 ||
+		w->mode != MODE_SEND || w->relay_stale ||
+		w->pause_reason[0] != '\0' || turn_room(w) == 0;
+}
+
 bool
 turn(Worker *w)
 {
@@ -398,9 +407,16 @@ turn(Worker *w)
 	if (look_calls_for_turn(w))
 	{
 		/* whose domain has a limit must be known before the turn */
-		if (w->ndomains > 0 && w->mode == MODE_SEND && turn_room(w) > 0)
+		if (w->ndomains > 0 && w->mode == MODE_SEND && turn_room(w) > 0 &&
+			transfer_now() >= w->reserve_failed_us)
 			reserve(w, turn_room(w));
-		turn_until_done(w);
+		if (turn_is_of_use(w))
+			turn_until_done(w);
+		else
+		{
+			w->aside = false;
+			w->look_us = w->reserve_failed_us;
+		}
 	}
 	if (w->whole && w->mode == MODE_SEND && transfer_now() >= w->top_up_us)
 	{

@@ -96,6 +96,7 @@ typedef struct Domain
 	int			claimed;		/* recipients we have claimed and not begun */
 	int			begun;			/* mails under way */
 	int			wanted;			/* recipients among the candidates */
+	TimestampTz aside_until;	/* when who is set aside next is asked */
 	Slots		slots;
 } Domain;
 
@@ -175,6 +176,7 @@ typedef struct Worker
 	struct Candidates *chosen;	/* whom the next turn claims, if limited */
 	MemoryContext chosen_context;
 	int64		reserve_us;		/* when to talk to the others again */
+	int64		reserve_failed_us;	/* it has failed: not before */
 	bool		work;			/* there are recipients to claim */
 	bool		progressed;		/* this run has recorded an outcome */
 	bool		relay_stale;	/* its options may have changed */
@@ -463,7 +465,6 @@ extern Candidates *domains_choose(Worker *w, int room, PaceGrant **grants);
 
 extern void domains_load(Worker *w);
 extern Domain *domains_find(Worker *w, const char *email);
-extern void domain_enter(Domain *domain);
 extern bool domain_may_begin(Domain *domain, int64 now);
 extern void domain_begin(Domain *domain, int64 now);
 extern void domain_end(Domain *domain);
