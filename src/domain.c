@@ -144,6 +144,8 @@ domain_read(Worker *w, uint64 row)
 	char	   *pattern = row_text(row, 2);
 	char	   *rate = row_text(row, 3);
 	Domain	   *domain = domains_by_id(w, id);
+	Rate		before;
+	int			connections;
 	char		why[256];
 
 	if (domain == NULL)
@@ -154,6 +156,8 @@ domain_read(Worker *w, uint64 row)
 			pfree(domain->pattern);
 		domain->pattern = MemoryContextStrdup(TopMemoryContext, pattern);
 	}
+	before = domain->rate;
+	connections = domain->connections;
 	if (rate == NULL ||
 		!rate_parse(rate, strlen(rate), &domain->rate, why, sizeof(why)))
 		domain->rate.count = 0;
@@ -162,6 +166,12 @@ domain_read(Worker *w, uint64 row)
 				 domain->connections : SEATS_MAX);
 	domain->seats.share = domain->seats.capacity;
 	domain->current = true;
+	if (before.count == domain->rate.count &&
+		before.unit_us == domain->rate.unit_us &&
+		connections == domain->connections)
+		return;
+	domain->aside_until = 0;
+	w->lifted = true;
 }
 
 /* Those of which we have no recipient now; those deleted are forgotten */
@@ -179,6 +189,7 @@ domains_forget(Worker *w)
 		seats_close(&domain->seats);
 		if (domain->current)
 			continue;
+		w->lifted = true;
 		pfree(domain->pattern);
 		pfree(domain);
 		w->domains[i] = w->domains[--w->ndomains];

@@ -190,7 +190,7 @@ look_wants_turn(Worker *w, const Look *look)
 		case MODE_SEND:
 			if (w->yielding)
 				return false;
-			if (w->relay_stale || w->pause_reason[0] != '\0')
+			if (w->relay_stale || w->lifted || w->pause_reason[0] != '\0')
 				return true;
 			if (worker_outstanding(w) == 0 && !look->postings &&
 				look->due_at == 0 && !look->open && !look->whole &&

@@ -118,6 +118,7 @@ static int
 sending_collect_from(Worker *w, Route *r)
 {
 	uint64		throttled = transfer_counts(r->transfer).throttled;
+	bool		asked = throttled > r->throttled_seen;
 	int			retried = (int) (throttled - r->throttled_seen);
 	Mail	   *mail;
 	int			left = 0;
@@ -140,7 +141,7 @@ sending_collect_from(Worker *w, Route *r)
 	}
 	/* the pool may have tried them again itself */
 	r->throttled_row += Max(retried, 0);
-	if (retried > 0 && route_is_throttled(r) && !r->throttled)
+	if (asked && route_is_throttled(r) && !r->throttled)
 		route_throttled(w, r, transfer_health(r->transfer)->throttled);
 	return left;
 }

@@ -196,6 +196,9 @@ turn_work(Worker *w, Turn *turn, const Look *look)
 	{
 		int			room = turn_room(w);
 
+		turn->recalled = w->lifted;
+		if (w->lifted)
+			delivery_recall_aside(w);
 		if (room > 0 && (w->ndomains == 0 || w->chosen != NULL))
 			delivery_claim(w, turn, room);
 		else
@@ -224,6 +227,8 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
 	w->progressed |= turn->recorded > 0;
+	if (turn->recalled)
+		w->lifted = false;
 	w->more = turn->more;
 	w->aside = turn->aside;
 	if (turn->claimed)
@@ -392,7 +397,7 @@ static bool
 turn_is_of_use(Worker *w)
 {
 	return w->ndomains == 0 || w->chosen != NULL || w->done.count > 0 ||
-		w->mode != MODE_SEND || w->relay_stale ||
+		w->mode != MODE_SEND || w->relay_stale || w->lifted ||
 		w->pause_reason[0] != '\0' || turn_room(w) == 0;
 }
 

@@ -178,10 +178,12 @@ typedef struct Worker
 	int64		reserve_us;		/* when to talk to the others again */
 	int64		reserve_failed_us;	/* it has failed: not before */
 	bool		work;			/* there are recipients to claim */
+	bool		lifted;			/* a limit has changed: ask again who waits */
 	bool		progressed;		/* this run has recorded an outcome */
 	bool		relay_stale;	/* its options may have changed */
 	char		pause_reason[640];	/* not empty: the letter must pause */
 	int			content_row;	/* rejected for their content, in a row */
+	int64		content_us;		/* when the last one was (monotonic) */
 	bool		sparing;		/* too many: who follows is not to blame */
 	bool		recent[200];	/* did they fail, the last so many? */
 	int			nrecent;
@@ -347,6 +349,7 @@ typedef struct Turn
 	int64		doubts;
 	int			recorded;		/* outcomes, without what was handed back */
 	bool		changed;		/* tally or doubts */
+	bool		recalled;		/* those set aside were called back */
 	bool		claimed;		/* a claim was made */
 	bool		more;			/* it left something behind */
 	bool		aside;			/* it set some aside */
@@ -388,6 +391,9 @@ extern void candidates_choose(Worker *w, Candidates *c, int limit,
 							  TimestampTz until);
 
 extern void delivery_fold(Worker *w, Turn *turn);
+
+/* Those set aside need not wait any longer: a limit has changed */
+extern void delivery_recall_aside(Worker *w);
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
 extern void delivery_top_up(Worker *w);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
