@@ -126,13 +126,10 @@ answer_watch_content(Worker *w, Delivery *d, const char *reason)
 
 	if (d->mail.judgement.scope != SCOPE_CONTENT)
 	{
-		/* what was begun before does not tell that it is well now */
-		if (d->state == DELIVERY_DELIVERED &&
-			d->mail.started_us > w->content_us)
+		if (d->state == DELIVERY_DELIVERED)
 			w->content_row = 0;
 		return;
 	}
-	w->content_us = d->mail.finished_us;
 	/* what was in flight when the letter paused is rejected for the same */
 	if (w->sparing)
 	{

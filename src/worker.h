@@ -183,7 +183,6 @@ typedef struct Worker
 	bool		relay_stale;	/* its options may have changed */
 	char		pause_reason[640];	/* not empty: the letter must pause */
 	int			content_row;	/* rejected for their content, in a row */
-	int64		content_us;		/* when the last one was (monotonic) */
 	bool		sparing;		/* too many: who follows is not to blame */
 	bool		recent[200];	/* did they fail, the last so many? */
 	int			nrecent;
