@@ -299,6 +299,8 @@ answer_note(Worker *w, Delivery *d)
 	d->code = attempt->code;
 	if (attempt->end != END_REPLY)
 		return;
+	if (d->mail.judgement.throttled)
+		r->throttled_row++;
 	d->reply = MemoryContextStrdup(d->context, attempt->text);
 	if (attempt->stage < STAGE_RCPT ||
 		d->mail.judgement.scope == SCOPE_RELAY ||

@@ -23,6 +23,37 @@
 /* Who must wait for a domain without a rate is asked again after so long */
 #define ASIDE_US USECS_PER_SEC
 
+/* nobody longer than this because of others, as a limit may be lifted */
+#define ASIDE_MAX_US (300 * USECS_PER_SEC)
+
+/* How many of those wanted may be under way */
+static int
+domain_places(const Domain *domain)
+{
+	if (domain->connections == 0)
+		return domain->wanted;
+	return Min(domain->wanted, Max(2 * domain->connections -
+								   domain->claimed - domain->begun, 0));
+}
+
+/* Slots we have that nobody claimed will use */
+static int
+domain_spare(const Domain *domain)
+{
+	return Max(slots_count(&domain->slots) - domain->claimed, 0);
+}
+
+/* How many of those wanted it can have now */
+static int
+domain_room(const Domain *domain, const PaceGrant *grant)
+{
+	int			room = domain_places(domain);
+
+	if (domain->rate.count > 0)
+		room = Min(room, domain_spare(domain) + grant->count);
+	return room;
+}
+
 /* Take slots of a domain's rate */
 static void
 domain_negotiate(Domain *domain, PaceGrant *grant)
@@ -49,6 +80,7 @@ domain_negotiate(Domain *domain, PaceGrant *grant)
 	.horizon_us = SLOTS_HORIZON_US};
 
 	seats_count(&domain->seats);
+	domain->seats.share = domain->seats.capacity;	/* first come */
 	if (statement_run(&lock, SPI_OK_SELECT, values, NULL) == 0)
 	{
 		statement_run(&make, SPI_OK_INSERT, values, NULL);
@@ -57,23 +89,9 @@ domain_negotiate(Domain *domain, PaceGrant *grant)
 	pace.interval_us = rate_interval_us(&domain->rate);
 	/* the clock is read after the row was locked, as for relays */
 	*grant = pace_take(&pace, row_int64(0, 1, 0), GetCurrentTimestamp(),
-					   domain->wanted);
+					   Max(domain_places(domain) - domain_spare(domain), 0));
 	values[1] = TimestampTzGetDatum(grant->tat_us);
 	statement_run(&write, SPI_OK_UPDATE, values, NULL);
-}
-
-/* How many of those wanted it can have now */
-static int
-domain_room(const Domain *domain, const PaceGrant *grant)
-{
-	int			room = domain->wanted;
-
-	if (domain->rate.count > 0)
-		room = Min(room, grant->count);
-	if (domain->connections > 0)
-		room = Min(room, Max(2 * domain->connections - domain->claimed -
-							 domain->begun, 0));
-	return room;
 }
 
 /* Whose domain has a limit?  As the candidates; NULL: none. */
@@ -103,14 +121,24 @@ candidates_domains(Worker *w, const Candidates *c)
 	return domains;
 }
 
-/* When who is set aside for a domain is likely to have a turn */
+/*
+ * When who is set aside for a domain is likely to have a turn: behind those
+ * set aside before, or all of them would come again and again.
+ */
 static TimestampTz
-domain_until(const Domain *domain, const PaceGrant *grant, TimestampTz now,
+domain_until(Domain *domain, const PaceGrant *grant, TimestampTz now,
 			 int position)
 {
 	if (domain->rate.count > 0)
-		return Max(grant->tat_us, now) +
-			(TimestampTz) (position * rate_interval_us(&domain->rate));
+	{
+		TimestampTz until = Max(grant->tat_us, now);
+
+		until = Max(until, domain->aside_until);
+		domain->aside_until =
+			Min(until + (TimestampTz) rate_interval_us(&domain->rate),
+				now + ASIDE_MAX_US);
+		return until;
+	}
 	return now + ASIDE_US + position * ASIDE_US / (4 * domain->connections);
 }
 
@@ -170,7 +198,7 @@ domains_choose(Worker *w, int room, PaceGrant **grants)
 	for (d = 0; d < w->ndomains; d++)
 	{
 		if (w->domains[d]->wanted > 0)
-			domain_enter(w->domains[d]);
+			(void) seats_open(&w->domains[d]->seats);
 		if (w->domains[d]->wanted > 0 && w->domains[d]->rate.count > 0)
 			domain_negotiate(w->domains[d], &(*grants)[d]);
 	}

@@ -274,6 +274,21 @@ candidates_set_aside(Worker *w, const Candidates *c)
 	statement_run(&aside, SPI_OK_UPDATE, values, NULL);
 }
 
+void
+delivery_recall_aside(Worker *w)
+{
+	static Statement recall = {
+		.sql = "UPDATE mailman.delivery SET due_at = now()"
+		" WHERE letter_id = $1 AND due_at > now()"
+		" AND reason = '" REASON_ASIDE "'",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
+
+	statement_run(&recall, SPI_OK_UPDATE, values, NULL);
+}
+
 /* A slot for a row just claimed */
 static void
 delivery_fill(Worker *w, uint64 row)
@@ -372,6 +387,7 @@ delivery_skip_rest(Worker *w, Turn *turn, int limit)
 	uint64		rows;
 	uint64		row;
 
+	w->chosen = NULL;			/* to be claimed, some of them set aside */
 	candidates_take(w, turn, &c, limit, DT_NOEND);
 	if (c.count == 0)
 		return c.nexhausted;

@@ -106,7 +106,7 @@ domain_create(int id)
 												sizeof(Domain));
 
 	domain->id = id;
-	domain->seats.users = 1;
+	seats_init(&domain->seats, DOMAIN_SEAT_CLASS, (uint32) id, SEATS_MAX);
 	return domain;
 }
 
@@ -136,21 +136,6 @@ domains_add(Worker *w, int id)
 	return domain;
 }
 
-static int
-domain_capacity(const Domain *domain)
-{
-	return domain->connections > 0 ? domain->connections : SEATS_MAX;
-}
-
-/* We have recipients under it: whoever else has knows by our seat */
-void
-domain_enter(Domain *domain)
-{
-	if (!domain->seats.open)
-		seats_open(&domain->seats, DOMAIN_SEAT_CLASS, (uint32) domain->id,
-				   domain_capacity(domain));
-}
-
 /* One row, as SPI returned it */
 static void
 domain_read(Worker *w, uint64 row)
@@ -159,6 +144,8 @@ domain_read(Worker *w, uint64 row)
 	char	   *pattern = row_text(row, 2);
 	char	   *rate = row_text(row, 3);
 	Domain	   *domain = domains_by_id(w, id);
+	Rate		before;
+	int			connections;
 	char		why[256];
 
 	if (domain == NULL)
@@ -169,12 +156,22 @@ domain_read(Worker *w, uint64 row)
 			pfree(domain->pattern);
 		domain->pattern = MemoryContextStrdup(TopMemoryContext, pattern);
 	}
+	before = domain->rate;
+	connections = domain->connections;
 	if (rate == NULL ||
 		!rate_parse(rate, strlen(rate), &domain->rate, why, sizeof(why)))
 		domain->rate.count = 0;
 	domain->connections = (int) row_int64(row, 4, 0);
-	domain->seats.capacity = domain->seats.share = domain_capacity(domain);
+	seats_resize(&domain->seats, domain->connections > 0 ?
+				 domain->connections : SEATS_MAX);
+	domain->seats.share = domain->seats.capacity;
 	domain->current = true;
+	if (before.count == domain->rate.count &&
+		before.unit_us == domain->rate.unit_us &&
+		connections == domain->connections)
+		return;
+	domain->aside_until = 0;
+	w->lifted = true;
 }
 
 /* Those of which we have no recipient now; those deleted are forgotten */
@@ -192,6 +189,7 @@ domains_forget(Worker *w)
 		seats_close(&domain->seats);
 		if (domain->current)
 			continue;
+		w->lifted = true;
 		pfree(domain->pattern);
 		pfree(domain);
 		w->domains[i] = w->domains[--w->ndomains];

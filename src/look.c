@@ -190,7 +190,7 @@ look_wants_turn(Worker *w, const Look *look)
 		case MODE_SEND:
 			if (w->yielding)
 				return false;
-			if (w->relay_stale || w->pause_reason[0] != '\0')
+			if (w->relay_stale || w->lifted || w->pause_reason[0] != '\0')
 				return true;
 			if (worker_outstanding(w) == 0 && !look->postings &&
 				look->due_at == 0 && !look->open && !look->whole &&
@@ -198,6 +198,10 @@ look_wants_turn(Worker *w, const Look *look)
 				return true;	/* nobody left: it is sent */
 			if (w->nroutes == 0)
 				return look->postings || look_is_due(look);
+			/* one of them may be tried again: ask the others first */
+			if (routes_first(w) == NULL &&
+				routes_retry_us(w) <= transfer_now() + 1000)
+				return false;
 			if (routes_first(w) == NULL)
 				return (look_is_due(look) ||
 						look_is_too_old(w, look->posted_at)) &&

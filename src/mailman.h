@@ -330,13 +330,15 @@ typedef struct Seats
 	int			share;			/* how many seats are ours by right */
 	int64		again_us;		/* when to ask for more, if others had them */
 	int64		wake_us;		/* when to remind those others */
+	int64		count_us;		/* when to count them again */
 	int			others[32];		/* their pids, as many as fit */
 	int			nothers;
 	bool		open;
 	bool		mine[SEATS_MAX + 1];
 } Seats;
 
-extern void seats_open(Seats *s, uint16 class, uint32 object, int capacity);
+extern void seats_init(Seats *s, uint16 class, uint32 object, int capacity);
+extern bool seats_open(Seats *s);
 extern void seats_resize(Seats *s, int capacity);
 extern int	seats_take(Seats *s, int wanted);
 extern void seats_keep(Seats *s, int keep);

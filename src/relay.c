@@ -127,6 +127,9 @@ relay_plan(Oid serverid)
 	if (!HeapTupleIsValid(tuple))
 		return NULL;
 	ReleaseSysCache(tuple);
+	if (strcmp(GetForeignDataWrapper(GetForeignServer(serverid)->fdwid)->fdwname,
+			   "mailman_smtp") != 0)
+		return NULL;
 	relay = palloc0(sizeof(Relay));
 	relay->name = "";
 	relay_defaults_set(relay);

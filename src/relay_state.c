@@ -29,6 +29,9 @@
 /* Waits for a relay that is down: 1, 2, 4, ... up to this many seconds */
 #define BACKOFF_MAX_S 300
 
+/* No wait and no lease is longer */
+#define RETRY_MOST_US (1000 * USECS_PER_SEC)
+
 /* One of the two windows in which mails are counted */
 #define WINDOW_US	(30 * USECS_PER_SEC)
 
@@ -238,6 +241,13 @@ relay_state_well(RelayState *s)
 	s->out = false;
 }
 
+/* A time that no wait or lease reaches is a clock that was set back */
+TimestampTz
+relay_state_retry_at(const RelayState *s, TimestampTz now)
+{
+	return s->retry_at > now + RETRY_MOST_US ? now : s->retry_at;
+}
+
 /*
  * May it be used, and if it was down, is it ours to find out?  Then the
  * others leave it alone for the time of the lease.
@@ -247,7 +257,7 @@ relay_state_enter(RelayState *s, TimestampTz now, int64 lease)
 {
 	if (s->failures == 0)
 		return true;
-	if (s->retry_at > now)
+	if (relay_state_retry_at(s, now) > now)
 		return false;
 	s->retry_at = now + lease;
 	return true;
@@ -329,7 +339,8 @@ relay_state_throttled(RelayState *s, double configured, TimestampTz now,
 	double		before = relay_state_rate(s, configured, now);
 
 	strlcpy(s->error, error, sizeof(s->error));
-	if (s->slow_rate > 0 && now - s->slowed_at < SLOW_DOWN_AGAIN_US)
+	if (s->slow_rate > 0 && now >= s->slowed_at &&
+		now - s->slowed_at < SLOW_DOWN_AGAIN_US)
 		return;
 	if (before == 0)
 		before = Max(relay_state_speed(s, now), 1);

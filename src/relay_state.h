@@ -46,6 +46,7 @@ extern void relay_state_failed(RelayState *s, TimestampTz now,
 extern void relay_state_out(RelayState *s, TimestampTz now, int64 key,
 							const char *error);
 extern void relay_state_well(RelayState *s);
+extern TimestampTz relay_state_retry_at(const RelayState *s, TimestampTz now);
 extern bool relay_state_enter(RelayState *s, TimestampTz now, int64 lease);
 extern void relay_state_count(RelayState *s, TimestampTz now, int sent,
 							  int rejected);

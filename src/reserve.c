@@ -80,13 +80,20 @@ route_wants(Worker *w, const Route *r)
 	return transfer_now() < r->slots.ask_us ? 0 : route_demand(w, r);
 }
 
+/* It was down, and we have something to try it with */
+static bool
+route_may_enter(Worker *w, const Route *r)
+{
+	return r->ask && !r->out && (w->work || w->claimed.count > 0);
+}
+
 /* Is there anything to tell the others, or to ask for? */
 static bool
 route_has_news(Worker *w, const Route *r)
 {
 	return r->failed || r->refused || r->well || r->throttled ||
 		r->sent > 0 || r->rejected > 0 ||
-		(r->ask && transfer_now() >= r->retry_us);
+		(route_may_enter(w, r) && transfer_now() >= r->retry_us);
 }
 
 /* Tell what was heard from it */
@@ -121,7 +128,8 @@ route_enter(Worker *w, RouteTerms *t, TimestampTz now)
 {
 	const Route *r = t->route;
 
-	if (!r->ask || r->failed || transfer_now() < r->retry_us)
+	if (!route_may_enter(w, r) || r->failed ||
+		transfer_now() < r->retry_us)
 		return;
 	t->entered = route_is_forgiven(w, t) ||
 		relay_state_enter(&t->state, now,
@@ -174,8 +182,7 @@ route_negotiate(Worker *w, Terms *terms, Route *r)
 		route_take(w, t, terms->now);
 	if (news || wants)
 		relay_state_write(&t->state);
-	if (r->seats.open)
-		seats_count(&r->seats);
+	seats_count(&r->seats);
 }
 
 static int
@@ -245,7 +252,8 @@ route_learn(Worker *w, const RouteTerms *t, const Terms *terms)
 	else if (r->ask || r->begun == 0)
 	{
 		r->ask = true;
-		r->retry_us = s->retry_at + terms->to_monotonic;
+		r->retry_us = relay_state_retry_at(s, terms->now) +
+			terms->to_monotonic;
 		if (r->trouble[0] == '\0')
 			strlcpy(r->trouble, s->error, sizeof(r->trouble));
 	}
@@ -331,7 +339,8 @@ reserve(Worker *w, int room)
 	if (run_try(w, reserve_transaction, terms, NULL))
 		terms_apply(w, terms);
 	else
-		w->reserve_us = transfer_now() + RESERVE_AGAIN_US;
+		w->reserve_us = w->reserve_failed_us =
+			transfer_now() + RESERVE_AGAIN_US;
 	pfree(terms);
 }
 
@@ -352,8 +361,8 @@ reserve_next_us(Worker *w)
 			continue;
 		if (route_demand(w, r) > 0)
 			next = Min(next, r->slots.ask_us);
-		if (r->ask && !r->out)
+		if (route_may_enter(w, r))
 			next = Min(next, r->retry_us);
 	}
-	return next;
+	return Max(next, w->reserve_failed_us);
 }

@@ -29,7 +29,7 @@ route_create(const Relay *relay)
 
 	r->server = relay->server;
 	r->seen_at = GetCurrentTimestamp();
-	seats_open(&r->seats, SESSION_SEAT_CLASS, r->server,
+	seats_init(&r->seats, SESSION_SEAT_CLASS, r->server,
 			   relay->config.connections);
 	return r;
 }

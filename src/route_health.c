@@ -89,6 +89,7 @@ route_answered(Worker *w, Route *r, bool accepted)
 		r->sent++;
 	else
 		r->rejected++;
+	r->seen = 0;				/* the pool begins to count anew, too */
 	if (r->trouble[0] == '\0')
 		return;
 	r->well = true;

@@ -38,11 +38,7 @@ route_close(Worker *w, Route *r)
 	r->transfer = NULL;
 	r->seen = 0;
 	r->throttled_seen = 0;
-	if (r->seats.held > 0)
-	{
-		seats_keep(&r->seats, 0);
-		seats_wake(&r->seats);
-	}
+	seats_close(&r->seats);
 }
 
 static void
@@ -54,6 +50,8 @@ route_open(Worker *w, Route *r)
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory"),
 				 errdetail("Failed to open relay \"%s\".", r->relay->name)));
+	if (seats_open(&r->seats))
+		w->reserve_us = 0;
 	(void) seats_take(&r->seats, 1);
 	transfer_limit(r->transfer, r->seats.held);
 	if (r->fingerprint != NULL)
@@ -175,7 +173,6 @@ route_withdraw(Route *r)
 	if (r->seats.users == 1 || r->seats.held > 0)
 		return;
 	seats_close(&r->seats);
-	seats_wake(&r->seats);
 }
 
 /*
@@ -191,12 +188,8 @@ route_balance(Worker *w, Route *r, int64 now)
 	int			limit;
 	int			keep;
 
-	if (!r->seats.open && need > 0)
-	{
-		seats_open(&r->seats, SESSION_SEAT_CLASS, r->server,
-				   r->seats.capacity);
+	if (need > 0 && seats_open(&r->seats))
 		w->reserve_us = 0;
-	}
 	route_claim_seats(r, need, now);
 	limit = Min(r->seats.held, r->seats.share);
 	if (need == 0 && r->seats.users > 1)

@@ -28,6 +28,9 @@
 /* How long those who have a seat keep it while others have none */
 #define ROUND_US INT64CONST(3000000)
 
+/* All locks of the cluster are looked through: not oftener */
+#define COUNT_AGAIN_US INT64CONST(900000)
+
 static void
 seats_locktag(LOCKTAG *tag, const Seats *s, int seat)
 {
@@ -53,9 +56,9 @@ seats_unlock(const Seats *s, int seat, LOCKMODE mode)
 	LockRelease(&tag, mode, true);
 }
 
-/* Be one of those who are interested in seats of the object */
+/* Nobody else is known, and nothing is held */
 void
-seats_open(Seats *s, uint16 class, uint32 object, int capacity)
+seats_init(Seats *s, uint16 class, uint32 object, int capacity)
 {
 	memset(s, 0, sizeof(*s));
 	s->class = class;
@@ -63,24 +66,24 @@ seats_open(Seats *s, uint16 class, uint32 object, int capacity)
 	s->capacity = Min(capacity, SEATS_MAX);
 	s->share = s->capacity;
 	s->users = 1;
-	s->open = seats_lock(s, 0, ShareLock);
 }
 
-/* The capacity has changed; seats beyond it are given back */
+/* Be one of those who are interested; false: we are already */
+bool
+seats_open(Seats *s)
+{
+	if (s->open)
+		return false;
+	s->open = seats_lock(s, 0, ShareLock);
+	return s->open;
+}
+
+/* The capacity has changed; seats beyond it go when they are given back */
 void
 seats_resize(Seats *s, int capacity)
 {
-	int			seat;
-
 	s->capacity = Min(capacity, SEATS_MAX);
-	for (seat = s->capacity + 1; seat <= SEATS_MAX; seat++)
-	{
-		if (!s->mine[seat])
-			continue;
-		seats_unlock(s, seat, ExclusiveLock);
-		s->mine[seat] = false;
-		s->held--;
-	}
+	s->share = s->open ? Min(s->share, s->capacity) : s->capacity;
 }
 
 /* Hold so many, as far as the share and those still free allow */
@@ -106,7 +109,7 @@ seats_keep(Seats *s, int keep)
 {
 	int			seat;
 
-	for (seat = s->capacity; seat > 0 && s->held > keep; seat--)
+	for (seat = SEATS_MAX; seat > 0 && s->held > keep; seat--)
 	{
 		if (!s->mine[seat])
 			continue;
@@ -116,16 +119,19 @@ seats_keep(Seats *s, int keep)
 	}
 }
 
+/* A share that nobody counts any more must not bind us */
 void
 seats_close(Seats *s)
 {
+	seats_keep(s, 0);
 	if (!s->open)
 		return;
-	seats_keep(s, 0);
 	seats_unlock(s, 0, ShareLock);
 	s->open = false;
-	s->share = s->capacity;		/* as far as we know */
+	s->share = s->capacity;
 	s->users = 1;
+	seats_wake(s);
+	s->nothers = 0;
 }
 
 /*
@@ -147,11 +153,14 @@ seats_count(Seats *s)
 	};
 	Datum		values[3] = {ObjectIdGetDatum(MyDatabaseId),
 	ObjectIdGetDatum(s->object), Int32GetDatum(s->class)};
-	int			users = (int) statement_run(&interested, SPI_OK_SELECT,
-											values, NULL);
+	int			users;
 	int			rank = 0;
 	int			i;
 
+	if (!s->open || transfer_now() < s->count_us)
+		return;
+	users = (int) statement_run(&interested, SPI_OK_SELECT, values, NULL);
+	s->count_us = transfer_now() + COUNT_AGAIN_US;
 	s->nothers = 0;
 	for (i = 0; i < users; i++)
 	{

@@ -56,6 +56,7 @@ static int
 sending_slots(Worker *w)
 {
 	Route	   *first = routes_first(w);
+	int64		now = transfer_now();
 	int			slots = 0;
 	int			i;
 
@@ -63,7 +64,7 @@ sending_slots(Worker *w)
 	{
 		const Route *r = w->routes[i];
 
-		if (r->relay == NULL || r->rank != first->rank)
+		if (r->rank != first->rank || !route_is_usable(r, now))
 			continue;
 		if (!r->limited)
 			return -1;
@@ -117,11 +118,11 @@ static int
 sending_collect_from(Worker *w, Route *r)
 {
 	uint64		throttled = transfer_counts(r->transfer).throttled;
-	bool		more = throttled > r->throttled_seen;
+	bool		asked = throttled > r->throttled_seen;
+	int			retried = (int) (throttled - r->throttled_seen);
 	Mail	   *mail;
 	int			left = 0;
 
-	r->throttled_row += (int) (throttled - r->throttled_seen);
 	r->throttled_seen = throttled;
 	while ((mail = transfer_finished(r->transfer)) != NULL)
 	{
@@ -133,12 +134,14 @@ sending_collect_from(Worker *w, Route *r)
 			answer_returned(w, d);
 		else
 		{
+			retried -= mail->judgement.throttled;
 			answer_outcome(w, d);
 			left++;
 		}
 	}
 	/* the pool may have tried them again itself */
-	if (more && route_is_throttled(r) && !r->throttled)
+	r->throttled_row += Max(retried, 0);
+	if (asked && route_is_throttled(r) && !r->throttled)
 		route_throttled(w, r, transfer_health(r->transfer)->throttled);
 	return left;
 }
@@ -257,16 +260,18 @@ static int64
 sending_next_us(Worker *w, int64 now)
 {
 	int64		next = now + SEAT_AGAIN_US;
+	bool		all = w->ndomains == 0;
 	int			i;
 
 	for (i = 0; i < w->nroutes; i++)
 	{
 		const Route *r = w->routes[i];
 
-		/* all the others wait for a slot, and it has one later */
-		if (r->limited && slots_next(&r->slots) > now)
-			next = i == 0 ? slots_next(&r->slots) :
-				Min(next, slots_next(&r->slots));
+		/* unless it is only a slot that they wait for */
+		if (!r->limited || slots_next(&r->slots) <= now)
+			continue;
+		next = all ? slots_next(&r->slots) : Min(next, slots_next(&r->slots));
+		all = false;
 	}
 	return next;
 }
@@ -294,8 +299,12 @@ sending_timeout(Worker *w)
 static void
 sending_poked(Worker *w)
 {
+	int			i;
+
 	w->poked = true;
 	w->reserve_us = 0;
+	for (i = 0; i < w->nroutes; i++)
+		w->routes[i]->seats.count_us = 0;
 	if (w->nroutes > 0 && routes_first(w) == NULL)
 		w->relay_stale = true;
 }

@@ -200,6 +200,9 @@ turn_work(Worker *w, Turn *turn, const Look *look)
 	{
 		int			room = turn_room(w);
 
+		turn->recalled = w->lifted;
+		if (w->lifted)
+			delivery_recall_aside(w);
 		if (room > 0 && (w->ndomains == 0 || w->chosen != NULL))
 			delivery_claim(w, turn, room);
 		else
@@ -228,6 +231,8 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
 	w->progressed |= turn->recorded > 0;
+	if (turn->recalled)
+		w->lifted = false;
 	w->more = turn->more;
 	w->aside = turn->aside;
 	if (turn->claimed)
@@ -392,6 +397,15 @@ turn_drop_all(Worker *w)
 	w->ended = true;
 }
 
+/* Or could nobody be chosen, and is there nothing else to do? */
+static bool
+turn_is_of_use(Worker *w)
+{
+	return w->ndomains == 0 || w->chosen != NULL || w->done.count > 0 ||
+		w->mode != MODE_SEND || w->relay_stale || w->lifted ||
+		w->pause_reason[0] != '\0' || turn_room(w) == 0;
+}
+
 bool
 turn(Worker *w)
 {
@@ -403,9 +417,16 @@ turn(Worker *w)
 	if (look_calls_for_turn(w))
 	{
 		/* whose domain has a limit must be known before the turn */
-		if (w->ndomains > 0 && w->mode == MODE_SEND && turn_room(w) > 0)
+		if (w->ndomains > 0 && w->mode == MODE_SEND && turn_room(w) > 0 &&
+			transfer_now() >= w->reserve_failed_us)
 			reserve(w, turn_room(w));
-		turn_until_done(w);
+		if (turn_is_of_use(w))
+			turn_until_done(w);
+		else
+		{
+			w->aside = false;
+			w->look_us = w->reserve_failed_us;
+		}
 	}
 	if (w->whole && w->mode == MODE_SEND && transfer_now() >= w->top_up_us)
 	{

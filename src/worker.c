@@ -324,6 +324,7 @@ worker_last_look(Worker *w)
 		return false;
 	w->armed = true;
 	w->stopping = w->sparing = false;
+	w->chosen = NULL;
 	w->pause_reason[0] = '\0';
 	return true;
 }
