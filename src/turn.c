@@ -334,6 +334,31 @@ turn_top_up(Worker *w, void *arg)
 	w->whole = false;
 }
 
+/*
+ * A relay is well again, maybe sooner than was thought when others were told
+ * to wait for it: they need not wait any longer.  Few rows.
+ */
+static void
+turn_hurry(Worker *w, void *arg)
+{
+	static Statement hurry = {
+		.sql = "UPDATE mailman.delivery SET due_at = now()"
+		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
+		" AND doubts = 0 AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
+	ExtensionScope scope;
+	Look		look;
+
+	run_begin(w, &scope);
+	if (turn_fence(w, &look))
+		statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+	run_commit(&scope);
+	w->hurry = false;
+}
+
 /* Give the slot to those who wait in line, after some time of our own */
 static bool
 turn_yields(Worker *w)
@@ -409,6 +434,8 @@ turn(Worker *w)
 		stuck_sort(w, &w->stuck);
 	if (transfer_now() >= reserve_next_us(w))
 		reserve(w, 0);
+	if (w->hurry && w->mode == MODE_SEND)
+		(void) run_try(w, turn_hurry, NULL, NULL);
 	if (look_calls_for_turn(w))
 	{
 		/* whose domain has a limit must be known before the turn */

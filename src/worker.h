@@ -102,6 +102,8 @@ struct Worker
 	int			content_row;	/* rejected for their content, in a row */
 	bool		sparing;		/* too many: who follows is not to blame */
 	bool		recent[200];	/* did they fail, the last so many? */
+	bool		hurry;			/* a relay is back: so are those who wait for
+								 * it */
 	int			nrecent;
 	int			recent_next;
 	int			recent_failed;
