@@ -36,9 +36,6 @@
 /* Rows of a cancelled letter skipped in one turn */
 #define SKIP_AT_ONCE	2000
 
-/* How soon a list that could not be topped up is tried again */
-#define TOP_UP_RETRY_US INT64CONST(5000000)
-
 /* A worker may have its slot so long while others wait for one */
 #define YIELD_AFTER_US	INT64CONST(10000000)
 
@@ -316,49 +313,6 @@ turn_try(Worker *w, TurnStage *stage)
 	return false;
 }
 
-/*
- * The list it was scheduled for has grown meanwhile.  In a transaction of its
- * own, as it may have to wait for somebody; those who are queued already do
- * not.
- */
-static void
-turn_top_up(Worker *w, void *arg)
-{
-	ExtensionScope scope;
-	Look		look;
-
-	run_begin(w, &scope);
-	if (turn_fence(w, &look) && look.whole)
-		delivery_top_up(w);
-	run_commit(&scope);
-	w->whole = false;
-}
-
-/*
- * A relay is well again, maybe sooner than was thought when others were told
- * to wait for it: they need not wait any longer.  Few rows.
- */
-static void
-turn_hurry(Worker *w, void *arg)
-{
-	static Statement hurry = {
-		.sql = "UPDATE mailman.delivery SET due_at = now()"
-		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
-		" AND doubts = 0 AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(w->letter_id)};
-	ExtensionScope scope;
-	Look		look;
-
-	run_begin(w, &scope);
-	if (turn_fence(w, &look))
-		statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
-	run_commit(&scope);
-	w->hurry = false;
-}
-
 /* Give the slot to those who wait in line, after some time of our own */
 static bool
 turn_yields(Worker *w)
@@ -434,8 +388,7 @@ turn(Worker *w)
 		stuck_sort(w, &w->stuck);
 	if (transfer_now() >= reserve_next_us(w))
 		reserve(w, 0);
-	if (w->hurry && w->mode == MODE_SEND)
-		(void) run_try(w, turn_hurry, NULL, NULL);
+	errand_hurry(w);
 	if (look_calls_for_turn(w))
 	{
 		/* whose domain has a limit must be known before the turn */
@@ -450,11 +403,7 @@ turn(Worker *w)
 			w->look_us = w->reserve_failed_us;
 		}
 	}
-	if (w->whole && w->mode == MODE_SEND && transfer_now() >= w->top_up_us)
-	{
-		w->top_up_us = transfer_now() + TOP_UP_RETRY_US;
-		(void) run_try(w, turn_top_up, NULL, NULL);
-	}
+	errand_top_up(w);
 	w->last_turn_us = transfer_now();
 	w->poked = false;
 	if (w->mode == MODE_GONE)

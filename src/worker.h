@@ -247,6 +247,14 @@ extern void run_wait(Worker *w, int64 ms);
 /* Record the outcomes in the list one by one; who fails is stuck */
 extern void stuck_sort(Worker *w, DeliveryList *from);
 
+/* ---- errand.c: beside the turns ---- */
+
+/* A whole list that was scheduled: whoever has subscribed since gets it, too */
+extern void errand_top_up(Worker *w);
+
+/* A relay is back: so are those who wait for it */
+extern void errand_hurry(Worker *w);
+
 /* ---- turn.c ---- */
 
 struct Turn;
