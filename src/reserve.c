@@ -244,6 +244,11 @@ route_learn(Worker *w, const RouteTerms *t, const Terms *terms)
 		strlcpy(r->trouble, s->error, sizeof(r->trouble));
 	r->out = out;
 	r->probing = (r->probing || t->entered) && s->failures > 0 && !r->failed;
+	if (s->failures == 0 && r->waited)
+	{
+		w->hurry = true;
+		r->waited = false;
+	}
 	if (r->probing || s->failures == 0 || forgiven)
 	{
 		r->ask = false;
@@ -251,7 +256,7 @@ route_learn(Worker *w, const RouteTerms *t, const Terms *terms)
 	}
 	else if (r->ask || r->begun == 0)
 	{
-		r->ask = true;
+		r->ask = r->waited = true;
 		r->retry_us = relay_state_retry_at(s, terms->now) +
 			terms->to_monotonic;
 		if (r->trouble[0] == '\0')

@@ -62,6 +62,7 @@ typedef struct Route
 	bool		out;			/* until a person acts */
 	bool		ask;			/* it was down: not without asking the others */
 	bool		probing;		/* they have left it to us to try it */
+	bool		waited;			/* others were told to come back when it is up */
 	int64		retry_us;		/* not before (monotonic) */
 	int64		failed_us;		/* when it last failed */
 	int			seen;			/* connects failed that we have acted on */

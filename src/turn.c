@@ -36,9 +36,6 @@
 /* Rows of a cancelled letter skipped in one turn */
 #define SKIP_AT_ONCE	2000
 
-/* How soon a list that could not be topped up is tried again */
-#define TOP_UP_RETRY_US INT64CONST(5000000)
-
 /* A worker may have its slot so long while others wait for one */
 #define YIELD_AFTER_US	INT64CONST(10000000)
 
@@ -321,24 +318,6 @@ turn_try(Worker *w, TurnStage *stage)
 	return false;
 }
 
-/*
- * The list it was scheduled for has grown meanwhile.  In a transaction of its
- * own, as it may have to wait for somebody; those who are queued already do
- * not.
- */
-static void
-turn_top_up(Worker *w, void *arg)
-{
-	ExtensionScope scope;
-	Look		look;
-
-	run_begin(w, &scope);
-	if (turn_fence(w, &look) && look.whole)
-		delivery_top_up(w);
-	run_commit(&scope);
-	w->whole = false;
-}
-
 /* Give the slot to those who wait in line, after some time of our own */
 static bool
 turn_yields(Worker *w)
@@ -414,6 +393,7 @@ turn(Worker *w)
 		stuck_sort(w, &w->stuck);
 	if (transfer_now() >= reserve_next_us(w))
 		reserve(w, 0);
+	errand_hurry(w);
 	if (look_calls_for_turn(w))
 	{
 		/* whose domain has a limit must be known before the turn */
@@ -428,11 +408,7 @@ turn(Worker *w)
 			w->look_us = w->reserve_failed_us;
 		}
 	}
-	if (w->whole && w->mode == MODE_SEND && transfer_now() >= w->top_up_us)
-	{
-		w->top_up_us = transfer_now() + TOP_UP_RETRY_US;
-		(void) run_try(w, turn_top_up, NULL, NULL);
-	}
+	errand_top_up(w);
 	w->last_turn_us = transfer_now();
 	w->poked = false;
 	if (w->mode == MODE_GONE)

@@ -106,6 +106,8 @@ struct Worker
 	int			content_row;	/* rejected for their content, in a row */
 	bool		sparing;		/* too many: who follows is not to blame */
 	bool		recent[200];	/* did they fail, the last so many? */
+	bool		hurry;			/* a relay is back: so are those who wait for
+								 * it */
 	int			nrecent;
 	int			recent_next;
 	int			recent_failed;
@@ -249,6 +251,14 @@ extern void run_wait(Worker *w, int64 ms);
 
 /* Record the outcomes in the list one by one; who fails is stuck */
 extern void stuck_sort(Worker *w, DeliveryList *from);
+
+/* ---- errand.c: beside the turns ---- */
+
+/* A whole list that was scheduled: whoever has subscribed since gets it, too */
+extern void errand_top_up(Worker *w);
+
+/* A relay is back: so are those who wait for it */
+extern void errand_hurry(Worker *w);
 
 /* ---- turn.c ---- */
 

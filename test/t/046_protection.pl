@@ -159,24 +159,33 @@ foreach my $connections (1, 3, 12)
 	($relay, $newsletter) =
 	  relay("spam$connections", 60, {}, connections => $connections);
 
-	# ten are accepted before; the fifth is answered when four are recorded,
-	# the others in flight when the letter is paused already
-	$letter = $node->letter($newsletter);
-	$node->send(
-		$letter,
-		split(
-			/\n/,
-			$node->sql(
-				    'SELECT id FROM mailman.subscription'
-				  . " WHERE newsletter_id = $newsletter ORDER BY id LIMIT 10")));
-	ok($node->wait_for_letter($letter, 'sent'), "$name: ten are accepted");
+	# Ten are accepted, and recorded, before four are rejected.  The fifth is
+	# answered when these are recorded, the others in flight when the letter
+	# is paused already.
 	$relay->set(
 		rules => [
-			{ @spam, first => 4 },
+			{ step => 'dot', first => 10 },
+			{ @spam, gate => 'four', first => 4 },
 			{ @spam, gate => 'fifth', first => 1 },
 			{ @spam, gate => 'flight' }
 		]);
+	$letter = $node->letter($newsletter);
 	$node->send($letter);
+	ok( $node->wait_for(
+			"SELECT mail_order->>'delivered' FROM mailman.letter"
+			  . " WHERE id = $letter",
+			'10'),
+		"$name: ten are delivered");
+	ok($relay->wait_for_held($connections), "$name: the next ones wait");
+	my @next;
+	push @next, { @spam, first => 4 - $connections } if $connections < 4;
+	my @nobody = $connections > 4 ? (match => '^nobody') : (first => 1);
+	$relay->set(
+		rules => [
+			@next,
+			{ @spam, gate => 'fifth', @nobody },
+			{ @spam, gate => 'flight' }
+		]);
 	ok( $node->wait_for(
 			"SELECT mail_order->>'failed' FROM mailman.letter"
 			  . " WHERE id = $letter",

@@ -1,0 +1,76 @@
+/*-------------------------------------------------------------------------
+ *
+ * errand.c
+ *	  What a worker has to do beside its turns, in transactions of their own.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mailman.h"
+#include "worker.h"
+
+/* How soon a list that could not be topped up is tried again */
+#define TOP_UP_RETRY_US INT64CONST(5000000)
+
+/*
+ * The list it was scheduled for has grown meanwhile.  In a transaction of its
+ * own, as it may have to wait for somebody; those who are queued already do
+ * not.
+ */
+static void
+top_up_transaction(Worker *w, void *arg)
+{
+	ExtensionScope scope;
+	Look		look;
+
+	run_begin(w, &scope);
+	if (turn_fence(w, &look) && look.whole)
+		delivery_top_up(w);
+	run_commit(&scope);
+	w->whole = false;
+}
+
+/*
+ * A relay is well again, maybe sooner than was thought when others were told
+ * to wait for it: they need not wait any longer.  Few rows.
+ */
+static void
+hurry_transaction(Worker *w, void *arg)
+{
+	static Statement hurry = {
+		.sql = "UPDATE mailman.delivery SET due_at = now()"
+		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
+		" AND doubts = 0 AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
+	ExtensionScope scope;
+	Look		look;
+
+	run_begin(w, &scope);
+	if (turn_fence(w, &look))
+		statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+	run_commit(&scope);
+	w->hurry = false;
+}
+
+void
+errand_top_up(Worker *w)
+{
+	if (!w->whole || w->mode != MODE_SEND || transfer_now() < w->top_up_us)
+		return;
+	w->top_up_us = transfer_now() + TOP_UP_RETRY_US;
+	(void) run_try(w, top_up_transaction, NULL, NULL);
+}
+
+void
+errand_hurry(Worker *w)
+{
+	if (w->hurry && w->mode == MODE_SEND)
+		(void) run_try(w, hurry_transaction, NULL, NULL);
+}
