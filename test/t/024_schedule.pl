@@ -118,7 +118,12 @@ $node->subscribe($newsletter, 3);
 $node->sql("UPDATE mailman.subscription SET state = 'unsubscribed'"
 	  . " WHERE id = $ids[9]");
 ok($node->wait_for($none, '0'), 'who looked at them has gone');
-ok($node->stays($none, '0', 1), 'no worker waits');
+
+# one that was started for the second letter may have been late to look
+my $quiet   = 0;
+my $give_up = time + 60;
+$quiet = $node->stays($none, '0', 1) until $quiet || time > $give_up;
+ok($quiet, 'no worker waits');
 $node->sql("UPDATE mailman.letter SET send_at = clock_timestamp()"
 	  . " + interval '5 s' WHERE id IN ($whole, $some)");
 ok( $node->stays_until_due(
