@@ -290,13 +290,19 @@ mailman_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(control_return(&scope, state));
 }
 
-/* Make those of one state pending again; returns how many */
+/*
+ * Make those of one state pending again; returns how many.  Who has failed
+ * begins anew, his age as well; who may have the mail gets the same again, to
+ * the second of its date.
+ */
 static int64
 control_requeue(const Letter *letter, const char *state)
 {
 	static Statement requeue = {
 		.sql = "UPDATE mailman.delivery d SET state = 'pending',"
-		" due_at = now(), attempts = 0, reason = NULL"
+		" due_at = now(), attempts = 0, reason = NULL,"
+		" queued_at = CASE WHEN d.state = 'failed' THEN now()"
+		" ELSE d.queued_at END"
 		" FROM mailman.subscription s"
 		" WHERE d.letter_id = $1 AND d.state = $2"
 		" AND s.id = d.subscription_id AND s.state = 'active'",
