@@ -171,17 +171,10 @@ control_hurry(const Letter *letter)
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
-	static Statement hurry = {
-		.sql = "UPDATE mailman.delivery SET due_at = now()"
-		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
-		" AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 
 	statement_run(&resumed, SPI_OK_UPDATE, values, NULL);
-	statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+	letter_hurry(letter->id, true);
 }
 
 /* mailman_resume(letter_id bigint) RETURNS text */
