@@ -14,7 +14,6 @@
  */
 #include "postgres.h"
 
-#include "common/pg_prng.h"
 #include "mailman.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -282,8 +281,8 @@ answer_deferred(Worker *w, Delivery *d, const char *reason)
 	if (!route_is_throttled(r) || w->stopping || outcome_is_too_old(w, d))
 		outcome_defer(w, d, reason);
 	else
-		outcome_hand_back(d, d->ended_at + THROTTLED_WAIT_US *
-						  (0.8 + 0.4 * pg_prng_double(&pg_global_prng_state)),
+		outcome_hand_back(d, d->ended_at + (TimestampTz)
+						  retry_jittered(THROTTLED_WAIT_US),
 						  reason);
 }
 

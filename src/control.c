@@ -171,17 +171,10 @@ control_hurry(const Letter *letter)
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
-	static Statement hurry = {
-		.sql = "UPDATE mailman.delivery SET due_at = now()"
-		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
-		" AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 
 	statement_run(&resumed, SPI_OK_UPDATE, values, NULL);
-	statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+	letter_hurry(letter->id, true);
 }
 
 /* mailman_resume(letter_id bigint) RETURNS text */
@@ -290,13 +283,19 @@ mailman_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(control_return(&scope, state));
 }
 
-/* Make those of one state pending again; returns how many */
+/*
+ * Make those of one state pending again; returns how many.  Who has failed
+ * begins anew, his age as well; who may have the mail gets the same again, to
+ * the second of its date.
+ */
 static int64
 control_requeue(const Letter *letter, const char *state)
 {
 	static Statement requeue = {
 		.sql = "UPDATE mailman.delivery d SET state = 'pending',"
-		" due_at = now(), attempts = 0, reason = NULL"
+		" due_at = now(), attempts = 0, reason = NULL,"
+		" queued_at = CASE WHEN d.state = 'failed' THEN now()"
+		" ELSE d.queued_at END"
 		" FROM mailman.subscription s"
 		" WHERE d.letter_id = $1 AND d.state = $2"
 		" AND s.id = d.subscription_id AND s.state = 'active'",

@@ -50,7 +50,7 @@ mailman_check_rate(PG_FUNCTION_ARGS)
 
 	if (!rate_parse(value, strlen(value), &rate, why, sizeof(why)))
 		limit_refuse("rate", value, why,
-					 "Write a number per s, min, h or d, such as \"14/s\".");
+					 RATE_HINT);
 	PG_RETURN_BOOL(true);
 }
 

@@ -34,6 +34,23 @@ top_up_transaction(Worker *w, void *arg)
 	w->whole = false;
 }
 
+/* see mailman.h */
+void
+letter_hurry(int64 letter_id, bool in_doubt)
+{
+	static Statement hurry = {
+		.sql = "UPDATE mailman.delivery SET due_at = now()"
+		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
+		" AND ($2 OR doubts = 0)"
+		" AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
+		.nargs = 2,
+		.argtypes = {INT8OID, BOOLOID}
+	};
+	Datum		values[2] = {Int64GetDatum(letter_id), BoolGetDatum(in_doubt)};
+
+	statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+}
+
 /*
  * A relay is well again, maybe sooner than was thought when others were told
  * to wait for it: they need not wait any longer.  Few rows.
@@ -41,20 +58,12 @@ top_up_transaction(Worker *w, void *arg)
 static void
 hurry_transaction(Worker *w, void *arg)
 {
-	static Statement hurry = {
-		.sql = "UPDATE mailman.delivery SET due_at = now()"
-		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
-		" AND doubts = 0 AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(w->letter_id)};
 	ExtensionScope scope;
 	Look		look;
 
 	run_begin(w, &scope);
 	if (turn_fence(w, &look))
-		statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+		letter_hurry(w->letter_id, false);
 	run_commit(&scope);
 	w->hurry = false;
 }

@@ -198,13 +198,11 @@ look_wants_turn(Worker *w, const Look *look)
 				return true;	/* nobody left: it is sent */
 			if (w->nroutes == 0)
 				return look->postings || look_is_due(look);
-			/* one of them may be tried again: ask the others first */
-			if (routes_first(w) == NULL &&
-				routes_retry_us(w) <= transfer_now() + 1000)
-				return false;
+			/* if one of them may be tried again, the others are asked first */
 			if (routes_first(w) == NULL)
-				return (look_is_due(look) ||
-						look_is_too_old(w, look->posted_at)) &&
+				return routes_retry_us(w) > transfer_now() + 1000 &&
+					(look_is_due(look) ||
+					 look_is_too_old(w, look->posted_at)) &&
 					w->free.count > 0;
 			return (look->postings || look_is_due(look)) &&
 				sending_room(w) > 0 && w->free.count > 0;

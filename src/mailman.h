@@ -55,7 +55,10 @@ extern bool retry_schedule_parse(const char *list, RetrySchedule *schedule,
 extern double retry_delay_s(const RetrySchedule *schedule, int attempts,
 							double jitter);
 
-/* The same in ms, with dice; schedule NULL: the setting's */
+/* Any wait, give or take as much as a schedule's, by dice */
+extern double retry_jittered(double wait);
+
+/* retry_delay_s() in ms, with dice; schedule NULL: the setting's */
 extern int64 retry_delay_ms(const RetrySchedule *schedule, int attempts);
 
 /* ---- guc.c: the only globals ---- */
@@ -375,6 +378,14 @@ extern void shmem_dispatcher(int pid);
 extern TimestampTz shmem_next(Oid *database);
 extern void shmem_forget(Oid database);
 extern bool shmem_overflowed(void);
+
+/* ---- errand.c ---- */
+
+/*
+ * Who waits for a relay to come back need not wait any longer: few rows.
+ * in_doubt: nor does who may have the mail already.
+ */
+extern void letter_hurry(int64 letter_id, bool in_doubt);
 
 /* ---- dispatcher.c ---- */
 

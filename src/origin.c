@@ -69,12 +69,6 @@ mailman_adopt(PG_FUNCTION_ARGS)
 	static Statement forget = {
 		.sql = "DELETE FROM mailman.origin"
 	};
-	static Statement arm = {
-		.sql = "INSERT INTO mailman.origin (system_identifier, database)"
-		" VALUES ($1, $2)",
-		.nargs = 2,
-		.argtypes = {INT8OID, OIDOID}
-	};
 	static Statement pause = {
 		.sql = "UPDATE mailman.letter l SET state = 'paused',"
 		" state_reason = 'this copy of the database was adopted'"
@@ -83,8 +77,6 @@ mailman_adopt(PG_FUNCTION_ARGS)
 		" WHERE p.letter_id = l.id)"
 	};
 	Oid			role = GetUserId();
-	Datum		values[2] = {Int64GetDatum((int64) GetSystemIdentifier()),
-	ObjectIdGetDatum(MyDatabaseId)};
 	ExtensionScope scope;
 
 	if (!has_privs_of_role(role, extension_owner(extension_oid(false))))
@@ -99,7 +91,7 @@ mailman_adopt(PG_FUNCTION_ARGS)
 	{
 		statement_run(&pause, SPI_OK_UPDATE, NULL, NULL);
 		statement_run(&forget, SPI_OK_DELETE, NULL, NULL);
-		statement_run(&arm, SPI_OK_INSERT, values, NULL);
+		origin_arm();
 		launch_wake_at_commit();
 	}
 	extension_leave(&scope);

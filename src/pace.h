@@ -22,6 +22,9 @@
 
 #define RATE_COUNT_MAX	1000000
 
+/* For errhint, wherever a rate is given */
+#define RATE_HINT "Write a number per s, min, h or d, such as \"14/s\"."
+
 /* So many mails in so long a time; count 0: no limit */
 typedef struct Rate
 {

@@ -27,6 +27,13 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+static bool
+server_is_relay(const ForeignServer *server)
+{
+	return strcmp(GetForeignDataWrapper(server->fdwid)->fdwname,
+				  "mailman_smtp") == 0;
+}
+
 /* The server of that name, if role may send through it */
 static ForeignServer *
 relay_server(const char *name, Oid role)
@@ -38,8 +45,7 @@ relay_server(const char *name, Oid role)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("relay \"%s\" does not exist", name),
 				 errhint("Relays are made with CREATE SERVER ... FOREIGN DATA WRAPPER mailman_smtp.")));
-	if (strcmp(GetForeignDataWrapper(server->fdwid)->fdwname,
-			   "mailman_smtp") != 0)
+	if (!server_is_relay(server))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("server \"%s\" is not a relay", name),
@@ -120,21 +126,15 @@ relay_check(const char *name, Oid role)
 RatePlan *
 relay_plan(Oid serverid)
 {
-	HeapTuple	tuple = SearchSysCache1(FOREIGNSERVEROID,
-										ObjectIdGetDatum(serverid));
+	ForeignServer *server = GetForeignServerExtended(serverid, FSV_MISSING_OK);
 	Relay	   *relay;
 
-	if (!HeapTupleIsValid(tuple))
-		return NULL;
-	ReleaseSysCache(tuple);
-	if (strcmp(GetForeignDataWrapper(GetForeignServer(serverid)->fdwid)->fdwname,
-			   "mailman_smtp") != 0)
+	if (server == NULL || !server_is_relay(server))
 		return NULL;
 	relay = palloc0(sizeof(Relay));
 	relay->name = "";
 	relay_defaults_set(relay);
-	relay_apply(relay, GetForeignServer(serverid)->options,
-				ForeignServerRelationId);
+	relay_apply(relay, server->options, ForeignServerRelationId);
 	return &relay->plan;
 }
 

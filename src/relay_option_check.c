@@ -155,8 +155,7 @@ relay_read_rate(const char *name, const char *value)
 	char		why[80];
 
 	if (!rate_parse(value, strlen(value), &rate, why, sizeof(why)))
-		relay_option_bad(name, why, "Write a number per s, min, h or d, "
-						 "such as \"14/s\".");
+		relay_option_bad(name, why, RATE_HINT);
 	return rate;
 }
 

@@ -19,10 +19,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/pg_prng.h"
+#include "fmgr.h"
 #include "mailman.h"
 #include "relay_state.h"
-#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -217,8 +216,8 @@ relay_state_failed(RelayState *s, TimestampTz now, TimestampTz seen_at,
 		return;
 	s->failures++;
 	s->failed_at = now;
-	seconds = Min(1 << Min(s->failures - 1, 10), BACKOFF_MAX_S);
-	seconds *= 0.8 + 0.4 * pg_prng_double(&pg_global_prng_state);
+	seconds = retry_jittered(Min(1 << Min(s->failures - 1, 10),
+								 BACKOFF_MAX_S));
 	s->retry_at = now + (TimestampTz) (seconds * USECS_PER_SEC);
 }
 

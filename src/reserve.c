@@ -309,8 +309,7 @@ terms_apply(Worker *w, const Terms *terms)
 					  w->domains[d]->seats.users);
 	}
 	w->chosen = terms->chosen;
-	if (w->nroutes > 0 && routes_first(w) == NULL)
-		routes_check(w);
+	routes_check(w);
 }
 
 void

@@ -85,6 +85,15 @@ retry_schedule_parse(const char *list, RetrySchedule *schedule, char **why,
 
 /* see mailman.h */
 double
+retry_jittered(double wait)
+{
+	double		jitter = 2 * pg_prng_double(&pg_global_prng_state) - 1;
+
+	return wait * (1 + RETRY_SPREAD * jitter);
+}
+
+/* see mailman.h */
+double
 retry_delay_s(const RetrySchedule *schedule, int attempts, double jitter)
 {
 	int			step = Min(Max(attempts, 1), schedule->steps) - 1;
@@ -96,9 +105,8 @@ retry_delay_s(const RetrySchedule *schedule, int attempts, double jitter)
 int64
 retry_delay_ms(const RetrySchedule *schedule, int attempts)
 {
-	double		jitter = 2 * pg_prng_double(&pg_global_prng_state) - 1;
-
 	if (schedule == NULL)
 		schedule = guc_retry_schedule();
-	return (int64) (retry_delay_s(schedule, attempts, jitter) * 1000);
+	return (int64) (retry_jittered(retry_delay_s(schedule, attempts, 0)) *
+					1000);
 }

@@ -54,6 +54,13 @@ routes_trouble(Worker *w)
 	return NULL;
 }
 
+static void
+route_say(const Route *r, const char *description, char *words)
+{
+	snprintf(words, RELAY_ERROR_MAX, "relay \"%s\": %s",
+			 r->relay ? r->relay->name : "", description);
+}
+
 /*
  * It cannot be used at present or, permanently, until a person has acted: the
  * others will be told.
@@ -63,8 +70,7 @@ route_failed(Worker *w, Route *r, const char *description, bool permanent)
 {
 	char		words[RELAY_ERROR_MAX];
 
-	snprintf(words, sizeof(words), "relay \"%s\": %s",
-			 r->relay ? r->relay->name : "", description);
+	route_say(r, description, words);
 	if (strcmp(words, r->trouble) != 0)
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %s", w->letter_id, words)));
@@ -110,8 +116,7 @@ route_is_throttled(const Route *r)
 void
 route_throttled(Worker *w, Route *r, const char *description)
 {
-	snprintf(r->trouble, sizeof(r->trouble), "relay \"%s\": %s",
-			 r->relay ? r->relay->name : "", description);
+	route_say(r, description, r->trouble);
 	r->throttled = true;
 	w->reserve_us = 0;
 }

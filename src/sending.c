@@ -160,13 +160,10 @@ sending_collect(Worker *w)
 	sending_count_left(w, left);
 }
 
-void
-sending_close(Worker *w)
-{
-	routes_close(w);
-}
-
-/* No relay is of use now: back to the queue until one may be tried again */
+/*
+ * Back to the queue with what was not begun: until a relay may be tried
+ * again, or at once if we are stopping.
+ */
 static void
 sending_give_up(Worker *w)
 {
@@ -322,7 +319,7 @@ sending_transfer(Worker *w)
 	sending_submit(w);
 	if (w->idle_since_us != 0 &&
 		transfer_now() - w->idle_since_us > SESSION_IDLE_US)
-		sending_close(w);
+		routes_close(w);
 	do
 	{
 		QueryCancelPending = false; /* there is no query to cancel */
@@ -362,20 +359,11 @@ sending_drain(Worker *w, int64 until)
 void
 sending_stop(Worker *w, int64 wait_us)
 {
-	dlist_mutable_iter iter;
 	Transfers	transfers;
 	int			i;
 
 	w->stopping = true;
-	dlist_foreach_modify(iter, &w->claimed.head)
-	{
-		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
-		d->ended_at = GetCurrentTimestamp();
-		sending_unclaim(d);
-		outcome_hand_back(d, d->ended_at, NULL);
-		delivery_move(d, &w->claimed, &w->done);
-	}
+	sending_give_up(w);
 	routes_transfers(w, &transfers);
 	for (i = 0; i < transfers.count; i++)
 		transfer_recall(transfers.list[i], true);

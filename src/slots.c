@@ -19,7 +19,7 @@
 #include "worker.h"
 
 /* How much faster than the rate slots that passed are used up */
-#define MAKE_UP 1.05
+#define MAKE_UP 1.02
 
 int
 slots_count(const Slots *slots)

@@ -315,7 +315,7 @@ worker_last_look(Worker *w)
 {
 	bool		yielding = w->yielding;
 
-	sending_close(w);
+	routes_close(w);
 	w->armed = false;
 	if (w->mode != MODE_GONE)
 		run_done(w);

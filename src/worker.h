@@ -365,6 +365,5 @@ extern int	sending_rate(Worker *w);
 /* Take back what was not begun; with wait_us, wait so long for replies, then
  * give up on the rest.  Afterwards all outcomes are in w->done. */
 extern void sending_stop(Worker *w, int64 wait_us);
-extern void sending_close(Worker *w);
 
 #endif							/* MAILMAN_WORKER_H */

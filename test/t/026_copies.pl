@@ -182,13 +182,7 @@ my $before = $relay->pairs;
 $node->sql("UPDATE mailman.letter SET send_at = now() + interval '1 hour'"
 	  . " WHERE id = $due");
 $node->send($due);
-$relay->gate(20);
-$node->send($paused);
-ok( $node->wait_for(
-		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $paused", 't'),
-	'a letter on its way');
-ok($relay->wait_for_held(5), 'some of it in flight');
+$node->send_to_gate($relay, $paused);
 $node->sql("SELECT mailman_pause($paused)");
 ok($node->wait_for_handed_back($paused, 5), 'is told to pause');
 $relay->open_gate;

@@ -322,14 +322,8 @@ $third->quit;
 
 # ---- fast shutdown under a synchronous standby that never answers
 
-$relay->gate(20);
 $letter = $node->letter($newsletter);
-$node->send($letter);
-ok( $node->wait_for(
-		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", 't'),
-	'a letter on its way');
-ok($relay->wait_for_held(5), 'some of it in flight');
+$node->send_to_gate($relay, $letter);
 my $witness = $node->session;
 $node->append_conf('postgresql.conf',
 	"synchronous_standby_names = 'nobody'");

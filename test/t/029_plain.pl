@@ -98,14 +98,8 @@ diag(sprintf 'moved to now: sent after %.1f s', time - $start);
 foreach my $how (qw(terminate worker postmaster))
 {
 	$before = $relay->pairs;
-	$relay->gate(20);
 	$letter = $node->letter($newsletter);
-	$node->send($letter);
-	ok( $node->wait_for(
-			"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-			  . " WHERE letter_id = $letter", 't'),
-		"$how: a letter on its way");
-	ok($relay->wait_for_held(5), "$how: some of it in flight");
+	$node->send_to_gate($relay, $letter, $how);
 	my $pid = $node->wait_for_worker($letter);
 	if ($how eq 'terminate')
 	{

@@ -134,14 +134,8 @@ ok($node->wait_for_letter($letter, 'sent'), 'and recorded');
 
 # ---- somebody has locked the table when a worker is told to end
 
-$relay->gate(20);
 $letter = $node->letter($newsletter);
-$node->send($letter);
-ok( $node->wait_for(
-		"SELECT count(*) >= 20 FROM mailman.newsletter_email"
-		  . " WHERE letter_id = $letter", 't'),
-	'a letter on its way');
-ok($relay->wait_for_held(5), 'some of it in flight');
+$node->send_to_gate($relay, $letter);
 my $pid    = $node->wait_for_worker($letter);
 my $locker = $node->session;
 $locker->query('BEGIN');

@@ -147,7 +147,8 @@ $stopping->open_gate;
 ok($node->wait_for_letter($letter, 'sent'), 'it goes on');
 $peak = peak(1, map { $_->{time} } $stopping->messages);
 diag("after a stop: $peak in a second");
-cmp_ok($peak, '<=', 1.1 * 20 + 4, 'no more than its rate then');
+# the relay writes down when it has read a mail, which may be late by two
+cmp_ok($peak, '<=', 1.1 * 20 + 4 + 2, 'no more than its rate then');
 is($stopping->pairs, 120, 'to everybody');
 
 # ---- relays and domains, four workers
@@ -197,14 +198,14 @@ foreach my $i (0, 1)
 	cmp_ok($peak, '<=', 1.1 * 30 + 4, "four letters: the rate of relay $i");
 	cmp_ok(scalar(@times), '>=', 50, "four letters: relay $i is used");
 }
-foreach my $limit ([ 'one.example.com', 8 ], [ 'x.two.example.com', 2 ])
+# what is late may wait for any of the eight sessions
+foreach my $domain ('one.example.com', 'x.two.example.com')
 {
-	my ($domain, $sessions) = @$limit;
 	my @times =
 	  map { $_->{time} } grep { $_->{to}[0] =~ /\@\Q$domain\E$/ } @all;
 	$peak = peak(1, @times);
 	diag(scalar(@times) . " to $domain, $peak in a second");
-	cmp_ok($peak, '<=', 1.1 * 10 + $sessions,
+	cmp_ok($peak, '<=', 1.1 * 10 + 8,
 		"four letters: the limit of $domain");
 	is(scalar(@times), 80, "four letters: all of $domain");
 }

@@ -487,6 +487,23 @@ sub sums_sql
 			(SELECT (o->>'recipients')::bigint + p.recipients FROM l, p)};
 }
 
+# Send a letter as far as twenty delivered and five whose last reply the
+# relay holds: two tests
+sub send_to_gate
+{
+	my ($self, $relay, $letter, $name) = @_;
+
+	$name = defined $name ? "$name: " : '';
+	$relay->gate(20);
+	$self->send($letter);
+	ok( $self->wait_for(
+			"SELECT count(*) >= 20 FROM mailman.newsletter_email"
+			  . " WHERE letter_id = $letter", 't'),
+		"${name}a letter on its way");
+	ok($relay->wait_for_held(5), "${name}some of it in flight");
+	return;
+}
+
 # A test: every recipient in exactly one state, and the tally says so
 sub assert_sums
 {
