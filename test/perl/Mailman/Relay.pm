@@ -443,11 +443,18 @@ sub violations
 	return wantarray ? @found : scalar @found;
 }
 
-# The bytes of a message of messages(), if "save" was asked for
+# The file of a message of messages(), if "save" was asked for
+sub saved
+{
+	my ($self, $message) = @_;
+	return "$self->{save}/$message->{file}";
+}
+
+# Its bytes
 sub content
 {
 	my ($self, $message) = @_;
-	open(my $fh, '<:raw', "$self->{save}/$message->{file}")
+	open(my $fh, '<:raw', $self->saved($message))
 	  or croak "could not read message $message->{file}: $!";
 	local $/;
 	return scalar <$fh>;
