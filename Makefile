@@ -2,11 +2,12 @@
 #
 #	make demo		see it send a letter to 1,000 readers
 #	make test		all tests
+#	make fuzz		the fuzz targets, FUZZ_SECONDS (60) each
 #	make test-long	kill rounds: 40 letters, each hit in the middle; and a
 #				rate over some minutes
 #	make, make install, make installcheck	as with any PGXS extension
 #
-# demo and test install the Debian packages that are missing if run as root,
+# demo, test and fuzz install the Debian packages that are missing if run as root,
 # else they print the command that does.
 
 EXTENSION = mailman
@@ -16,7 +17,7 @@ DATA = src/mailman--1.0.sql
 PGFILEDESC = "mailman - the mail room of a newsletter"
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
-EXTRA_CLEAN = test/unit/*_test test/unit/pure
+EXTRA_CLEAN = test/unit/*_test test/unit/pure test/fuzz/bin
 
 PG_CPPFLAGS = -Wall -Wextra -Wno-unused-parameter
 SHLIB_LINK = -lcurl -lidn2 -lcrypto
@@ -38,7 +39,7 @@ all install installcheck clean:
 		"postgresql-server-dev, or set PG_CONFIG" >&2; exit 1
 endif
 
-.PHONY: demo test test-long unit built
+.PHONY: demo test test-long fuzz fuzz-targets unit built
 
 demo:
 	@PG_CONFIG=$(PG_CONFIG) test/packages demo
@@ -47,7 +48,7 @@ demo:
 
 test:
 	@PG_CONFIG=$(PG_CONFIG) test/packages test
-	@$(MAKE) -s built unit COPT=-Werror
+	@$(MAKE) -s built unit fuzz-targets COPT=-Werror
 	@PG_CONFIG=$(PG_CONFIG) test/run-tests
 
 test-long:
@@ -55,6 +56,16 @@ test-long:
 	@$(MAKE) -s built COPT=-Werror
 	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl" \
 		test/run-tests
+
+FUZZ_SECONDS ?= 60
+
+fuzz:
+	@PG_CONFIG=$(PG_CONFIG) test/packages fuzz
+	@$(MAKE) -s fuzz-targets
+	@test/fuzz/run $(FUZZ_SECONDS) test/fuzz/bin
+
+fuzz-targets:
+	@$(MAKE) -s -f test/fuzz/fuzz.mk O=test/fuzz/bin PG_CONFIG=$(PG_CONFIG)
 
 # Compiled and, if we may, installed
 built: all

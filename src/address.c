@@ -229,6 +229,30 @@ address_text_fault(const unsigned char *s, size_t len)
 	return NULL;
 }
 
+/*
+ * Does the local part hold what looks like an encoded-word?  It is none there
+ * (RFC 2047 5), but some hosts decode it all the same, and so find another
+ * address in it: "=?utf-8?q?eve=40evil.example=3E?=@example.com".
+ */
+static bool
+has_encoded_word(const unsigned char *s, size_t len)
+{
+	bool		begun = false;
+	size_t		i;
+
+	for (i = 0; i + 1 < len; i++)
+	{
+		if (!begun && s[i] == '=' && s[i + 1] == '?')
+		{
+			begun = true;
+			i++;
+		}
+		else if (begun && s[i] == '?' && s[i + 1] == '=')
+			return true;
+	}
+	return false;
+}
+
 /* Take the address apart; returns its fault, or NULL with *box filled */
 static const char *
 address_parse(Mailbox *box, const char *address, size_t len)
@@ -256,6 +280,8 @@ address_parse(Mailbox *box, const char *address, size_t len)
 		address_dot_string_fault(s, local_len);
 	if (fault != NULL)
 		return fault;
+	if (has_encoded_word(s, local_len))
+		return "The local part contains an encoded-word.";
 
 	box->local_len = local_len;
 	box->local_ascii = true;

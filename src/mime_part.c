@@ -186,7 +186,8 @@ parameter_piece(StringInfo out, const char *value, const char *end,
  * see mime.h
  *
  * Quotes and backslashes are percent-encoded rather than escaped, which some
- * readers undo wrongly.
+ * readers undo wrongly; what looks like an encoded-word, too, as many decode
+ * it within quotes, against RFC 2047 5 (3).
  */
 void
 mime_append_parameter(StringInfo out, const char *name, const char *value)
@@ -196,7 +197,7 @@ mime_append_parameter(StringInfo out, const char *name, const char *value)
 	const char *end = clean + len;
 	const char *rest = clean;
 	int			room = LINE_GOOD - 1 - (int) strlen(name);
-	bool		extended = false;
+	bool		extended = strstr(clean, "=?") != NULL;
 	size_t		cost = 0;
 	const char *s;
 	int			part;

@@ -346,6 +346,7 @@ sub end_session
 {
 	my ($s, $why) = @_;
 	return if $s->{state} eq 'over';
+	check_beginning($s) if $s->{state} eq 'data' && $s->{in} ne '';
 	$active--;
 	log_event($s, 'close', why => $why, mails => $s->{mails});
 	delete $s->{hold};
@@ -1256,15 +1257,8 @@ sub process_data
 	substr($message, -3) = '';
 
 	pipelined($s, 'dot') if $s->{in} ne '' && !$opt{pipelining};
+	unstuff($s, \$message);
 	check_message($s, \$message);
-
-	# un-stuff
-	if (index($message, "\r\n.") >= 0 || substr($message, 0, 1) eq '.')
-	{
-		violation($s, 'dot not stuffed')
-		  if $message =~ /(?:^|\r\n)\.(?!\.)/;
-		$message =~ s/(^|\r\n)\./$1/g;
-	}
 	$s->{message} = \$message;
 	$s->{state}   = 'command';
 	answer($s, 'dot', join(',', @{ $s->{rcpt} }),
@@ -1274,6 +1268,20 @@ sub process_data
 	return 1;
 }
 
+sub unstuff
+{
+	my ($s, $message) = @_;
+	return
+	  unless index($$message, "\r\n.") >= 0 || substr($$message, 0, 1) eq '.';
+	violation($s, 'dot not stuffed') if $$message =~ /(?:^|\r\n)\.(?!\.)/;
+	$$message =~ s/(^|\r\n)\./$1/g;
+	return;
+}
+
+# What no message may have (RFC 5321 2.3.8, 4.5.3.1.6; RFC 6531 3), whatever
+# becomes of it.  A dot that was stuffed does not count in its line.  8 bits
+# only where they cannot be avoided: we announce 8BITMIME, but a body is
+# always sent in 7.
 sub check_message
 {
 	my ($s, $message) = @_;
@@ -1283,8 +1291,30 @@ sub check_message
 	violation($s, 'NUL in a message')       if index($$message, "\0") >= 0;
 	violation($s, 'line of more than 998 bytes')
 	  if length $$message > 998 && $$message =~ /^[^\n]{1000}/m;
-	violation($s, '8-bit bytes in a message')
-	  if !$s->{utf8} && $$message =~ /[^\x00-\x7f]/;
+	return unless $$message =~ /[^\x00-\x7f]/;
+	if (!$s->{utf8})
+	{
+		violation($s, '8-bit bytes in a message');
+		return;
+	}
+	my $head = index($$message, "\r\n\r\n");
+	violation($s, '8-bit bytes in a body')
+	  if $head >= 0 && substr($$message, $head) =~ /[^\x00-\x7f]/;
+	return;
+}
+
+# A message that never ended, as far as it came
+sub check_beginning
+{
+	my ($s) = @_;
+	my $message = $s->{in};
+
+	# it may have been cut anywhere, or its end waits behind a rule
+	$message =~ s/(^|\r\n)\.\r\n.*\z/$1/s;
+	$message =~ s/\r\z//;
+	$message =~ s/(^|\r\n)\.\z/$1/;
+	unstuff($s, \$message);
+	check_message($s, \$message);
 	return;
 }
 

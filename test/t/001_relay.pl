@@ -15,6 +15,7 @@
 use strict;
 use warnings;
 
+use File::Spec;
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::SSL;
@@ -200,7 +201,7 @@ sub pump
 
 # ---- plain dialogue and its log
 
-my $relay = Mailman::Relay->new(save => 1, size => 100_000)->start;
+my $relay = Mailman::Relay->new(save => 1, size => 100_000, provoked => 1)->start;
 ok($relay->port, 'listens on a port of its own');
 
 my $c = hello($relay->port);
@@ -288,7 +289,29 @@ violated('body before 354', qr/before the reply to DATA/, sub {
 });
 my $clean = $relay->violations;
 mail(hello($relay->port), 'v@example.com', 'v', ('x' x 998) . "\r\n..\r\n");
+mail(hello($relay->port), 'v@example.com', 'v', '..' . ('x' x 997) . "\r\n");
 is($relay->violations, $clean, 'a line of 998 and a stuffed dot are none');
+
+# Begin a message and leave; returns when the relay has noticed
+sub leave_with
+{
+	my ($bytes) = @_;
+	my $before = $relay->status->{active};
+	my $v      = hello($relay->port);
+	command($v, 'MAIL FROM:<a@example.com>');
+	command($v, 'RCPT TO:<b@example.com>');
+	command($v, 'DATA');
+	say_bytes($v, "Subject: x\r\n\r\n$bytes");
+	close($v->{sock});
+	my $until = time + $patience;
+	1 while $relay->status->{active} > $before && time < $until;
+	return;
+}
+violated('in a message that never ends',
+	qr/bare LF/, sub { leave_with("a\nb") });
+$clean = $relay->violations;
+leave_with("x\r\n$_") foreach '', '.', '..', ".\r", "..\r";
+is($relay->violations, $clean, 'but a cut anywhere is none');
 
 $relay->set(pipelining => 0, smtputf8 => 1, rules => []);
 $c = hello($relay->port);
@@ -309,6 +332,78 @@ is($relay->violations, $clean, 'without a violation');
 command($c, 'RSET');
 is(mail($c, 'v@example.com', 'w'), '250 250 354 250', 'lock-step dialogue');
 is($relay->violations, $clean, 'is no violation without PIPELINING');
+
+sub utf8_mail
+{
+	my ($bytes) = @_;
+	my $v = hello($relay->port);
+	command($v, 'MAIL FROM:<a@example.com> SMTPUTF8');
+	command($v, 'RCPT TO:<b@example.com>');
+	command($v, 'DATA');
+	return command($v, "$bytes\r\n.");
+}
+like(utf8_mail("To: b\xc3\xa9\@example.com\r\n\r\nx"),
+	qr/^250/, 'with SMTPUTF8 header fields may have 8 bits, too');
+is($relay->violations, $clean, 'without a violation');
+violated('8-bit body with SMTPUTF8', qr/8-bit bytes in a body/,
+	sub { utf8_mail("Subject: x\r\n\r\n\xc3\xa9") });
+
+# ---- and no test passes that has seen one, even if it does not look
+
+# The exit status and output of a test that sends these bytes
+sub test_of
+{
+	my ($body, $end) = @_;
+	open(my $test, '-|', $^X, '-I', 'test/perl', '-e', <<'END', $body, $end)
+		use strict;
+		use warnings;
+		use IO::Socket::INET;
+		use Mailman::Relay;
+		use Test::More;
+		my ($body, $end) = @ARGV;
+		plan(tests => 1) if $end =~ s/^plan //;
+		my $relay = Mailman::Relay->new(
+			$end =~ s/^provoked // ? (provoked => 1) : ())->start;
+		my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+			PeerPort => $relay->port) or die $!;
+		foreach my $say ('', "EHLO x\r\n", "MAIL FROM:<a\@b.c>\r\n",
+			"RCPT TO:<a\@b.c>\r\n", "DATA\r\n", "\r\n$body\r\n.\r\n")
+		{
+			print $s $say;
+			my $line;
+			do { $line = <$s> } while $line =~ /^250-/;
+		}
+		is($relay->status->{accepted}, 1, 'all is well');
+		done_testing() unless Test::More->builder->has_plan;
+		if ($end eq 'stopped') { $relay->stop; }
+		elsif ($end eq 'gone') { undef $relay; }
+END
+	  or die "could not run a test: $!";
+	my $output = do { local $/; <$test> };
+	close($test);
+	return ($? >> 8, $output);
+}
+
+{
+	# what they say to stderr would be taken for ours
+	open(my $stderr, '>&', \*STDERR) or die $!;
+	open(STDERR, '>', File::Spec->devnull) or die $!;
+	foreach my $end ('running', 'stopped', 'gone', 'plan running', 'plan gone')
+	{
+		my ($status, $output) = test_of("a\nb", $end);
+		isnt($status, 0, "a test with a violation fails: $end");
+		like($output, qr/^not ok \d+ - no relay has seen a violation/m,
+			'and says so');
+	}
+	foreach ([ 'a', 'running' ], [ 'a', 'gone' ],
+		[ "a\nb", 'provoked running' ])
+	{
+		my ($status, $output) = test_of(@$_);
+		is($status, 0, "another passes: $_->[1]");
+		unlike($output, qr/^not ok/m, 'and so it says');
+	}
+	open(STDERR, '>&', $stderr) or die $!;
+}
 
 # ---- rules, step by step
 
@@ -659,6 +754,7 @@ foreach my $mode ({ split => 0.0005 }, { multiline => 1 })
 # ---- TLS and AUTH
 
 my $safe = Mailman::Relay->new(
+	provoked      => 1,
 	tls           => 1,
 	starttls      => 1,
 	tls_required  => 1,

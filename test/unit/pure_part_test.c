@@ -22,6 +22,7 @@ static const char *const parameters[][2] = {
 	{"a b.pdf", ";\r\n name=\"a b.pdf\""},
 	{"a\"b\\c.pdf", ";\r\n name*=utf-8''a%22b%5Cc.pdf"},
 	{"a;b=c.pdf", ";\r\n name=\"a;b=c.pdf\""},
+	{"=?UTF-8?Q?x?=", ";\r\n name*=utf-8''%3D%3FUTF-8%3FQ%3Fx%3F%3D"},
 	{"a\r\nBcc: x.pdf", ";\r\n name=\"a Bcc: x.pdf\""},
 	{"Grüße.pdf", ";\r\n name*=utf-8''Gr%C3%BC%C3%9Fe.pdf"},
 	{"100%'*ü", ";\r\n name*=utf-8''100%25%27%2A%C3%BC"},

@@ -77,6 +77,8 @@ static const InvalidAddress invalid[] = {
 	{S("ann.@example.com"), "ends with a dot"},
 	{S(".@example.com"), "begins with a dot"},
 	{S("a..b@example.com"), "two dots"},
+	{S("=?utf-8?q?eve=40evil.example?=@example.com"), "encoded-word"},
+	{S("\"x =?utf-8?b?eA==?=\"@example.com"), "encoded-word"},
 	{S("ann lee@example.com"), "a space"},
 	{S(" ann@example.com"), "a space"},
 	{S("ann@example.com "), "no host name has"},

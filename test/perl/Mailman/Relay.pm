@@ -18,6 +18,11 @@
 # a pipe and ends with it, so a test that dies leaves none behind.  set()
 # returns when the change is in force.
 #
+# No test passes if a relay of its has seen a violation of the protocol or of
+# what a message may consist of, whether it asks for violations() or not: the
+# end of the test looks into the logs of all.  Who provokes them says so
+# with "provoked => 1".
+#
 # Copyright (c) 2026, the mailman authors
 #
 #-------------------------------------------------------------------------
@@ -34,6 +39,10 @@ use File::Temp ();
 use IO::Select;
 use JSON::PP ();
 use POSIX ();
+use Scalar::Util qw(weaken);
+
+# before our END block, so that its own comes after it
+use Test::More ();
 use Time::HiRes qw(sleep time);
 
 use Mailman::Certs;
@@ -46,6 +55,10 @@ my $patience = 180;
 
 my $number = 0;
 
+# Relays there are, and what those that are gone have seen
+my %living;
+my @seen;
+
 sub new
 {
 	my ($class, %options) = @_;
@@ -57,6 +70,8 @@ sub new
 		events  => [],
 		partial => '',
 		offset  => 0,
+		creator => $$,
+		provoked => delete $options{provoked},
 	}, $class;
 
 	# under PostgreSQL::Test the log stays beside the server's
@@ -81,6 +96,7 @@ sub new
 		$options{tls_key}  = $file{key};
 	}
 	$self->{options} = \%options;
+	weaken($living{ $self->{log} } = $self);
 	return $self;
 }
 
@@ -148,7 +164,50 @@ sub DESTROY
 	my ($self) = @_;
 	local ($?, $!, $@);
 	$self->stop if $self->{pid} && $self->{owner} == $$;
+	$self->_bury if $self->{creator} == $$;
 	return;
+}
+
+# Note what it has seen, from its log: whatever else failed, that is written
+sub _bury
+{
+	my ($self) = @_;
+
+	delete $living{ $self->{log} } or return;
+	return if $self->{provoked} || !defined $self->{port};
+	my $fh;
+	if (!open($fh, '<:raw', $self->{log}))
+	{
+		push @seen, "could not open $self->{log}: $!\n";
+		return;
+	}
+	while (my $line = <$fh>)
+	{
+		next unless index($line, '"event":"violation"') >= 0;
+		push @seen, basename($self->{log}) . ": $line";
+	}
+	close($fh);
+	return;
+}
+
+# The last word on a test.  Test::More has its own END block behind this one,
+# but it trusts an exit status that is not 0.
+END
+{
+	my $status = $?;
+	foreach my $relay (grep { defined } values %living)
+	{
+		next unless $relay->{creator} == $$;
+		$relay->stop if $relay->{pid} && $relay->{owner} == $$;
+		$relay->_bury;
+	}
+	if (@seen)
+	{
+		Test::More->builder->ok(0, 'no relay has seen a violation');
+		Test::More->builder->diag(splice(@seen, 0, 20));
+		$status = 1 if $status == 0;
+	}
+	$? = $status;
 }
 
 sub _request
@@ -384,11 +443,18 @@ sub violations
 	return wantarray ? @found : scalar @found;
 }
 
-# The bytes of a message of messages(), if "save" was asked for
+# The file of a message of messages(), if "save" was asked for
+sub saved
+{
+	my ($self, $message) = @_;
+	return "$self->{save}/$message->{file}";
+}
+
+# Its bytes
 sub content
 {
 	my ($self, $message) = @_;
-	open(my $fh, '<:raw', "$self->{save}/$message->{file}")
+	open(my $fh, '<:raw', $self->saved($message))
 	  or croak "could not read message $message->{file}: $!";
 	local $/;
 	return scalar <$fh>;
