@@ -66,7 +66,7 @@ const char	report_style[] =
 ".s0{fill:var(--s0)}.s1{fill:var(--s1)}.s2{fill:var(--s2)}.s3{fill:var(--s3)}"
 ".s4{fill:var(--s4)}.s5{fill:var(--s5)}.s6{fill:var(--s6)}\n"
 ".track{fill:var(--track)}\n"
-".scroll{overflow-x:auto;max-width:100%}\n"
+".scroll{position:relative;overflow-x:auto;max-width:100%}\n"
 ".scroll:focus-visible,summary:focus-visible{outline:2px solid var(--focus);"
 "outline-offset:3px;border-radius:3px}\n"
 "table{border-collapse:collapse;width:100%;font-size:14px}\n"
