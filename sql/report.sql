@@ -139,6 +139,14 @@ SELECT length(mailman_report(3)) < 200000,
 	   xml_is_well_formed_document(mailman_report(3));
 SELECT texts(page(3), '//h:p[@class="note"]/text()[normalize-space()]');
 
+-- so it does if the texts are long
+INSERT INTO mailman.newsletter (name, from_address, relays)
+VALUES (repeat('&<>"', 250000), 'zoe@example.com', '{}');
+INSERT INTO mailman.letter (newsletter_id, subject)
+VALUES (2, repeat('"&<>', 250000)) RETURNING id;
+SELECT length(mailman_report(4)) < 100000,
+	   xml_is_well_formed_document(mailman_report(4));
+
 -- only members of the newsletter's owner
 CREATE ROLE regress_mailman_nobody;
 GRANT EXECUTE ON FUNCTION mailman_report(bigint)

@@ -130,8 +130,7 @@ typedef struct Report
 	int64		doubts;			/* of the letter */
 
 	int64		mails;			/* accepted */
-	int64		bytes;
-	const char *first;			/* mail; NULL: none yet */
+	const char *first;			/* when the first was; NULL: none yet */
 	const char *last;
 	double		span;			/* seconds between them */
 
@@ -210,6 +209,8 @@ extern void svg_bar(StringInfo out, double part, int state);
 extern const char report_style[];
 
 /* ---- report_text.c: the only ways into the page ---- */
+
+#define HTML_TEXT_MAX	1000	/* bytes of a text; the rest is an ellipsis */
 
 /*
  * Append any bytes as text: as good in an element as in an attribute, and

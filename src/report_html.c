@@ -208,7 +208,11 @@ times_attempts(StringInfo out, const Report *r)
 {
 	int			attempt;
 
-	appendStringInfoString(out, "<p class=\"note\">Mails accepted by attempt: ");
+	appendStringInfoString(out, "<p class=\"note\">First mail ");
+	html_text(out, r->first);
+	appendStringInfoString(out, ", last ");
+	html_text(out, r->last);
+	appendStringInfoString(out, ". Mails accepted by attempt: ");
 	for (attempt = 1; attempt <= REPORT_ATTEMPTS; attempt++)
 	{
 		if (r->needed[attempt - 1] == 0)

@@ -206,7 +206,7 @@ static void
 load_totals(Report *r)
 {
 	static Statement count = {
-		.sql = "SELECT least(attempts, $2)::int8, count(*), sum(bytes)::int8,"
+		.sql = "SELECT least(attempts, $2)::int8, count(*),"
 		" to_char(min(min(sent_at)) OVER (), " TIME_FORMAT "),"
 		" to_char(max(max(sent_at)) OVER (), " TIME_FORMAT "),"
 		" extract(epoch FROM max(max(sent_at)) OVER ()"
@@ -226,10 +226,9 @@ load_totals(Report *r)
 
 		r->needed[attempt - 1] += row_int64(row, 2, 0);
 		r->mails += row_int64(row, 2, 0);
-		r->bytes += row_int64(row, 3, 0);
-		r->first = row_text(row, 4);
-		r->last = row_text(row, 5);
-		r->span = row_float8(row, 6);
+		r->first = row_text(row, 3);
+		r->last = row_text(row, 4);
+		r->span = row_float8(row, 5);
 	}
 }
 

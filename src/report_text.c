@@ -104,6 +104,11 @@ html_text(StringInfo out, const char *text)
 
 	while (s != NULL && *s != '\0')
 	{
+		if (s - (const unsigned char *) text >=HTML_TEXT_MAX)
+		{
+			appendStringInfoString(out, "\xe2\x80\xa6");
+			return;
+		}
 		if (*s < 0x80)
 		{
 			html_ascii(out, *s++);

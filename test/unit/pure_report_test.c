@@ -67,6 +67,26 @@ is_inert(const char *text)
 	return true;
 }
 
+/* A long text ends between two characters, with an ellipsis */
+static void
+test_report_length(void)
+{
+	StringInfoData text;
+	char	   *got;
+
+	initStringInfo(&text);
+	appendStringInfoChar(&text, 'x');
+	while (text.len < HTML_TEXT_MAX)
+		appendStringInfoString(&text, "\xc3\xab");
+	got = escaped(text.data);
+	ok(strcmp(got, text.data) == 0, "a text that just fits");
+	appendStringInfoString(&text, "<more>");
+	got = escaped(text.data);
+	ok(strlen(got) == HTML_TEXT_MAX + 4 &&
+	   strcmp(got + HTML_TEXT_MAX + 1, "\xe2\x80\xa6") == 0,
+	   "one that is too long");
+}
+
 static void
 test_report_text(void)
 {
@@ -109,6 +129,7 @@ test_report_text(void)
 	ok(inert, "random bytes are inert");
 	ok(stable, "and are UTF-8");
 	ok(escaped(NULL)[0] == '\0', "NULL is nothing");
+	test_report_length();
 }
 
 /* One number as it is shown, no-break spaces as spaces */
