@@ -176,6 +176,15 @@ answer_watch_failures(Worker *w, const Delivery *d, const char *reason)
 
 /* ---- from attempts to outcomes ---- */
 
+/* Is there a relay for it? */
+static bool
+answer_can_move(Worker *w, const Delivery *d)
+{
+	if (!OidIsValid(d->wish))
+		return routes_first(w) != NULL;
+	return route_is_usable(d->route, transfer_now());
+}
+
 /* To the next relay, at once */
 static void
 answer_move_on(Worker *w, Delivery *d)
@@ -221,7 +230,7 @@ answer_returned(Worker *w, Delivery *d)
 		route_failed(w, r, health->description, health->permanent);
 	}
 	if (!w->stopping && w->pause_reason[0] == '\0' &&
-		!outcome_is_too_old(w, d) && routes_first(w) != NULL)
+		!outcome_is_too_old(w, d) && answer_can_move(w, d))
 	{
 		answer_move_on(w, d);
 		return;
@@ -254,7 +263,8 @@ answer_again(Worker *w, Delivery *d, const char *reason)
 		outcome_hand_back(d, d->ended_at, NULL);
 	else if (outcome_is_too_old(w, d))
 		outcome_defer(w, d, reason);
-	else if ((first = routes_first(w)) != NULL && first != d->route)
+	else if (!OidIsValid(d->wish) &&
+			 (first = routes_first(w)) != NULL && first != d->route)
 		return true;
 	else
 		outcome_hand_back(d, Max(answer_retry_at(w),

@@ -172,8 +172,7 @@ candidates_sort(Worker *w, Candidates *c, Domain **domains,
 												 now, -room[d] - 1));
 			continue;
 		}
-		c->ids[kept] = c->ids[i];
-		c->states[kept++] = c->states[i];
+		candidates_keep(c, i, kept++);
 	}
 	c->count = kept;
 }
@@ -190,7 +189,10 @@ domains_choose(Worker *w, int room, PaceGrant **grants)
 	Domain	  **domains;
 	int			d;
 
-	candidates_choose(w, c, room, GetCurrentTimestamp());
+	if (w->decided != NULL)
+		*c = *w->decided;
+	else
+		candidates_choose(w, c, room, GetCurrentTimestamp());
 	for (d = 0; d < w->ndomains; d++)
 		w->domains[d]->wanted = 0;
 	*grants = palloc0(w->ndomains * sizeof(PaceGrant));

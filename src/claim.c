@@ -120,6 +120,19 @@ candidates_posted(Worker *w, Candidates *c, bool only_old)
 							  bounds[row * 3 + 1], bounds[row * 3 + 2]);
 }
 
+/* One of them moves up in the list */
+void
+candidates_keep(Candidates *c, int from, int to)
+{
+	c->ids[to] = c->ids[from];
+	c->states[to] = c->states[from];
+	if (c->asked == NULL)
+		return;
+	c->asked[to] = c->asked[from];
+	c->variables[to] = c->variables[from];
+	c->wishes[to] = c->wishes[from];
+}
+
 void
 candidates_choose(Worker *w, Candidates *c, int limit, TimestampTz until)
 {
@@ -240,58 +253,41 @@ candidates_take(Worker *w, Turn *turn, Candidates *c, int limit,
 	delivery_advance(c);
 }
 
+/* What the policy has said of them, as arrays: were they asked, variables */
+static void
+candidates_answers(const Candidates *c, Datum *asked, Datum *variables)
+{
+	Datum	   *answers = palloc(c->count * sizeof(Datum));
+	Datum	   *added = palloc(c->count * sizeof(Datum));
+	bool	   *nulls = palloc(c->count * sizeof(bool));
+	int			i;
+
+	for (i = 0; i < c->count; i++)
+	{
+		answers[i] = BoolGetDatum(c->asked[i] == ASKED_SEND);
+		nulls[i] = c->variables[i] == NULL;
+		added[i] = nulls[i] ? (Datum) 0 : JsonbPGetDatum(c->variables[i]);
+	}
+	*asked = array_of(answers, NULL, c->count, BOOLOID);
+	*variables = array_of(added, nulls, c->count, JSONBOID);
+}
+
 /* Run an UPDATE of exactly these rows, while they are as they were chosen */
 static uint64
 candidates_update(Worker *w, Statement *update, const Candidates *c)
 {
-	Datum		values[3] = {Int64GetDatum(w->letter_id)};
+	Datum		values[5] = {Int64GetDatum(w->letter_id)};
 
 	values[1] = array_of(c->ids, NULL, c->count, INT8OID);
 	values[2] = array_of(c->states, NULL, c->count, TEXTOID);
+	if (update->nargs > 3)
+		candidates_answers(c, &values[3], &values[4]);
 	return statement_run(update, SPI_OK_UPDATE_RETURNING, values, NULL);
-}
-
-/* Who must wait for his domain's limit is left alone until then */
-static void
-candidates_set_aside(Worker *w, const Candidates *c)
-{
-	static Statement aside = {
-		.sql = "UPDATE mailman.delivery d SET due_at = c.until,"
-		" reason = coalesce(d.reason, '" REASON_ASIDE "')"
-		" FROM unnest($2, $3, $4) AS c(id, state, until)"
-		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
-		" AND d.state = c.state",
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID}
-	};
-	Datum		values[4] = {Int64GetDatum(w->letter_id)};
-
-	if (c->naside == 0)
-		return;
-	values[1] = array_of(c->aside, NULL, c->naside, INT8OID);
-	values[2] = array_of(c->aside_states, NULL, c->naside, TEXTOID);
-	values[3] = array_of(c->aside_until, NULL, c->naside, TIMESTAMPTZOID);
-	statement_run(&aside, SPI_OK_UPDATE, values, NULL);
-}
-
-void
-delivery_recall_aside(Worker *w)
-{
-	static Statement recall = {
-		.sql = "UPDATE mailman.delivery SET due_at = now()"
-		" WHERE letter_id = $1 AND due_at > now()"
-		" AND reason = '" REASON_ASIDE "'",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(w->letter_id)};
-
-	statement_run(&recall, SPI_OK_UPDATE, values, NULL);
 }
 
 /* A slot for a row just claimed */
 static void
-delivery_fill(Worker *w, uint64 row)
+delivery_fill(Worker *w, uint64 row, const Candidates *c)
 {
 	Delivery   *d = dlist_container(Delivery, node,
 									dlist_head_node(&w->free.head));
@@ -309,51 +305,85 @@ delivery_fill(Worker *w, uint64 row)
 	d->attempts = (int) row_int64(row, 8, 0);
 	d->queued_at = row_int64(row, 9, 0);
 	d->domain = domains_find(w, d->email);
+	d->wish = c->asked ? c->wishes[row_int64(row, 10, 1) - 1] : InvalidOid;
 	MemoryContextSwitchTo(old);
 	delivery_move(d, &w->free, &w->claiming);
 }
 
 /*
+ * The claim.  Whoever is not active any more is skipped here, in the statement
+ * that reads the address.  One who was forgotten while we waited for the row
+ * is known by its reason only: the subscription is seen as it was when the
+ * statement began.
+ *
+ * With a policy, whoever has become active since it was asked goes back to the
+ * queue.  What it adds to the variables counts for the first attempt: a mail
+ * that may have left is the same when it is sent again.
+ */
+#define CLAIM_ACTIVE "s.state = 'active'" \
+	" AND d.reason IS DISTINCT FROM '" DELIVERY_FORGOTTEN "'"
+#define CLAIM_SKIPPED "WHEN d.doubts > 0 THEN 'doubtful' ELSE 'skipped' END," \
+	" reason = CASE WHEN s.forgotten_at IS NOT NULL" \
+	" OR d.reason = '" DELIVERY_FORGOTTEN "' THEN '" DELIVERY_FORGOTTEN "'" \
+	" WHEN s.state <> 'active' THEN 'subscription is ' || s.state END," \
+	" variables = CASE WHEN s.forgotten_at IS NULL THEN "
+#define CLAIM_ROWS \
+	" JOIN mailman.subscription s ON s.id = c.id" \
+	" WHERE d.letter_id = $1 AND d.subscription_id = c.id" \
+	" AND d.state = c.state" \
+	" RETURNING d.subscription_id, c.state, d.state, s.email, s.name," \
+	" s.data, d.variables, d.attempts::int8, d.queued_at"
+
+static uint64
+claim_rows(Worker *w, const Candidates *c)
+{
+	static Statement claim = {
+		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
+		" state = CASE WHEN " CLAIM_ACTIVE " THEN 'sending' "
+		CLAIM_SKIPPED "d.variables END"
+		" FROM unnest($2, $3) AS c(id, state)" CLAIM_ROWS,
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
+	};
+	static Statement decided = {
+		.sql = "UPDATE mailman.delivery d SET"
+		" due_at = CASE WHEN " CLAIM_ACTIVE " AND NOT c.asked"
+		" THEN clock_timestamp() END,"
+		" state = CASE WHEN " CLAIM_ACTIVE " AND c.asked THEN 'sending'"
+		" WHEN " CLAIM_ACTIVE " THEN d.state "
+		CLAIM_SKIPPED
+		"CASE WHEN c.added IS NULL OR d.attempts > 0 OR d.doubts > 0"
+		" THEN d.variables ELSE coalesce(d.variables, '{}') || c.added END END"
+		" FROM unnest($2, $3, $4, $5) WITH ORDINALITY"
+		" AS c(id, state, asked, added, n)" CLAIM_ROWS ", c.n",
+		.nargs = 5,
+		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID,
+		JSONBARRAYOID}
+	};
+
+	return candidates_update(w, c->asked ? &decided : &claim, c);
+}
+
+/*
  * Claim at most limit recipients: their rows become 'sending', and they are
- * in w->claiming.  Whoever is not active any more is skipped here, in the
- * statement that reads the address.  One who was forgotten while we waited for
- * the row is known by its reason only: the subscription is seen as it was when
- * the statement began.
+ * in w->claiming.
  */
 void
 delivery_claim(Worker *w, Turn *turn, int limit)
 {
-	static Statement claim = {
-		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
-		" state = CASE WHEN s.state = 'active'"
-		" AND d.reason IS DISTINCT FROM '" DELIVERY_FORGOTTEN "'"
-		" THEN 'sending' WHEN d.doubts > 0 THEN 'doubtful'"
-		" ELSE 'skipped' END, reason = CASE WHEN s.forgotten_at IS NOT NULL"
-		" OR d.reason = '" DELIVERY_FORGOTTEN "' THEN '" DELIVERY_FORGOTTEN "'"
-		" WHEN s.state <> 'active' THEN 'subscription is ' || s.state END,"
-		" variables = CASE WHEN s.forgotten_at IS NULL THEN d.variables END"
-		" FROM unnest($2, $3) AS c(id, state)"
-		" JOIN mailman.subscription s ON s.id = c.id"
-		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
-		" AND d.state = c.state"
-		" RETURNING d.subscription_id, c.state, d.state, s.email, s.name,"
-		" s.data, d.variables, d.attempts::int8, d.queued_at",
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
-	};
 	Candidates	c;
 	uint64		rows;
 	uint64		row;
 
 	candidates_take(w, turn, &c, limit, GetCurrentTimestamp());
 	turn->claimed = true;
-	turn->aside = c.naside > 0;
-	turn->more = c.count + c.naside >= c.room ||
+	turn->aside = c.naside + c.nsettled > 0;
+	turn->more = c.count + c.naside + c.nsettled >= c.room ||
 		c.nexhausted >= POSTINGS_AT_ONCE;
-	candidates_set_aside(w, &c);
+	candidates_settle(w, turn, &c);
 	if (c.count == 0)
 		return;
-	rows = candidates_update(w, &claim, &c);
+	rows = claim_rows(w, &c);
 	for (row = 0; row < rows; row++)
 	{
 		DeliveryState from = delivery_state(row_text(row, 2));
@@ -361,7 +391,7 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 
 		turn_move(turn, from, to, 1);
 		if (to == DELIVERY_SENDING)
-			delivery_fill(w, row);
+			delivery_fill(w, row, &c);
 	}
 }
 

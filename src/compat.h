@@ -13,10 +13,13 @@
 
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_proc.h"
 #include "storage/latch.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/regproc.h"
 #include "utils/relcache.h"
 #include "utils/resowner.h"
 
@@ -50,6 +53,31 @@ compat_server_aclcheck(Oid serverid, Oid roleid)
 	return pg_foreign_server_aclcheck(serverid, roleid, ACL_USAGE);
 #endif
 }
+
+static inline AclResult
+compat_function_aclcheck(Oid function, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, function, roleid,
+						   ACL_EXECUTE);
+#else
+	return pg_proc_aclcheck(function, roleid, ACL_EXECUTE);
+#endif
+}
+
+/* 16: whoever asks may get errors instead of an ERROR */
+#if PG_VERSION_NUM >= 160000
+#define compat_qualified_name_list(s) stringToQualifiedNameList(s, NULL)
+#else
+#define compat_qualified_name_list(s) stringToQualifiedNameList(s)
+#endif
+
+/* 17: a stronger lock may count, too */
+#if PG_VERSION_NUM >= 170000
+#define compat_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define compat_lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
+#endif
 
 /* 18: a primary key may be deferrable */
 static inline Oid

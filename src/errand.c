@@ -42,7 +42,9 @@ letter_hurry(int64 letter_id, bool in_doubt)
 		.sql = "UPDATE mailman.delivery SET due_at = now()"
 		" WHERE letter_id = $1 AND due_at > now() AND code IS NULL"
 		" AND ($2 OR doubts = 0)"
-		" AND reason IS DISTINCT FROM '" REASON_ASIDE "'",
+		" AND reason IS DISTINCT FROM '" REASON_ASIDE "'"
+		" AND ($2 OR NOT coalesce(starts_with(reason, '" REASON_POLICY "'),"
+		" false))",
 		.nargs = 2,
 		.argtypes = {INT8OID, BOOLOID}
 	};

@@ -23,6 +23,7 @@ int			mailman_turn_interval = 500;
 int			mailman_poll_interval = 1000;
 int			mailman_shutdown_grace = 5000;
 int			mailman_lock_timeout = 1000;
+int			mailman_policy_timeout = 1000;
 int			mailman_pause_rejections = 10;
 int			mailman_pause_failures = 50;
 char	   *mailman_retry_schedule = NULL;
@@ -117,6 +118,13 @@ guc_define(void)
 							"How long a turn waits for somebody's lock "
 							"before it is tried again.",
 							NULL, &mailman_lock_timeout, 1000, 10, 600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.policy_timeout",
+							"How long newsletter.policy may take for the "
+							"recipients of a turn.",
+							"When it is over they are asked about one by "
+							"one, and whoever takes as long alone fails.",
+							&mailman_policy_timeout, 1000, 10, 60000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("mailman.pause_rejections",
 							"A letter pauses when so many mails in a row "

@@ -226,6 +226,16 @@ letter_unlock(int64 letter_id)
 	LockRelease(&tag, ExclusiveLock, true);
 }
 
+/* Is it still?  Code that runs in our session can release it. */
+bool
+letter_lock_is_ours(int64 letter_id)
+{
+	LOCKTAG		tag;
+
+	letter_locktag(&tag, letter_id);
+	return compat_lock_held_by_me(&tag, ExclusiveLock);
+}
+
 /* The places are locks of no database, so they count for the whole cluster */
 static void
 slot_locktag(LOCKTAG *tag, int slot)

@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "policy.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -26,7 +27,7 @@ enum
 {
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
-	COL_SEND_AT, COL_RESUMED_AT, COL_UNBUILT, COL_RETRY_SCHEDULE,
+	COL_SEND_AT, COL_RESUMED_AT, COL_POLICY, COL_RETRY_SCHEDULE,
 	COL_CAN_UNSUBSCRIBE
 };
 
@@ -82,8 +83,7 @@ letter_load(int64 letter_id)
 		" l.on_doubt = 'hold', l.revision::int8, n.max_attempts::int8,"
 		" (extract(epoch FROM n.max_age) * 1000000)::int8, l.send_at,"
 		" l.resumed_at,"
-		" CASE WHEN n.policy IS NOT NULL THEN 'newsletter.policy' END,"
-		" n.retry_schedule,"
+		" n.policy, n.retry_schedule,"
 		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
@@ -110,7 +110,7 @@ letter_load(int64 letter_id)
 	letter->max_age = row_int64(0, COL_MAX_AGE, 0);
 	letter->send_at = row_int64(0, COL_SEND_AT, 0);
 	letter->resumed_at = row_int64(0, COL_RESUMED_AT, 0);
-	letter->unbuilt = row_text(0, COL_UNBUILT);
+	letter->policy = row_text(0, COL_POLICY);
 	letter->retry_schedule = row_text(0, COL_RETRY_SCHEDULE);
 	letter->can_unsubscribe = row_bool(0, COL_CAN_UNSUBSCRIBE);
 	letter_read_retry(letter);
@@ -247,13 +247,8 @@ void
 letter_check_sendable(Letter *letter, Oid role)
 {
 	ListCell   *cell;
+	Policy		policy;
 
-	if (letter->unbuilt != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("letter " INT64_FORMAT " uses %s, which this version of mailman does not honour yet",
-						letter->id, letter->unbuilt),
-				 errhint("Leave it empty.")));
 	if (letter->relays == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -262,6 +257,7 @@ letter_check_sendable(Letter *letter, Oid role)
 				 errhint("CREATE SERVER ... FOREIGN DATA WRAPPER mailman_smtp, and put its name into newsletter.relays.")));
 	foreach(cell, letter->relays)
 		relay_check(lfirst(cell), role);
+	(void) policy_find(letter, &policy);
 	letter_load_content(letter);
 }
 

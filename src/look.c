@@ -181,6 +181,14 @@ look_idle(Worker *w, const Look *look)
 	w->look_us = look_us;
 }
 
+/* Is everybody served, and the letter called sent? */
+static bool
+look_is_over(const Look *look)
+{
+	return strcmp(look->state, "sent") == 0 && !look->postings &&
+		!look->sending && look->due_at == 0;
+}
+
 /* Does this look call for a transaction that locks the letter? */
 static bool
 look_wants_turn(Worker *w, const Look *look)
@@ -188,7 +196,8 @@ look_wants_turn(Worker *w, const Look *look)
 	switch (look->mode)
 	{
 		case MODE_SEND:
-			if (w->yielding)
+			/* what becomes of relays then is no reason to pause it */
+			if (w->yielding || look_is_over(look))
 				return false;
 			if (w->relay_stale || w->lifted || w->pause_reason[0] != '\0')
 				return true;

@@ -124,7 +124,7 @@ COMMENT ON COLUMN mailman.newsletter.ref IS 'the application''s own key';
 COMMENT ON COLUMN mailman.newsletter.owner IS 'members of this role may send its letters';
 COMMENT ON COLUMN mailman.newsletter.from_address IS 'RFC 5322 From:, and the envelope sender if bounce_address is null';
 COMMENT ON COLUMN mailman.newsletter.relays IS 'names of foreign servers of wrapper mailman_smtp, in order of preference';
-COMMENT ON COLUMN mailman.newsletter.policy IS 'reserved: a function asked per recipient if and how to send';
+COMMENT ON COLUMN mailman.newsletter.policy IS 'a function (mailman.letter, mailman.subscription) RETURNS jsonb, with its schema, that is asked per recipient if and how to send';
 COMMENT ON COLUMN mailman.newsletter.list_id IS 'RFC 2919 List-Id: "weekly.example.com" or "Our Weekly <weekly.example.com>"';
 COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'link that ends a subscription, with {{token}} in it: https://example.com/u/{{token}}; what it leads to calls mailman_unsubscribe(token); in List-Unsubscribe, with https for RFC 8058''s one click too';
 COMMENT ON COLUMN mailman.newsletter.unsubscribe_mailto IS 'RFC 2369 List-Unsubscribe address; the subject of such a mail carries a tag that tells who wants to leave';

@@ -71,6 +71,7 @@ extern int	mailman_turn_interval;	/* ms: a turn at least so often */
 extern int	mailman_poll_interval;	/* ms: an idle worker looks so often */
 extern int	mailman_shutdown_grace; /* ms for replies still to come */
 extern int	mailman_lock_timeout;	/* ms a turn waits for a user's lock */
+extern int	mailman_policy_timeout; /* ms a policy has for one batch */
 extern int	mailman_pause_rejections;	/* mails rejected in a row */
 extern int	mailman_pause_failures; /* percent of the latest mails */
 extern char *mailman_retry_schedule;	/* "5min, 15min, ..." */
@@ -189,6 +190,9 @@ extern DeliveryState delivery_state(const char *name);
 /* delivery.reason of who waits for mailman.domain_limit */
 #define REASON_ASIDE "waits for the limit of its domain"
 
+/* how it begins of who waits because newsletter.policy says so */
+#define REASON_POLICY "deferred by policy"
+
 typedef struct Tally
 {
 	int64		count[DELIVERY_STATES];
@@ -216,7 +220,7 @@ typedef struct Letter
 	RetrySchedule *retry;		/* the same, read */
 	TimestampTz send_at;		/* 0: at once */
 	TimestampTz resumed_at;		/* 0: never */
-	char	   *unbuilt;		/* a column that is set and not yet honoured */
+	char	   *policy;			/* who decides about recipients; NULL: nobody */
 	RenderLetter render;		/* after letter_load_content() */
 } Letter;
 
@@ -235,7 +239,7 @@ extern void letter_load_links(Letter *letter);
 /* ERROR if role is not a member of the newsletter's owner */
 extern void letter_check_member(const Letter *letter, Oid role);
 
-/* ERROR if the letter cannot be sent by role: body, relays, templates */
+/* ERROR if the letter cannot be sent by role: relays, policy, templates */
 extern void letter_check_sendable(Letter *letter, Oid role);
 
 /* The second of the Date: field, Unix time */
@@ -311,6 +315,7 @@ extern bool launch_letter(int64 letter_id);
 /* The lock that makes a letter's worker the only one */
 extern bool letter_lock(int64 letter_id);
 extern void letter_unlock(int64 letter_id);
+extern bool letter_lock_is_ours(int64 letter_id);
 
 /* Wake the worker that holds a letter's lock, if there is one */
 extern void letter_wake(int64 letter_id);

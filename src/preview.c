@@ -14,6 +14,7 @@
 #include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "policy.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -54,6 +55,8 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 	char		nulls[3] = {' ', ' ', subscription.isnull ? 'n' : ' '};
 	bool		isnull;
 	Datum		value;
+	Jsonb	   *variables;
+	char	   *verdict;
 
 	if (statement_run(&load, SPI_OK_SELECT, values, nulls) == 0)
 		ereport(ERROR,
@@ -70,9 +73,15 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 	value = row_datum(0, 4, &isnull);
 	recipient->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
 	value = row_datum(0, 5, &isnull);
-	recipient->variables =
-		lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
+	variables = isnull ? NULL : DatumGetJsonbPCopy(value);
 	recipient->date = letter_date(letter, row_int64(0, 6, 0));
+	verdict = preview_decide(letter, recipient->subscription_id, &variables);
+	if (verdict != NULL)
+		ereport(NOTICE,
+				(errmsg("subscription " INT64_FORMAT " would not get this mail now",
+						recipient->subscription_id),
+				 errdetail("%s", verdict)));
+	recipient->variables = lookup_node(variables);
 	recipient->unsubscribe_url = unsubscribe_url(&letter->render,
 												 recipient->subscription_id,
 												 false);

@@ -67,9 +67,10 @@ route_demand(Worker *w, const Route *r)
 	const Route *first = routes_first(w);
 	int			mails = w->claimed.count + (w->work ? w->free.count : 0);
 
-	if (!r->limited || first == NULL || r->rank != first->rank ||
-		r->slots.ngrants == SLOTS_GRANTS)
+	if (!r->limited || first == NULL || r->slots.ngrants == SLOTS_GRANTS)
 		return 0;
+	if (r->rank != first->rank)
+		mails = r->wished;
 	return Max(mails - slots_count(&r->slots), 0);
 }
 
@@ -84,7 +85,8 @@ route_wants(Worker *w, const Route *r)
 static bool
 route_may_enter(Worker *w, const Route *r)
 {
-	return r->ask && !r->out && (w->work || w->claimed.count > 0);
+	return r->ask && !r->out &&
+		(w->work || w->claimed.count > 0 || r->awaited);
 }
 
 /* Is there anything to tell the others, or to ask for? */

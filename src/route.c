@@ -223,16 +223,17 @@ routes_level(Worker *w, const Route *first)
 }
 
 Route *
-routes_choose(Worker *w)
+routes_choose(Worker *w, Oid wish)
 {
-	Route	   *first = routes_first(w);
+	Route	   *first = OidIsValid(wish) ? routes_wished(w, wish) :
+		routes_first(w);
 	int64		now = transfer_now();
 	Route	   *best = NULL;
 	int			i;
 
 	if (first == NULL)
 		return NULL;
-	if (route_is_alone(w, first))
+	if (OidIsValid(wish) || route_is_alone(w, first))
 		best = route_can_take(first, now, true) ? first : NULL;
 	else
 	{

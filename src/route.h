@@ -55,6 +55,8 @@ typedef struct Route
 	Transfer   *transfer;
 	char	   *fingerprint;	/* of the relay the transfer was made for */
 	int			begun;			/* mails it has */
+	int			wished;			/* claimed recipients that must take it */
+	bool		awaited;		/* others must, and it is of no use now */
 	double		served;			/* mails it was given, by its weight */
 	Seats		seats;			/* sessions, shared by all letters */
 
@@ -123,8 +125,20 @@ extern const char *routes_trouble(Worker *w);
 /* When one may be tried again; 0: now */
 extern int64 routes_retry_us(Worker *w);
 
-/* The one to take the next mail now; NULL: none can at present */
-extern Route *routes_choose(Worker *w);
+/*
+ * The one to take the next mail now; NULL: none can at present.  wish: the one
+ * it must take, or InvalidOid.
+ */
+extern Route *routes_choose(Worker *w, Oid wish);
+
+/* ---- route_wish.c: mails that must take a certain one ---- */
+
+extern Route *routes_named(Worker *w, const char *name);
+extern Route *routes_wished(Worker *w, Oid wish);
+extern void routes_count_wishes(Worker *w);
+
+/* How many such mails it has room for */
+extern int	route_room(const Route *r);
 
 /* Hold as many seats as there is use for, and no more than is our share */
 extern void routes_balance(Worker *w);

@@ -102,7 +102,8 @@ routes_open(Worker *w)
 				route_close(w, r);
 		}
 		if (r->transfer == NULL && w->claimed.count > 0 && first != NULL &&
-			r->rank == first->rank && route_is_usable(r, now))
+			(r->rank == first->rank || r->wished > 0) &&
+			route_is_usable(r, now))
 			route_open(w, r);
 	}
 	routes_retire(w);

@@ -160,6 +160,16 @@ sending_collect(Worker *w)
 	sending_count_left(w, left);
 }
 
+/* Back to the queue; the next claim knows what is of use */
+static void
+sending_give_back(Worker *w, Delivery *d)
+{
+	d->ended_at = GetCurrentTimestamp();
+	sending_unclaim(d);
+	answer_wait(w, d);
+	delivery_move(d, &w->claimed, &w->done);
+}
+
 /*
  * Back to the queue with what was not begun: until a relay may be tried
  * again, or at once if we are stopping.
@@ -170,14 +180,16 @@ sending_give_up(Worker *w)
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &w->claimed.head)
-	{
-		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+		sending_give_back(w, dlist_container(Delivery, node, iter.cur));
+}
 
-		d->ended_at = GetCurrentTimestamp();
-		sending_unclaim(d);
-		answer_wait(w, d);
-		delivery_move(d, &w->claimed, &w->done);
-	}
+/* Is the relay that it must take of use? */
+static bool
+sending_can_wish(Worker *w, const Delivery *d, int64 now)
+{
+	const Route *r = routes_wished(w, d->wish);
+
+	return r != NULL && route_is_usable(r, now);
 }
 
 static void
@@ -202,6 +214,8 @@ sending_submit(Worker *w)
 	/* a relay that is about to be replaced gets nothing more */
 	if (w->relay_stale)
 		return;
+	if (decide_is_needed(w))
+		routes_count_wishes(w);
 	routes_open(w);
 	if (w->nroutes > 0 && routes_first(w) == NULL)
 		sending_give_up(w);
@@ -213,10 +227,16 @@ sending_submit(Worker *w)
 
 		if (d->domain != NULL && !domain_may_begin(d->domain, now))
 			continue;
-		r = routes_choose(w);
-		if (r == NULL)
-			break;
-		sending_begin(w, d, r, now);
+		r = routes_choose(w, d->wish);
+		if (r != NULL)
+			sending_begin(w, d, r, now);
+		else if (!OidIsValid(d->wish))
+		{
+			if (!decide_is_needed(w))
+				break;			/* nor can one of those behind */
+		}
+		else if (!sending_can_wish(w, d, now))
+			sending_give_back(w, d);
 	}
 	routes_balance(w);
 }

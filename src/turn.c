@@ -120,6 +120,7 @@ turn_prepare(Worker *w, const char *version)
 		MemoryContextDelete(w->letter_context);
 	w->letter_context = context;
 	w->letter = letter;
+	w->chosen = w->decided = NULL;	/* by what was known before */
 	strlcpy(w->letter_version, version, sizeof(w->letter_version));
 	routes_update(w, relays);
 	domains_load(w);
@@ -185,6 +186,13 @@ turn_room(Worker *w)
 	return Min(sending_room(w), w->free.count);
 }
 
+/* Are those whom a turn claims chosen before it, if any are? */
+static bool
+turn_is_chosen(Worker *w)
+{
+	return w->ndomains > 0 || decide_is_needed(w);
+}
+
 /* The statements of a turn between the fence and the letter's row */
 static void
 turn_work(Worker *w, Turn *turn, const Look *look)
@@ -200,7 +208,7 @@ turn_work(Worker *w, Turn *turn, const Look *look)
 		turn->recalled = w->lifted;
 		if (w->lifted)
 			delivery_recall_aside(w);
-		if (room > 0 && (w->ndomains == 0 || w->chosen != NULL))
+		if (room > 0 && (!turn_is_chosen(w) || w->chosen != NULL))
 			delivery_claim(w, turn, room);
 		else
 			delivery_fold(w, turn); /* or the tally would say that it is sent */
@@ -235,14 +243,15 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	if (turn->claimed)
 	{
 		w->work = turn->more;
-		w->chosen = NULL;
+		w->chosen = w->decided = NULL;
 	}
 	w->mode = look->mode;
 	w->whole = look->whole;
 	if (strcmp(look->state, "paused") == 0)
 	{
 		w->pause_reason[0] = '\0';
-		w->content_row = 0;
+		w->content_row = w->policy_row = 0;
+		w->policy_works = false;
 		w->nrecent = w->recent_failed = w->recent_next = 0;
 	}
 }
@@ -380,9 +389,33 @@ turn_drop_all(Worker *w)
 static bool
 turn_is_of_use(Worker *w)
 {
-	return w->ndomains == 0 || w->chosen != NULL || w->done.count > 0 ||
+	return !turn_is_chosen(w) || w->chosen != NULL || w->done.count > 0 ||
 		w->mode != MODE_SEND || w->relay_stale || w->lifted ||
 		w->pause_reason[0] != '\0' || turn_room(w) == 0;
+}
+
+/*
+ * What must be known before a turn: whom the policy wants to be sent to, and
+ * whose domain has a limit.  No outcome waits for a policy.
+ */
+static void
+turn_choose(Worker *w)
+{
+	if (w->mode != MODE_SEND || w->pause_reason[0] != '\0' ||
+		turn_room(w) == 0 || transfer_now() < w->reserve_failed_us)
+		return;
+	if (decide_is_needed(w))
+	{
+		if (w->done.count > 0)
+			turn_until_done(w);
+		if (w->mode != MODE_SEND || turn_room(w) == 0)
+			return;
+		decide(w, turn_room(w));
+		if (w->decided == NULL)
+			return;
+	}
+	if (w->ndomains > 0)
+		reserve(w, turn_room(w));
 }
 
 bool
@@ -396,10 +429,7 @@ turn(Worker *w)
 	errand_hurry(w);
 	if (look_calls_for_turn(w))
 	{
-		/* whose domain has a limit must be known before the turn */
-		if (w->ndomains > 0 && w->mode == MODE_SEND && turn_room(w) > 0 &&
-			transfer_now() >= w->reserve_failed_us)
-			reserve(w, turn_room(w));
+		turn_choose(w);
 		if (turn_is_of_use(w))
 			turn_until_done(w);
 		else

@@ -20,6 +20,7 @@
 #include "mailman.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "policy.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -185,6 +186,8 @@ worker_farewell(int code, Datum arg)
 		delivery_free(w, dlist_container(Delivery, node, iter.cur),
 					  &w->claiming);
 	sending_stop(w, mailman_shutdown_grace * INT64CONST(1000));
+	if (policy_overran() != NULL)
+		strlcpy(w->pause_reason, policy_overran(), sizeof(w->pause_reason));
 	run_last(w, worker_error);
 }
 
@@ -324,7 +327,7 @@ worker_last_look(Worker *w)
 		return false;
 	w->armed = true;
 	w->stopping = w->sparing = false;
-	w->chosen = NULL;
+	w->chosen = w->decided = NULL;
 	w->pause_reason[0] = '\0';
 	return true;
 }

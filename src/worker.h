@@ -41,6 +41,7 @@ typedef struct Delivery
 	/* as sent */
 	Rendered	rendered;
 	Mail		mail;
+	Oid			wish;			/* the relay it must take, if the policy says */
 	Route	   *route;			/* through which */
 	char	   *relay;			/* its name */
 	Domain	   *domain;			/* whose limit it is under, or NULL */
@@ -96,6 +97,11 @@ struct Worker
 	int			ndomains;
 	struct Candidates *chosen;	/* whom the next turn claims, if limited */
 	MemoryContext chosen_context;
+	struct Candidates *decided; /* what the policy has said of them */
+	MemoryContext decided_context;
+	int			policy_batch;	/* how many to ask about at once */
+	int			policy_row;		/* errors of it, in a row */
+	bool		policy_works;	/* it has answered in this run */
 	int64		reserve_us;		/* when to talk to the others again */
 	int64		reserve_failed_us;	/* it has failed: not before */
 	bool		work;			/* there are recipients to claim */
@@ -301,6 +307,24 @@ extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
 
 /* ---- claim.c: the other half ---- */
 
+/* Who is not to be sent to now, and what is to be written of them */
+typedef struct Settled
+{
+	Datum		id;
+	Datum		state;			/* in which they were chosen */
+	DeliveryState next;
+	TimestampTz until;			/* 0: for good */
+	const char *reason;
+} Settled;
+
+/* Was the policy asked about a candidate? */
+typedef enum Asked
+{
+	ASKED_NOT,					/* not active: the claim skips them */
+	ASKED_SEND,
+	ASKED_SETTLED
+} Asked;
+
 /* Rows a turn may claim, and what that means for the postings */
 typedef struct Candidates
 {
@@ -316,18 +340,38 @@ typedef struct Candidates
 	Datum	   *aside_states;
 	Datum	   *aside_until;
 	int			naside;
+
+	/* by newsletter.policy, as the candidates; NULL: there is none */
+	Asked	   *asked;
+	Jsonb	  **variables;		/* beside those of mailman_send(), or NULL */
+	Oid		   *wishes;			/* relays they must take, or InvalidOid */
+	Settled    *settled;
+	int			nsettled;
 } Candidates;
 
 extern void candidates_choose(Worker *w, Candidates *c, int limit,
 							  TimestampTz until);
 
-extern void delivery_fold(Worker *w, Turn *turn);
+extern void candidates_keep(Candidates *c, int from, int to);
 
-/* Those set aside need not wait any longer: a limit has changed */
-extern void delivery_recall_aside(Worker *w);
+extern void delivery_fold(Worker *w, Turn *turn);
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
 extern void delivery_top_up(Worker *w);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
+
+/* ---- settle.c: those who are chosen and not claimed ---- */
+
+extern void candidates_settle(Worker *w, Turn *turn, const Candidates *c);
+
+/* Those set aside need not wait any longer: a limit has changed */
+extern void delivery_recall_aside(Worker *w);
+
+/* ---- decide.c: the newsletter's policy ---- */
+
+extern bool decide_is_needed(const Worker *w);
+
+/* Choose whom the next turn claims, and ask about them */
+extern void decide(Worker *w, int room);
 
 /* ---- recheck.c ---- */
 

@@ -181,6 +181,24 @@ foreach my $name (sort keys %leave)
 }
 is(scalar($late->duplicates), 0, 'nobody twice');
 
+# ---- a relay that goes when everybody has the letter is no reason to pause it
+
+{
+	$node->relay('brief', $after->url);
+	my $letter = $node->letter(
+		$node->newsletter(relays => ['brief'], subscriptions => 3));
+
+	$node->send($letter);
+	ok($node->wait_for_letter($letter, 'sent'), 'brief: sent');
+	$node->sql('DROP SERVER brief');
+	ok( $node->wait_for(
+			    'SELECT count(*) FROM pg_stat_activity'
+			  . " WHERE application_name = 'mailman letter $letter'",
+			0),
+		'brief: its worker has ended');
+	is($node->letter_state($letter), 'sent', 'brief: it is still sent');
+}
+
 # ---- max_age again
 
 foreach my $relays (sort keys %old)

@@ -1,0 +1,389 @@
+/*-------------------------------------------------------------------------
+ *
+ * decide.c
+ *	  Ask newsletter.policy about those whom the next turn may claim.
+ *
+ * A transaction of its own, before the turn: nobody is 'sending' for it, no
+ * outcome is kept waiting by it, and it holds no rate and no row.  It only
+ * reads; what was decided is written by the turn, which looks again whether
+ * everything is as it was when the policy was asked.
+ *
+ * One recipient's error is that recipient's; the others of the batch have
+ * their answers.  A batch that takes too long is put back whole, and asked
+ * about one by one: then it is known whose fault it is, and the sessions are
+ * served in between.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "policy.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "worker.h"
+
+/* Nobody is asked about more often than this */
+#define DECIDE_AGAIN_US USECS_PER_SEC
+
+/* Who waits for a busy relay is asked about again after so long */
+#define BUSY_US (USECS_PER_SEC / 2)
+
+/* Most recipients it is asked about at once */
+#define DECIDE_BATCH 500
+
+/* When to try again if that has failed for other reasons */
+#define FAILED_US INT64CONST(200000)
+
+/* A batch in the making; as w->decided_context */
+typedef struct Batch
+{
+	Policy		policy;
+	Candidates *candidates;
+	Datum		letter;			/* the whole row */
+	Datum	   *subscriptions;	/* whole rows, of those who are active */
+	int		   *positions;		/* among the candidates */
+	TimestampTz *expire_at;		/* when they have waited long enough */
+	int			count;
+	bool		abandoned;		/* nothing of it counts */
+} Batch;
+
+/* ---- whom to ask about ---- */
+
+static Datum
+decide_letter_row(Worker *w)
+{
+	static Statement load = {
+		.sql = "SELECT l FROM mailman.letter l WHERE l.id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
+	bool		isnull;
+
+	if (statement_run(&load, SPI_OK_SELECT, values, NULL) != 1)
+		elog(ERROR, "letter " INT64_FORMAT " is gone", w->letter_id);
+	return PointerGetDatum(DatumGetHeapTupleHeaderCopy(row_datum(0, 1,
+																 &isnull)));
+}
+
+/* Whoever is not active needs no policy: the claim skips them */
+static void
+decide_load(Worker *w, Batch *batch)
+{
+	static Statement load = {
+		.sql = "SELECT u.n, s, d.queued_at"
+		" FROM unnest($2) WITH ORDINALITY AS u(id, n)"
+		" JOIN mailman.subscription s ON s.id = u.id"
+		" JOIN mailman.delivery d ON d.letter_id = $1"
+		" AND d.subscription_id = u.id"
+		" WHERE s.state = 'active' ORDER BY u.n",
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8ARRAYOID}
+	};
+	Candidates *c = batch->candidates;
+	Datum		values[2] = {Int64GetDatum(w->letter_id)};
+	uint64		row;
+
+	batch->letter = decide_letter_row(w);
+	values[1] = array_of(c->ids, NULL, c->count, INT8OID);
+	batch->count = (int) statement_run(&load, SPI_OK_SELECT, values, NULL);
+	batch->subscriptions = palloc(c->count * sizeof(Datum) + 1);
+	batch->positions = palloc(c->count * sizeof(int) + 1);
+	batch->expire_at = palloc(c->count * sizeof(TimestampTz) + 1);
+	for (row = 0; row < (uint64) batch->count; row++)
+	{
+		bool		isnull;
+
+		batch->positions[row] = (int) row_int64(row, 1, 0) - 1;
+		batch->subscriptions[row] =
+			PointerGetDatum(DatumGetHeapTupleHeaderCopy(row_datum(row, 2,
+																  &isnull)));
+		batch->expire_at[row] =
+			Max(row_int64(row, 3, 0), w->letter->send_at) +
+			w->letter->max_age;
+	}
+}
+
+/* ---- what the answers mean ---- */
+
+/* Not to be sent to now: the turn writes what becomes of them */
+static void
+decide_settle(Candidates *c, int position, DeliveryState next,
+			  TimestampTz until, const char *reason)
+{
+	Settled    *settled = &c->settled[c->nsettled++];
+
+	settled->id = c->ids[position];
+	settled->state = c->states[position];
+	settled->next = next;
+	settled->until = until;
+	settled->reason = reason;
+	c->asked[position] = ASKED_SETTLED;
+}
+
+/* Later; and at last no more, as with any other wait */
+static void
+decide_defer(Batch *batch, int asked, TimestampTz until, const char *reason)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz expire_at = batch->expire_at[asked];
+
+	if (now >= expire_at)
+		decide_settle(batch->candidates, batch->positions[asked],
+					  DELIVERY_FAILED, 0,
+					  psprintf("gave up as too old: %s", reason));
+	else
+		decide_settle(batch->candidates, batch->positions[asked],
+					  DELIVERY_DEFERRED, Min(until, expire_at), reason);
+}
+
+static char *
+decide_words(const char *what, const PolicyAnswer *answer)
+{
+	if (answer->reason == NULL)
+		return psprintf("%s by policy", what);
+	return psprintf("%s by policy: %s", what, answer->reason);
+}
+
+/* It must take this relay: if there is room for one more now */
+static bool
+decide_relay(Worker *w, Batch *batch, int asked, const char *name,
+			 char **fault)
+{
+	Candidates *c = batch->candidates;
+	Route	   *r = routes_named(w, name);
+	int64		now = transfer_now();
+
+	if (r == NULL)
+	{
+		*fault = psprintf("policy %s names relay \"%s\", which newsletter.relays does not list",
+						  batch->policy.name, policy_words(name, strlen(name)));
+		return false;
+	}
+	r->awaited = !route_is_usable(r, now);
+	if (r->awaited)
+		decide_defer(batch, asked, GetCurrentTimestamp() +
+					 Max(r->retry_us - now, DECIDE_AGAIN_US),
+					 r->trouble[0] ? pstrdup(r->trouble) :
+					 psprintf(REASON_POLICY ": waits for relay \"%s\"", name));
+	else if (r->wished >= route_room(r))
+		decide_defer(batch, asked, GetCurrentTimestamp() + BUSY_US,
+					 psprintf(REASON_POLICY ": waits for relay \"%s\"", name));
+	else
+	{
+		r->wished++;
+		c->wishes[batch->positions[asked]] = r->server;
+	}
+	return true;
+}
+
+/* False: it names what is not there */
+static bool
+decide_apply(Worker *w, Batch *batch, int asked, const PolicyAnswer *answer,
+			 char **fault)
+{
+	Candidates *c = batch->candidates;
+	int			position = batch->positions[asked];
+
+	c->asked[position] = ASKED_SEND;
+	c->variables[position] = answer->variables;
+	switch (answer->action)
+	{
+		case POLICY_SEND:
+			break;
+		case POLICY_SKIP:
+			decide_settle(c, position, DELIVERY_SKIPPED, 0,
+						  decide_words("skipped", answer));
+			return true;
+		case POLICY_DEFER:
+			decide_defer(batch, asked, Max(answer->until,
+										   GetCurrentTimestamp() +
+										   DECIDE_AGAIN_US),
+						 decide_words("deferred", answer));
+			return true;
+	}
+	return answer->relay == NULL ||
+		decide_relay(w, batch, asked, answer->relay, fault);
+}
+
+/* ---- errors ---- */
+
+/* Too many in a row: it is the policy, and not those it was asked about */
+static bool
+decide_pauses(Worker *w, const char *reason)
+{
+	if (++w->policy_row < mailman_pause_rejections ||
+		mailman_pause_rejections == 0)
+		return false;
+	snprintf(w->pause_reason, sizeof(w->pause_reason),
+			 "%d recipients in a row could not be decided on: %s",
+			 w->policy_row, reason);
+	return true;
+}
+
+/* One recipient's error; the first of a batch is logged */
+static void
+decide_fail(Worker *w, Batch *batch, int asked, char *reason)
+{
+	Candidates *c = batch->candidates;
+	int			position = batch->positions[asked];
+
+	if (w->policy_row == 0)
+		ereport(LOG,
+				(errmsg("letter " INT64_FORMAT ", subscription " INT64_FORMAT ": %s",
+						w->letter_id, DatumGetInt64(c->ids[position]),
+						reason)));
+	decide_settle(c, position, DELIVERY_FAILED, 0, reason);
+	batch->abandoned |= decide_pauses(w, reason);
+}
+
+/* Whoever takes long alone fails; of several it is not known who it was */
+static bool
+decide_is_late(Worker *w, Batch *batch, const ErrorData *error)
+{
+	if (!policy_is_late(error) || batch->candidates->room == 1)
+		return false;
+	batch->abandoned = true;
+	w->policy_batch = 1;
+	return true;
+}
+
+/* ---- the transaction ---- */
+
+/* A policy can release what keeps other workers from this letter */
+static void
+decide_check_lock(Worker *w, const Policy *policy)
+{
+	if (letter_lock_is_ours(w->letter_id))
+		return;
+	snprintf(w->pause_reason, sizeof(w->pause_reason),
+			 "policy %s has released the locks of its session",
+			 policy->name);
+	ereport(FATAL,
+			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+			 errmsg("letter " INT64_FORMAT ": %s", w->letter_id,
+					w->pause_reason),
+			 errhint("It must not call pg_advisory_unlock_all().")));
+}
+
+static void
+decide_ask(Worker *w, Batch *batch)
+{
+	PolicyAnswer *answers = palloc(batch->count * sizeof(PolicyAnswer) + 1);
+	TimestampTz deadline = GetCurrentTimestamp() +
+		mailman_policy_timeout * INT64CONST(1000);
+	int			done = 0;
+
+	while (done < batch->count && !batch->abandoned)
+	{
+		ErrorData  *error;
+		int			answered = policy_ask(&batch->policy, batch->letter,
+										  batch->subscriptions + done,
+										  batch->count - done, deadline,
+										  answers, &error);
+		int			i;
+
+		for (i = 0; i < answered && !batch->abandoned; i++, done++)
+		{
+			char	   *fault;
+
+			if (decide_apply(w, batch, done, &answers[i], &fault))
+			{
+				w->policy_row = 0;
+				w->policy_works = true;
+			}
+			else
+				decide_fail(w, batch, done, fault);
+		}
+		if (error != NULL && !batch->abandoned &&
+			!decide_is_late(w, batch, error))
+			decide_fail(w, batch, done++,
+						policy_describe(&batch->policy, error));
+		decide_check_lock(w, &batch->policy);
+	}
+}
+
+/* Those who are left to claim, in their order */
+static void
+decide_sort(Candidates *c)
+{
+	int			kept = 0;
+	int			i;
+
+	for (i = 0; i < c->count; i++)
+	{
+		if (c->asked[i] != ASKED_SETTLED)
+			candidates_keep(c, i, kept++);
+	}
+	c->count = kept;
+}
+
+static void
+decide_transaction(Worker *w, void *arg)
+{
+	Batch	   *batch = arg;
+	Candidates *c;
+	ExtensionScope scope;
+	MemoryContext old;
+	int			room = Min(batch->candidates->room, w->policy_batch);
+
+	MemoryContextReset(w->decided_context);
+	run_begin_reading(w, &scope);
+	old = MemoryContextSwitchTo(w->decided_context);
+	c = palloc0(sizeof(Candidates));
+	candidates_choose(w, c, room, GetCurrentTimestamp());
+	c->variables = palloc0(room * sizeof(Jsonb *));
+	c->wishes = palloc0(room * sizeof(Oid));
+	c->asked = palloc0(room * sizeof(Asked));
+	c->settled = palloc(room * sizeof(Settled));
+	batch->candidates = c;
+	routes_count_wishes(w);
+	if (policy_find(w->letter, &batch->policy) && c->count > 0)
+	{
+		decide_load(w, batch);
+		decide_ask(w, batch);
+	}
+	decide_sort(c);
+	MemoryContextSwitchTo(old);
+	run_commit(&scope);
+}
+
+bool
+decide_is_needed(const Worker *w)
+{
+	return w->letter != NULL && w->letter->policy != NULL;
+}
+
+void
+decide(Worker *w, int room)
+{
+	Candidates	wanted = {.room = room};
+	Batch		batch = {.candidates = &wanted};
+
+	w->chosen = w->decided = NULL;
+	/* enough to see that it is broken before anybody fails */
+	if (!w->policy_works)
+		wanted.room = Min(Max(room, mailman_pause_rejections), w->free.count);
+	if (w->decided_context == NULL)
+		w->decided_context = AllocSetContextCreate(TopMemoryContext,
+												   "mailman decisions",
+												   ALLOCSET_DEFAULT_SIZES);
+	if (w->policy_batch == 0)
+		w->policy_batch = DECIDE_BATCH;
+	if (!run_try(w, decide_transaction, &batch, NULL))
+	{
+		w->relay_stale = true;	/* the turn will say what is wrong */
+		w->reserve_failed_us = transfer_now() + FAILED_US;
+	}
+	else if (!batch.abandoned)
+	{
+		w->decided = batch.candidates;
+		w->policy_batch = Min(2 * w->policy_batch, DECIDE_BATCH);
+	}
+	if (w->ndomains == 0)
+		w->chosen = w->decided;
+}

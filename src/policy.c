@@ -1,0 +1,271 @@
+/*-------------------------------------------------------------------------
+ *
+ * policy.c
+ *	  Call newsletter.policy, behind a fence.
+ *
+ * The function is code of the newsletter's owner, and it is called by a
+ * process that could do anything.  So it runs as that owner,
+ * security-restricted, in a subtransaction that reads only and is rolled back
+ * whatever it has done: settings, too, are as they were when it is over.
+ *
+ * It has a time limit.  Code that catches the cancellation and goes on is
+ * given as long again; then the process ends, which it cannot catch.
+ *
+ * Locks of the session are beyond any fence: a plain role's
+ * pg_advisory_unlock_all() drops the one that makes a worker the only one of
+ * its letter.  Whoever asks in a worker must look afterwards: see decide.c.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "policy.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+static TimeoutId overrun_timeout;
+static bool overrun_registered = false;
+static volatile sig_atomic_t overran = false;
+
+/* ---- which function? ---- */
+
+static Oid
+policy_row_type(const char *table)
+{
+	return get_rel_type_id(get_relname_relid(table,
+											 get_namespace_oid("mailman",
+															   false)));
+}
+
+static Oid
+policy_lookup(const Letter *letter)
+{
+	Oid			argtypes[2] = {policy_row_type("letter"),
+	policy_row_type("subscription")};
+	List	   *names = compat_qualified_name_list(letter->policy);
+	Oid			function = LookupFuncName(names, 2, argtypes, true);
+
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("policy %s(mailman.letter, mailman.subscription) of newsletter " INT64_FORMAT " does not exist",
+						letter->policy, letter->newsletter_id),
+				 list_length(names) == 1 ?
+				 errhint("Write it with its schema: newsletter.policy = 'public.my_policy'.") :
+				 errhint("CREATE FUNCTION %s(mailman.letter, mailman.subscription) RETURNS jsonb.",
+						 letter->policy)));
+	return function;
+}
+
+bool
+policy_find(const Letter *letter, Policy *policy)
+{
+	if (letter->policy == NULL)
+		return false;
+	policy->name = letter->policy;
+	policy->owner = get_role_oid(letter->owner, false);
+	policy->function = policy_lookup(letter);
+	if (get_func_rettype(policy->function) != JSONBOID ||
+		get_func_retset(policy->function) ||
+		get_func_prokind(policy->function) != PROKIND_FUNCTION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("policy %s of newsletter " INT64_FORMAT " is not a function that returns jsonb",
+						letter->policy, letter->newsletter_id)));
+	if (compat_function_aclcheck(policy->function, policy->owner) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for policy %s of newsletter " INT64_FORMAT,
+						letter->policy, letter->newsletter_id),
+				 errdetail("Role \"%s\", the owner of the newsletter, may not call it.",
+						   letter->owner),
+				 errhint("GRANT EXECUTE ON FUNCTION %s TO %s.", letter->policy,
+						 quote_identifier(letter->owner))));
+	return true;
+}
+
+/* ---- behind the fence ---- */
+
+/* As the server has it, whatever we have pinned for our own statements */
+static void
+policy_unpin(const char *name)
+{
+	const char *value = GetConfigOptionResetString(name);
+
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * Ours end with the subtransaction.  Not SET LOCAL of the caller's: what the
+ * function finds is the same whoever asks it.
+ */
+static void
+policy_fence(const Policy *policy)
+{
+	static const char *const pinned[] = {
+		"row_security", "jit", "plan_cache_mode", "enable_seqscan",
+		"enable_bitmapscan", "enable_hashjoin", "enable_mergejoin",
+		"enable_material"
+	};
+	Oid			userid;
+	int			sec_context;
+	size_t		i;
+
+	for (i = 0; i < lengthof(pinned); i++)
+		policy_unpin(pinned[i]);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+							 true, 0, false);
+	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	GetUserIdAndSecContext(&userid, &sec_context);
+	SetUserIdAndSecContext(policy->owner, sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+}
+
+static void
+policy_overrun(void)
+{
+	overran = true;
+	InterruptPending = true;
+	ProcDiePending = true;
+}
+
+const char *
+policy_overran(void)
+{
+	return overran ? "newsletter.policy did not end when its time was over" :
+		NULL;
+}
+
+static void
+policy_arm(TimestampTz deadline)
+{
+	if (deadline == 0)
+		return;
+	if (!overrun_registered)
+		overrun_timeout = RegisterTimeout(USER_TIMEOUT, policy_overrun);
+	overrun_registered = true;
+	enable_timeout_at(STATEMENT_TIMEOUT, deadline);
+	enable_timeout_at(overrun_timeout, deadline +
+					  mailman_policy_timeout * INT64CONST(1000));
+}
+
+/* A cancellation that comes late is meant for nobody */
+static void
+policy_disarm(TimestampTz deadline)
+{
+	if (deadline == 0)
+		return;
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	disable_timeout(overrun_timeout, false);
+	QueryCancelPending = false;
+}
+
+static void
+policy_call(FmgrInfo *flinfo, Datum letter, Datum subscription,
+			PolicyAnswer *answer)
+{
+	LOCAL_FCINFO(fcinfo, 2);
+	Datum		result;
+
+	CHECK_FOR_INTERRUPTS();
+	InitFunctionCallInfoData(*fcinfo, flinfo, 2, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = letter;
+	fcinfo->args[0].isnull = false;
+	fcinfo->args[1].value = subscription;
+	fcinfo->args[1].isnull = false;
+	result = FunctionCallInvoke(fcinfo);
+	policy_answer_read(fcinfo->isnull ? NULL : DatumGetJsonbPCopy(result),
+					   answer);
+}
+
+int
+policy_ask(const Policy *policy, Datum letter, const Datum *subscriptions,
+		   int count, TimestampTz deadline, PolicyAnswer *answers,
+		   ErrorData **error)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile int answered = 0;
+	FmgrInfo	flinfo;
+
+	*error = NULL;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		policy_fence(policy);
+		fmgr_info(policy->function, &flinfo);
+		policy_arm(deadline);
+		for (; answered < count; answered++)
+			policy_call(&flinfo, letter, subscriptions[answered],
+						&answers[answered]);
+		policy_disarm(deadline);
+	}
+	PG_CATCH();
+	{
+		policy_disarm(deadline);
+		MemoryContextSwitchTo(caller);
+		*error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return answered;
+}
+
+/* ---- what it means ---- */
+
+bool
+policy_is_late(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+}
+
+char *
+policy_describe(const Policy *policy, const ErrorData *error)
+{
+	StringInfoData words;
+
+	initStringInfo(&words);
+	appendStringInfo(&words, "policy %s: %s (SQLSTATE %s)", policy->name,
+					 error->message, unpack_sql_state(error->sqlerrcode));
+	if (error->detail)
+		appendStringInfo(&words, " DETAIL: %s", error->detail);
+	if (error->hint)
+		appendStringInfo(&words, " HINT: %s", error->hint);
+	return policy_words(words.data, words.len);
+}
+
+Jsonb *
+policy_merge(Jsonb *given, Jsonb *added)
+{
+	if (given == NULL || added == NULL)
+		return added ? added : given;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+											  JsonbPGetDatum(given),
+											  JsonbPGetDatum(added)));
+}

@@ -1,0 +1,89 @@
+/*-------------------------------------------------------------------------
+ *
+ * policy.h
+ *	  newsletter.policy: the owner's own logic, asked who gets a letter, when,
+ *	  with what and through which relay.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_POLICY_H
+#define MAILMAN_POLICY_H
+
+#include "mailman.h"
+
+typedef enum PolicyAction
+{
+	POLICY_SEND,
+	POLICY_SKIP,
+	POLICY_DEFER
+} PolicyAction;
+
+/* What it has said of one recipient */
+typedef struct PolicyAnswer
+{
+	PolicyAction action;
+	char	   *reason;			/* in the owner's words, or NULL */
+	TimestampTz until;			/* of a defer */
+	Jsonb	   *variables;		/* an object, or NULL */
+	char	   *relay;			/* a name, or NULL: as the newsletter lists */
+} PolicyAnswer;
+
+/* A function that may be asked */
+typedef struct Policy
+{
+	const char *name;			/* as newsletter.policy has it */
+	Oid			function;
+	Oid			owner;			/* of the newsletter; it runs as this role */
+} Policy;
+
+/* ---- policy.c ---- */
+
+/*
+ * The letter's policy; an ERROR if its newsletter names a function that its
+ * owner could not call.  False: it names none.
+ */
+extern bool policy_find(const Letter *letter, Policy *policy);
+
+/*
+ * Ask it about some subscriptions of a letter, both whole rows, in order.
+ * Returns how many were answered; if not all, *error says why the next one was
+ * not, and nothing of what was done for it stays.  deadline 0: none.
+ */
+extern int	policy_ask(const Policy *policy, Datum letter,
+					   const Datum *subscriptions, int count,
+					   TimestampTz deadline, PolicyAnswer *answers,
+					   ErrorData **error);
+
+/* An error of it, in the words that stand in the row of the delivery */
+extern char *policy_describe(const Policy *policy, const ErrorData *error);
+
+/* Was it that there was no time left? */
+extern bool policy_is_late(const ErrorData *error);
+
+/* What made this process end, if it was a policy that did not; else NULL */
+extern const char *policy_overran(void);
+
+/* Variables as a mail has them: what the policy says goes before what
+ * mailman_send() was given.  Either may be NULL. */
+extern Jsonb *policy_merge(Jsonb *given, Jsonb *added);
+
+/* ---- preview_policy.c ---- */
+
+/*
+ * What it says of one recipient now, as the row of the delivery would have it;
+ * NULL: it is sent.  *variables, which may be NULL, get what it adds.
+ */
+extern char *preview_decide(const Letter *letter, int64 subscription_id,
+							Jsonb **variables);
+
+/* ---- policy_answer.c ---- */
+
+/* Somebody's words as one line that a row can hold */
+extern char *policy_words(const char *words, int len);
+
+/* Read an answer; an ERROR if it is none.  NULL sends. */
+extern void policy_answer_read(Jsonb *jsonb, PolicyAnswer *answer);
+
+#endif							/* MAILMAN_POLICY_H */
