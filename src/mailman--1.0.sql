@@ -798,6 +798,12 @@ AS 'MODULE_PATHNAME', 'mailman_deliveries';
 COMMENT ON FUNCTION @extschema@.mailman_deliveries(bigint) IS
 '{"1": "pending", "2": {"delivered": newsletter_email id}, "3": {"failed": reason}} by subscription id';
 
+CREATE FUNCTION @extschema@.mailman_report(letter_id bigint) RETURNS text
+LANGUAGE c STABLE STRICT
+AS 'MODULE_PATHNAME', 'mailman_report';
+COMMENT ON FUNCTION @extschema@.mailman_report(bigint) IS
+'a self-contained HTML page about a letter: outcomes, times, failures, relays, settings; no addresses of recipients';
+
 REVOKE EXECUTE ON FUNCTION
 	mailman.guard_newsletter(), mailman.guard_subscription(),
 	mailman.guard_forgotten(), mailman.guard_partial(),
@@ -821,5 +827,6 @@ REVOKE EXECUTE ON FUNCTION
 	@extschema@.mailman_wake(),
 	@extschema@.mailman_adopt(),
 	@extschema@.mailman_preview(bigint, bigint),
-	@extschema@.mailman_deliveries(bigint)
+	@extschema@.mailman_deliveries(bigint),
+	@extschema@.mailman_report(bigint)
 FROM PUBLIC;

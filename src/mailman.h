@@ -132,6 +132,13 @@ typedef struct Statement
 extern uint64 statement_run(Statement *statement, int expected,
 							const Datum *values, const char *nulls);
 
+/*
+ * The same for a SELECT with the snapshot of the query that called us: several
+ * of them see one state of the tables.
+ */
+extern uint64 statement_look(Statement *statement, const Datum *values,
+							 const char *nulls);
+
 /* Columns of SPI_tuptable; text is copied into CurrentMemoryContext */
 extern Datum row_datum(uint64 row, int column, bool *isnull);
 extern int64 row_int64(uint64 row, int column, int64 if_null);

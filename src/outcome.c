@@ -262,11 +262,8 @@ outcome_enhanced(const Attempt *a, char *buf)
 	return buf;
 }
 
-/*
- * Copy text, but every address in it as "[address]": relays like to quote
- * them back, and logs name no addresses.
- */
-static void
+/* see outcome.h */
+void
 outcome_mask(char *dst, size_t size, const char *src)
 {
 	static const char ends[] = " \t<>()[],;:\"'`";

@@ -111,6 +111,12 @@ extern const char *outcome_stage_name(SmtpStage stage);
 extern const char *outcome_enhanced(const Attempt *attempt, char *buf);
 
 /*
+ * Copy text, but every address in it as "[address]": relays like to quote
+ * them back, and logs name no addresses.
+ */
+extern void outcome_mask(char *dst, size_t size, const char *src);
+
+/*
  * One line in words for delivery.reason and the log: what failed and how,
  * e.g. "RCPT: 550 5.1.1 no such user", "no reply to the final dot within
  * 600 s", "connection closed after DATA".  Never holds an address of ours.

@@ -304,9 +304,9 @@ extension_leave(ExtensionScope *scope)
 	SPI_finish();
 }
 
-uint64
-statement_run(Statement *statement, int expected, const Datum *values,
-			  const char *nulls)
+static uint64
+statement_execute(Statement *statement, int expected, const Datum *values,
+				  const char *nulls, bool read_only)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	int			result;
@@ -323,13 +323,26 @@ statement_run(Statement *statement, int expected, const Datum *values,
 		statement->plan = plan;
 	}
 	result = SPI_execute_plan(statement->plan, unconstify(Datum *, values),
-							  nulls, false, 0);
+							  nulls, read_only, 0);
 	/* SPI leaves us in its own context, which goes with SPI_finish() */
 	MemoryContextSwitchTo(caller);
 	if (result != expected)
 		elog(ERROR, "unexpected result of \"%s\": %s", statement->sql,
 			 SPI_result_code_string(result));
 	return SPI_processed;
+}
+
+uint64
+statement_run(Statement *statement, int expected, const Datum *values,
+			  const char *nulls)
+{
+	return statement_execute(statement, expected, values, nulls, false);
+}
+
+uint64
+statement_look(Statement *statement, const Datum *values, const char *nulls)
+{
+	return statement_execute(statement, SPI_OK_SELECT, values, nulls, true);
 }
 
 Datum

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(150);
+SELECT plan(157);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -34,6 +34,7 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_adopt', '{}', 'void'),
 	('mailman_preview', '{bigint,bigint}', 'text'),
 	('mailman_deliveries', '{bigint}', 'jsonb'),
+	('mailman_report', '{bigint}', 'text'),
 	('mailman_check', '{text}', 'setof record')) v(name, args, returns);
 SELECT volatility_is('public', name, args, volatility,
 					 format('%s is %s', name, volatility))
@@ -48,7 +49,8 @@ SELECT volatility_is('public', name, args, volatility,
 	('mailman_retry_delay', '{integer,text,double precision}', 'stable'),
 	('mailman_wake', '{}', 'volatile'),
 	('mailman_adopt', '{}', 'volatile'),
-	('mailman_deliveries', '{bigint}', 'stable')) v(name, args, volatility);
+	('mailman_deliveries', '{bigint}', 'stable'),
+	('mailman_report', '{bigint}', 'stable')) v(name, args, volatility);
 SELECT is_empty($$
 	SELECT p.oid::regprocedure FROM pg_proc p
 	 WHERE p.pronamespace = 'public'::regnamespace
@@ -114,6 +116,8 @@ SELECT throws_ok(statement, code, message,
 	('SELECT mailman_cancel(900099)', '42704', 'letter 900099 does not exist'),
 	('SELECT mailman_preview(900099)', '42704', 'letter 900099 does not exist'),
 	('SELECT mailman_deliveries(900099)', '42704',
+	 'letter 900099 does not exist'),
+	('SELECT mailman_report(900099)', '42704',
 	 'letter 900099 does not exist'),
 	-- no recipients
 	('SELECT mailman_send(900001, NULL)', '22004',
@@ -307,6 +311,11 @@ SELECT is(mailman_retry(NULL), NULL, 'retry(null) is null');
 SELECT is(mailman_retry(900001, NULL), NULL, 'as is a retry of null states');
 SELECT is(mailman_preview(NULL), NULL, 'preview(null) is null');
 SELECT is(mailman_deliveries(NULL), NULL, 'deliveries(null) is null');
+SELECT is(mailman_report(NULL), NULL, 'report(null) is null');
+SELECT is(xml_is_well_formed_document(mailman_report(id)), true,
+		  'the report of a ' || state || ' letter is well-formed')
+  FROM mailman.letter WHERE id IN (900002, 900005) ORDER BY id;
+SELECT matches(mailman_report(900005), 'Daily|Weekly', 'and of its newsletter');
 SELECT matches(mailman_preview(900005), E'^Date: [^\r]+\r\n'
 	'From: weekly@example.com\r\nTo: Ada <ADA@example.com>\r\n',
 	'preview begins like a mail');

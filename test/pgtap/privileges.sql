@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(280);
+SELECT plan(283);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -108,7 +108,8 @@ SELECT pg_temp.refused('tap_app', format('SELECT public.%s', call),
 	'mailman_resume(1)', 'mailman_cancel(1)', 'mailman_retry(1)',
 	'mailman_retry(1, ''{doubtful}'')', 'mailman_retry_delay(1)',
 	'mailman_wake()', 'mailman_adopt()',
-	'mailman_preview(1)', 'mailman_deliveries(1)', 'mailman_check(''x'')',
+	'mailman_preview(1)', 'mailman_deliveries(1)', 'mailman_report(1)',
+	'mailman_check(''x'')',
 	'mailman_subscribe(1, ''x'')', 'mailman_unsubscribe(''x'')',
 	'mailman_unsubscribe_url(1, 1)', 'mailman_forget(1)']) AS c(call);
 SELECT pg_temp.refused('tap_app', 'TABLE mailman.newsletter',
@@ -129,7 +130,8 @@ GRANT EXECUTE ON FUNCTION mailman_is_address(text),
 	mailman_send(bigint), mailman_send(bigint, bigint[], jsonb),
 	mailman_pause(bigint), mailman_resume(bigint), mailman_cancel(bigint),
 	mailman_retry(bigint, text[]),
-	mailman_preview(bigint, bigint), mailman_deliveries(bigint)
+	mailman_preview(bigint, bigint), mailman_deliveries(bigint),
+	mailman_report(bigint)
 	TO tap_owner, tap_other;
 GRANT USAGE ON FOREIGN SERVER tap_relay TO tap_owner;
 GRANT USAGE ON FOREIGN SERVER tap_other_relay TO tap_other;
@@ -165,6 +167,8 @@ SELECT pg_temp.works('tap_app', 'SELECT mailman_send(900001, ''{900001}'')',
 	'it sends to some');
 SELECT pg_temp.works('tap_app', 'SELECT mailman_deliveries(900001)',
 	'it sees the outcomes');
+SELECT pg_temp.works('tap_app', 'SELECT mailman_report(900001)',
+	'and a report');
 SELECT pg_temp.works('tap_app', 'SELECT state FROM mailman.delivery',
 	'it reads deliveries');
 SELECT pg_temp.works('tap_app', 'SELECT mailman_retry(900001)',
@@ -246,6 +250,8 @@ SELECT pg_temp.refused('tap_other', statement, verdict, 'a stranger: ' || statem
 	('SELECT mailman_send(900002, ''{}'')',
 	 '42501 | permission denied for letter 900002'),
 	('SELECT mailman_preview(900002)',
+	 '42501 | permission denied for letter 900002'),
+	('SELECT mailman_report(900002)',
 	 '42501 | permission denied for letter 900002'),
 	('SELECT mailman_deliveries(900002)',
 	 '42501 | permission denied for letter 900002'),
