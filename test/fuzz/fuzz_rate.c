@@ -42,7 +42,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		CHECK(plan.days >= 1 && plan.days <= RATE_DAYS_MAX);
 		for (day = -1; day <= RATE_DAYS_MAX; day++)
 		{
-			Rate		then = rate_plan_at(&plan, day * INT64CONST(86400000000));
+			int64		now = day * INT64CONST(86400000000);
+			Rate		then = rate_plan_at(&plan, now);
 
 			if (day < plan.days)
 				check_rate(&then);

@@ -43,7 +43,7 @@ check_tag(const char *text, size_t len)
 	CHECK(strstr(again, tag.check) != NULL);
 }
 
-/* And what we write is taken for genuine; one bit of it is enough to spoil it */
+/* What we write is taken for genuine, and with one bit changed it is not */
 static void
 check_made(const uint8_t *bytes)
 {
