@@ -75,7 +75,7 @@ $node->sql("UPDATE mailman.newsletter SET dkim_domain = 'example.com',"
 
 $node->sql("SELECT mailman_send(id, ARRAY[id]) FROM mailman.letter");
 ok( $node->wait_for(
-		"SELECT count(*) FROM mailman.letter WHERE state <> 'sent'", 0),
+		"SELECT count(*) FROM mailman.letter WHERE state <> 'sent'", 0, 600),
 	'all are sent');
 is( $node->sql("SELECT string_agg(letter_id || ': ' || reason, E'\\n')"
 	  . " FROM mailman.delivery WHERE state <> 'delivered'"),

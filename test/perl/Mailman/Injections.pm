@@ -28,7 +28,8 @@ my $type    = qr/23514: ".*" is not a valid content_type/;
 my $cid     = qr/23514: ".*" is not a valid content_id/;
 my $list_id = qr/23514: ".*" is not a valid list_id/;
 my $url     = qr/23514: ".*" is not an unsubscribe_url/;
-my $template = qr/42601: letter \d+/;
+my $template =
+  qr{42601: partial "part" of newsletter \d+ is not a valid template};
 my $option  = qr/HV024: invalid value for option/;
 my $nul     = qr/22P05: unsupported Unicode escape sequence/;
 
