@@ -356,7 +356,8 @@ run_last(Worker *w, const char *error)
 	Int64GetDatum(w->run)};
 	ExtensionScope scope;
 	Look		look;
-	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
+	Turn		turn = {.tally = w->tally,.doubts = w->doubts,
+	.meter = w->meter};
 
 	if (w->done.count == 0 && error[0] == '\0')
 		return;

@@ -15,6 +15,7 @@
 
 #include "lib/ilist.h"
 #include "mailman.h"
+#include "meter.h"
 #include "route.h"
 
 /*
@@ -121,6 +122,7 @@ struct Worker
 	bool		whole;			/* the list is still to be topped up */
 	Tally		tally;			/* as committed */
 	int64		doubts;			/* as committed */
+	Meter		meter;			/* as committed */
 
 	Delivery   *slots;
 	int			nslots;
@@ -182,7 +184,7 @@ typedef struct Look
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
 	char		version[LETTER_VERSION_SIZE];	/* of what it is made of;
-											 * turn_fence() only */
+												 * turn_fence() only */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);
@@ -278,6 +280,7 @@ typedef struct Turn
 {
 	Tally		tally;
 	int64		doubts;
+	Meter		meter;			/* how fast, with them */
 	int			recorded;		/* outcomes, without what was handed back */
 	bool		changed;		/* tally or doubts */
 	bool		recalled;		/* those set aside were called back */
