@@ -704,7 +704,8 @@ SELECT l.id AS letter_id,
 							 WHEN r.rate > 0 THEN 4 ELSE 0 END) AS rate,
 	   CASE WHEN r.rate > 0
 			THEN greatest(pg_catalog.make_interval(secs =>
-						  pg_catalog.ceil((t.pending + t.sending) / r.rate)),
+						  pg_catalog.ceil((t.pending + t.sending)
+										  / r.rate::numeric)::float8),
 						  pg_catalog.date_trunc('second',
 												d.due_at - pg_catalog.now()))
 			END AS eta,
@@ -1027,7 +1028,31 @@ AS 'MODULE_PATHNAME', 'mailman_deliveries';
 COMMENT ON FUNCTION @extschema@.mailman_deliveries(bigint) IS
 '{"1": "pending", "2": {"delivered": newsletter_email id}, "3": {"failed": reason}} by subscription id';
 
+CREATE PROCEDURE @extschema@.mailman_wait(letter_id bigint,
+	timeout interval DEFAULT NULL, INOUT state text DEFAULT NULL)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'mailman_wait';
+COMMENT ON PROCEDURE @extschema@.mailman_wait(bigint, interval, text) IS
+'wait until nothing of a letter is to come; tells its state then (sent, paused, cancelled or draft), or after timeout the one it is in';
+
+CREATE FUNCTION @extschema@.mailman_grant(role name, what text) RETURNS void
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_grant';
+COMMENT ON FUNCTION @extschema@.mailman_grant(name, text) IS
+'give a role what an application needs to read, or to send (and read); for the extension''s owner';
+
+CREATE FUNCTION @extschema@.mailman_revoke(role name, what text) RETURNS void
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_revoke';
+COMMENT ON FUNCTION @extschema@.mailman_revoke(name, text) IS
+'take back what mailman_grant() gave: send (the role may still read), or read and all';
+
+REVOKE EXECUTE ON PROCEDURE
+	@extschema@.mailman_wait(bigint, interval, text)
+FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION
+	@extschema@.mailman_grant(name, text),
+	@extschema@.mailman_revoke(name, text),
 	mailman.guard_newsletter(), mailman.guard_subscription(),
 	mailman.guard_forgotten(), mailman.guard_partial(),
 	mailman.guard_letter(), mailman.guard_attachment(),

@@ -291,6 +291,9 @@ extern void newsletter_check_member(int64 newsletter_id, Oid role);
 extern void launch_callbacks_register(void);
 extern void launch_at_commit(int64 letter_id);
 
+/* Has this transaction done something that its worker shall see? */
+extern bool launch_is_pending(int64 letter_id);
+
 /* At COMMIT, let the dispatcher look at this database */
 extern void launch_wake_at_commit(void);
 
