@@ -26,7 +26,6 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 PG_FUNCTION_INFO_V1(mailman_wait);
 
@@ -135,7 +134,7 @@ await_sleep(TimestampTz deadline, int64 *pause_ms)
 	if (deadline != DT_NOEND)
 		ms = Min(ms, (deadline - now) / 1000 + 1);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 (long) ms, PG_WAIT_EXTENSION);
+					 (long) ms, wait_event(WAIT_LETTER));
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	*pause_ms = Min(*pause_ms * 2, AWAIT_LONGEST_MS);

@@ -702,7 +702,11 @@ SELECT l.id AS letter_id,
 	   pg_catalog.round(r.rate::numeric,
 						CASE WHEN r.rate >= 10 THEN 0 WHEN r.rate >= 1 THEN 1
 							 WHEN r.rate > 0 THEN 4 ELSE 0 END) AS rate,
-	   CASE WHEN r.rate > 0
+	   CASE WHEN s.state = 'sending' AND t.pending + t.sending = 0
+			THEN pg_catalog.date_trunc('second',
+									   greatest(d.due_at - pg_catalog.now(),
+												'0'))
+			WHEN r.rate > 0
 			THEN greatest(pg_catalog.make_interval(secs =>
 						  pg_catalog.ceil((t.pending + t.sending)
 										  / r.rate::numeric)::float8),
@@ -797,7 +801,7 @@ COMMENT ON COLUMN mailman.progress.state IS 'state of the letter; a sent one tha
 COMMENT ON COLUMN mailman.progress.percent IS 'of its recipients that are done with: delivered, failed, skipped or doubtful; 100 only if all are';
 COMMENT ON COLUMN mailman.progress.bar IS 'the same, to look at';
 COMMENT ON COLUMN mailman.progress.rate IS 'outcomes (delivered, deferred, failed) per second over the last 5 s, or the last ten if those took longer; 0 if it has come to a halt; null unless it is being sent';
-COMMENT ON COLUMN mailman.progress.eta IS 'until all have been tried at this rate, and not before the next is due; who is deferred again is not foreseen; null if nothing moves';
+COMMENT ON COLUMN mailman.progress.eta IS 'until all have been tried at this rate, and not before the next is due; who is deferred again is not foreseen; null if that cannot be told';
 COMMENT ON COLUMN mailman.progress.recipients IS 'the sum of those that follow';
 COMMENT ON COLUMN mailman.progress.delivered IS 'accepted by a relay';
 COMMENT ON COLUMN mailman.progress.pending IS 'still to be tried';

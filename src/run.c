@@ -313,7 +313,7 @@ run_done(Worker *w)
 	{
 		if (run_try(w, run_done_transaction, NULL, NULL))
 			return;
-		run_wait(w, 100);
+		run_wait(w, 100, WAIT_LOCK);
 	}
 	w->wake_at = DT_NOBEGIN;	/* let somebody look */
 }

@@ -353,7 +353,7 @@ turn_until_done(Worker *w)
 			stuck_sort(w, &w->done);
 		/* a reason to pause just found is written at once */
 		if (pausing || w->pause_reason[0] == '\0')
-			run_wait(w, Min(failures, 10) * 50);
+			run_wait(w, Min(failures, 10) * 50, WAIT_LOCK);
 		pausing = w->pause_reason[0] != '\0';
 	}
 	w->idle_since_us = 0;

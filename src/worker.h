@@ -149,6 +149,7 @@ struct Worker
 	int64		last_turn_us;
 	int64		look_us;		/* when to look for work if idle */
 	int64		idle_since_us;	/* 0: not idle */
+	WaitKind	idle_kind;		/* what it waits for if it is */
 	int64		window_start_us;	/* what left lately: two half windows */
 	int			window_left;
 	int			window_left_before;
@@ -247,7 +248,7 @@ extern void run_log_failure(Worker *w, const char *what,
 							const ErrorData *error);
 
 /* Sleep with the sessions open, as somebody is in our way */
-extern void run_wait(Worker *w, int64 ms);
+extern void run_wait(Worker *w, int64 ms, WaitKind kind);
 
 /* ---- stuck.c: one bad row delays itself alone ---- */
 
