@@ -44,7 +44,10 @@ meter_drop_oldest(Meter *m)
 	memmove(&m->parts[0], &m->parts[1], m->nparts * sizeof(MeterPart));
 }
 
-/* Has it been quiet for longer than chance explains?  Then it begins anew. */
+/*
+ * Has it been quiet for longer than chance explains?  Then it begins anew;
+ * but not with outcomes, which may be of all the time since.
+ */
 static int
 meter_is_stale(const Meter *m, int64_t now_us)
 {
@@ -74,7 +77,7 @@ meter_add(Meter *m, int64_t now_us, int count)
 {
 	MeterPart  *last;
 
-	if (m->nparts == 0 || meter_is_stale(m, now_us))
+	if (m->nparts == 0 || (count == 0 && meter_is_stale(m, now_us)))
 	{
 		m->nparts = 1;
 		m->parts[0].from_us = m->until_us = now_us;

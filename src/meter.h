@@ -1,7 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * meter.h
- *	  How fast a letter is being sent, over the last seconds.  Numbers only.
+ *	  How fast a letter is being sent, over the last seconds.
+ *
+ * Pure: no server, no socket, no clock; times are microseconds of a clock
+ * that never goes back.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -36,7 +39,7 @@ typedef struct Meter
 	int64_t		until_us;		/* when something was last counted */
 } Meter;
 
-/* So many have ended until now, maybe none; monotonic time, never going back */
+/* So many have ended until now, maybe none */
 extern void meter_add(Meter *meter, int64_t now_us, int count);
 
 /* Outcomes per second until then; 0: none were counted */

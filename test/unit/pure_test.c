@@ -214,6 +214,7 @@ main(int argc, char **argv)
 	test_clean();
 	test_fuzz();
 	test_pace();
+	test_meter();
 	test_token();
 	printf("1..%d\n", tests);
 	return failures > 0;
