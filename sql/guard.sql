@@ -84,6 +84,8 @@ INSERT INTO forged VALUES
 	('doubts = 1'), ('revision = 2'), ('whole = true'),
 	('line_at = now()'), ('run_at = now()'), ('last_error = ''none'''),
 	('resumed_at = now()'),
+	('rate = 9'),
+	('rate_at = now()'),
 	('mail_order = ''{}'''),
 	('mail_order = ''[]'''), ('mail_order = ''"pending"'''),
 	('mail_order = mail_order || ''{"pending": 1}'''),

@@ -110,7 +110,7 @@ compat_primary_key(Relation rel)
 #if PG_VERSION_NUM >= 170000
 #define COMPAT_WAIT_EVENT(name)	WaitEventExtensionNew(name)
 #else
-#define COMPAT_WAIT_EVENT(name)	PG_WAIT_EXTENSION
+#define COMPAT_WAIT_EVENT(name)	((void) (name), PG_WAIT_EXTENSION)
 #endif
 
 /* 18: the module says who it is */

@@ -140,7 +140,7 @@ static void
 dispatcher_sleep(int64 ms, Oid *from)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 (long) ms, PG_WAIT_EXTENSION);
+					 (long) ms, wait_event(WAIT_DISPATCHER));
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
 	if (ConfigReloadPending)

@@ -265,7 +265,7 @@ static const char *const letter_accounts[][2] = {
 	{"state", "draft"}, {"state_reason", NULL}, {"sender", NULL},
 	{"whole", "f"}, {"line_at", NULL}, {"run", "0"}, {"run_at", NULL},
 	{"failed_runs", "0"}, {"last_error", NULL}, {"resumed_at", NULL},
-	{"doubts", "0"},
+	{"doubts", "0"}, {"rate", NULL}, {"rate_at", NULL},
 	{"revision", "1"}
 };
 

@@ -70,6 +70,19 @@ launch_at_commit(int64 letter_id)
 	pending = entry;
 }
 
+bool
+launch_is_pending(int64 letter_id)
+{
+	Pending    *entry;
+
+	for (entry = pending; entry != NULL; entry = entry->next)
+	{
+		if (entry->letter_id == letter_id)
+			return true;
+	}
+	return false;
+}
+
 void
 launch_wake_at_commit(void)
 {

@@ -137,6 +137,19 @@ look_has_work(const Look *look)
 	return next <= GetCurrentTimestamp() + NEAR_US;
 }
 
+/* For what will it wait? */
+static WaitKind
+look_wait_kind(const Look *look, bool relays_wait)
+{
+	if (relays_wait && (look->postings || look->open))
+		return WAIT_RELAY;
+	if (look->mode == MODE_SEND && (look->postings || look_is_due(look)))
+		return WAIT_SLOT;		/* there is no room for them */
+	if (look->mode == MODE_WAIT || look->due_at != 0)
+		return WAIT_DUE;
+	return WAIT_WORK;
+}
+
 /* Nothing to record and nothing to claim: end, or wait for something */
 static void
 look_idle(Worker *w, const Look *look)
@@ -147,6 +160,7 @@ look_idle(Worker *w, const Look *look)
 	TimestampTz due = look->mode == MODE_WAIT ? look->send_at : look->due_at;
 
 	w->look_us = look_us;
+	w->idle_kind = look_wait_kind(look, retry_us > now);
 	if (worker_outstanding(w) + w->stuck.count > 0)
 	{
 		w->idle_since_us = 0;
@@ -244,6 +258,7 @@ look_calls_for_turn(Worker *w)
 	if (!run_try(w, look_transaction, &look, NULL))
 	{
 		w->look_us = transfer_now() + LOOK_AGAIN_US;
+		w->idle_kind = WAIT_LOCK;
 		return false;
 	}
 	w->mode = look.mode;
@@ -255,8 +270,10 @@ look_calls_for_turn(Worker *w)
 		return false;
 	}
 	w->idle_since_us = 0;
+	w->idle_kind = WAIT_SLOT;
 	if (slot_lock())
 		return true;
+	w->idle_kind = WAIT_PLACE;
 	(void) shmem_wait(w->database, true);
 	w->look_us = transfer_now() + LOOK_AGAIN_US;
 	return false;

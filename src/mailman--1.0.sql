@@ -190,6 +190,8 @@ CREATE TABLE mailman.letter (
 	last_error text,
 	resumed_at timestamptz,
 	doubts bigint NOT NULL DEFAULT 0,
+	rate real,
+	rate_at timestamptz,
 	mail_order jsonb NOT NULL
 		DEFAULT '{"recipients": 0, "pending": 0, "sending": 0, "deferred": 0, "delivered": 0, "failed": 0, "skipped": 0, "doubtful": 0}',
 	created_at timestamptz NOT NULL DEFAULT now()
@@ -219,6 +221,8 @@ COMMENT ON COLUMN mailman.letter.resumed_at IS 'when mailman_resume() was last c
 COMMENT ON COLUMN mailman.letter.run IS 'counts the workers it has had; only the latest may write';
 COMMENT ON COLUMN mailman.letter.failed_runs IS 'workers in a row that ended without recording an outcome';
 COMMENT ON COLUMN mailman.letter.doubts IS 'how often the final dot was sent and no reply was recorded';
+COMMENT ON COLUMN mailman.letter.rate IS 'outcomes per second when the latest was recorded; see mailman.progress';
+COMMENT ON COLUMN mailman.letter.rate_at IS 'when the latest outcome was recorded';
 COMMENT ON COLUMN mailman.letter.mail_order IS 'exact tally of its deliveries by state, true at every commit (together with postings not yet folded)';
 
 CREATE TABLE mailman.attachment (
@@ -683,6 +687,236 @@ COMMENT ON COLUMN mailman.relay_status.sent_lately IS 'mails it accepted in the 
 COMMENT ON COLUMN mailman.relay_status.rejected_lately IS 'mails it did not accept in the last minute, at most';
 
 -- ---------------------------------------------------------------------------
+-- The operator's views.  Those that show rows of tables do so with the rights
+-- of whoever asks, row security included; those of processes show what
+-- pg_stat_activity shows him.
+-- ---------------------------------------------------------------------------
+
+CREATE VIEW mailman.progress WITH (security_invoker = true) AS
+SELECT l.id AS letter_id,
+	   pg_catalog.left(coalesce(l.ref, l.subject), 24) AS letter,
+	   s.state,
+	   pg_catalog.trunc(p.percent, 1) AS percent,
+	   pg_catalog.repeat(b.full, p.cells)
+		   || pg_catalog.repeat(b.empty, 20 - p.cells) AS bar,
+	   pg_catalog.round(r.rate::numeric,
+						CASE WHEN r.rate >= 10 THEN 0 WHEN r.rate >= 1 THEN 1
+							 WHEN r.rate > 0 THEN 4 ELSE 0 END) AS rate,
+	   CASE WHEN s.state = 'sending' AND t.pending + t.sending = 0
+			THEN pg_catalog.date_trunc('second',
+									   greatest(d.due_at - pg_catalog.now(),
+												'0'))
+			WHEN r.rate > 0
+			THEN greatest(pg_catalog.make_interval(secs =>
+						  pg_catalog.ceil((t.pending + t.sending)
+										  / r.rate::numeric)::float8),
+						  pg_catalog.date_trunc('second',
+												d.due_at - pg_catalog.now()))
+			END AS eta,
+	   t.recipients,
+	   t.delivered,
+	   t.pending,
+	   t.deferred,
+	   t.failed,
+	   t.sending,
+	   t.skipped,
+	   t.doubtful,
+	   CASE WHEN s.state = 'scheduled'
+			THEN greatest(l.send_at, d.due_at) ELSE d.due_at END AS next_due,
+	   k.pid AS worker,
+	   coalesce(l.state_reason,
+				CASE WHEN s.state <> 'sending' THEN NULL
+					 WHEN r.rate > 0 THEN NULL
+					 WHEN d.due_at > pg_catalog.now()
+					 THEN CASE WHEN d.code IS NULL THEN d.reason END
+					 WHEN k.pid IS NOT NULL THEN NULL
+					 WHEN l.failed_runs > 0
+					 THEN 'the latest worker failed: '
+						  || coalesce(l.last_error, 'see the server''s log')
+					 ELSE 'waits for a worker' END) AS reason
+  FROM mailman.letter l
+  -- what was posted and the letter's worker has not counted yet
+  LEFT JOIN (SELECT letter_id,
+					sum(recipients) FILTER (WHERE NOT folded) AS recipients,
+					sum(skipped) FILTER (WHERE NOT folded) AS skipped,
+					sum(failed) FILTER (WHERE NOT folded) AS failed,
+					sum(doubtful) FILTER (WHERE NOT folded) AS doubtful
+			   FROM mailman.posting
+			  GROUP BY letter_id) u ON u.letter_id = l.id
+  CROSS JOIN LATERAL (
+	SELECT (l.mail_order->>'recipients')::bigint
+		   + coalesce(u.recipients, 0)::bigint AS recipients,
+		   (l.mail_order->>'pending')::bigint
+		   + coalesce(u.recipients - u.skipped + u.failed + u.doubtful,
+					  0)::bigint AS pending,
+		   (l.mail_order->>'sending')::bigint AS sending,
+		   (l.mail_order->>'deferred')::bigint AS deferred,
+		   (l.mail_order->>'delivered')::bigint AS delivered,
+		   (l.mail_order->>'failed')::bigint
+		   - coalesce(u.failed, 0)::bigint AS failed,
+		   (l.mail_order->>'skipped')::bigint
+		   + coalesce(u.skipped, 0)::bigint AS skipped,
+		   (l.mail_order->>'doubtful')::bigint
+		   - coalesce(u.doubtful, 0)::bigint AS doubtful) t
+  -- a sent letter that was posted again is on its way
+  CROSS JOIN LATERAL (
+	SELECT CASE WHEN l.state = 'sent' AND u.letter_id IS NOT NULL
+				THEN 'sending' ELSE l.state END AS state) s
+  CROSS JOIN LATERAL (
+	SELECT q.percent, pg_catalog.floor(coalesce(q.percent, 0) / 5)::integer
+		   AS cells
+	  FROM (SELECT 100.0 * (t.delivered + t.failed + t.skipped + t.doubtful)
+				   / nullif(t.recipients, 0) AS percent) q) p
+  -- the rate counts until more mails are overdue than chance explains
+  CROSS JOIN LATERAL (
+	SELECT CASE WHEN s.state <> 'sending' THEN NULL
+				WHEN q.quiet > greatest(interval '5 s', 2 *
+					 pg_catalog.current_setting('mailman.turn_interval',
+												true)::interval)
+				 AND l.rate * extract(epoch FROM q.quiet) > 10 THEN 0
+				ELSE l.rate END AS rate
+	  FROM (SELECT pg_catalog.now() - l.rate_at AS quiet) q) r
+  LEFT JOIN LATERAL (
+	SELECT x.due_at, x.code, x.reason
+	  FROM mailman.delivery x
+	 WHERE x.letter_id = l.id AND x.due_at IS NOT NULL
+	   AND l.state NOT IN ('draft', 'sent')
+	 ORDER BY x.due_at LIMIT 1) d ON true
+  LEFT JOIN (SELECT (classid::bigint << 32) | objid::bigint AS letter_id, pid
+			   FROM pg_catalog.pg_locks
+			  WHERE locktype = 'advisory' AND granted
+				AND database = (SELECT oid FROM pg_catalog.pg_database
+								 WHERE datname = pg_catalog.current_database())
+				AND objsubid = x'6d6c'::integer) k ON k.letter_id = l.id
+  -- of those who can show them
+  CROSS JOIN (SELECT CASE WHEN utf8 THEN pg_catalog.chr(9608) ELSE '#' END AS full,
+					 CASE WHEN utf8 THEN pg_catalog.chr(9617) ELSE '.' END AS empty
+				FROM (SELECT pg_catalog.current_setting('client_encoding')
+							 = 'UTF8' AS utf8) c) b
+ WHERE l.state <> 'draft'
+ ORDER BY l.id;
+COMMENT ON VIEW mailman.progress IS 'a line for each letter that is no draft; made for \watch';
+COMMENT ON COLUMN mailman.progress.letter IS 'ref of the letter, or its subject; as much as fits';
+COMMENT ON COLUMN mailman.progress.state IS 'state of the letter; a sent one that was posted again is sending';
+COMMENT ON COLUMN mailman.progress.percent IS 'of its recipients that are done with: delivered, failed, skipped or doubtful; 100 only if all are';
+COMMENT ON COLUMN mailman.progress.bar IS 'the same, to look at';
+COMMENT ON COLUMN mailman.progress.rate IS 'outcomes (delivered, deferred, failed) per second over the last 5 s, or the last ten if those took longer; 0 if it has come to a halt; null unless it is being sent';
+COMMENT ON COLUMN mailman.progress.eta IS 'until all have been tried at this rate, and not before the next is due; who is deferred again is not foreseen; null if that cannot be told';
+COMMENT ON COLUMN mailman.progress.recipients IS 'the sum of those that follow';
+COMMENT ON COLUMN mailman.progress.delivered IS 'accepted by a relay';
+COMMENT ON COLUMN mailman.progress.pending IS 'still to be tried';
+COMMENT ON COLUMN mailman.progress.deferred IS 'to be tried again';
+COMMENT ON COLUMN mailman.progress.failed IS 'given up';
+COMMENT ON COLUMN mailman.progress.sending IS 'on their way now';
+COMMENT ON COLUMN mailman.progress.skipped IS 'not to be sent: left meanwhile, or the letter was cancelled';
+COMMENT ON COLUMN mailman.progress.doubtful IS 'perhaps delivered, and not sent again';
+COMMENT ON COLUMN mailman.progress.next_due IS 'when the first of those who wait is due, or the letter';
+COMMENT ON COLUMN mailman.progress.worker IS 'pid of its worker; null: none';
+COMMENT ON COLUMN mailman.progress.reason IS 'why it is in this state, or what it waits for';
+
+CREATE VIEW mailman.worker WITH (security_invoker = true) AS
+SELECT a.pid,
+	   a.datname AS database,
+	   coalesce(k.letter_id,
+				pg_catalog."substring"(a.application_name,
+									   '^mailman letter (-?[0-9]+)$')::bigint)
+		   AS letter_id,
+	   CASE WHEN k.pid IS NULL THEN 'starting'
+			WHEN a.state = 'active' THEN 'sending'
+			WHEN a.state = 'idle' THEN 'waiting' END AS state,
+	   a.wait_event_type,
+	   a.wait_event,
+	   a.query AS activity,
+	   a.backend_start AS since
+  FROM pg_catalog.pg_stat_activity a
+  LEFT JOIN (SELECT (classid::bigint << 32) | objid::bigint AS letter_id, pid
+			   FROM pg_catalog.pg_locks
+			  WHERE locktype = 'advisory' AND granted
+				AND objsubid = x'6d6c'::integer) k ON k.pid = a.pid
+ WHERE k.pid IS NOT NULL OR a.backend_type = 'mailman letter'
+ ORDER BY a.backend_start, a.pid;
+COMMENT ON VIEW mailman.worker IS 'the workers that are alive, in all databases; details are for those who may see them in pg_stat_activity (pg_read_all_stats)';
+COMMENT ON COLUMN mailman.worker.pid IS 'of the process';
+COMMENT ON COLUMN mailman.worker.database IS 'where the letter is';
+COMMENT ON COLUMN mailman.worker.letter_id IS 'the letter';
+COMMENT ON COLUMN mailman.worker.state IS 'starting: has not got the letter yet; sending: mails are on their way; waiting: see wait_event';
+COMMENT ON COLUMN mailman.worker.wait_event_type IS 'Extension: one of ours; as in pg_stat_activity';
+COMMENT ON COLUMN mailman.worker.wait_event IS 'what it waits for; our own have names since PostgreSQL 17';
+COMMENT ON COLUMN mailman.worker.activity IS 'what it said in its last turn';
+COMMENT ON COLUMN mailman.worker.since IS 'when it started';
+
+CREATE VIEW mailman.recipient WITH (security_invoker = true) AS
+SELECT d.letter_id,
+	   d.subscription_id,
+	   coalesce(e.address, s.email) AS address,
+	   d.state,
+	   d.attempts,
+	   d.code,
+	   d.enhanced AS enhanced_code,
+	   coalesce(e.reply, d.reply) AS reply,
+	   d.reason,
+	   d.due_at,
+	   e.sent_at,
+	   e.relay
+  FROM mailman.delivery d
+  JOIN mailman.subscription s ON s.id = d.subscription_id
+  LEFT JOIN mailman.newsletter_email e
+	ON e.letter_id = d.letter_id AND e.subscription_id = d.subscription_id;
+COMMENT ON VIEW mailman.recipient IS 'what became of each recipient of each letter; made for \copy';
+COMMENT ON COLUMN mailman.recipient.address IS 'as it was sent to, or else as it is now';
+COMMENT ON COLUMN mailman.recipient.state IS 'pending, sending, deferred, delivered, failed, skipped or doubtful';
+COMMENT ON COLUMN mailman.recipient.attempts IS 'tries that counted against the recipient';
+COMMENT ON COLUMN mailman.recipient.enhanced_code IS 'RFC 3463 status code; null of the delivered';
+COMMENT ON COLUMN mailman.recipient.reason IS 'why it is in this state, in words';
+COMMENT ON COLUMN mailman.recipient.due_at IS 'not before; null unless it waits';
+COMMENT ON COLUMN mailman.recipient.sent_at IS 'when the relay accepted it';
+COMMENT ON COLUMN mailman.recipient.relay IS 'the foreign server it left through';
+
+CREATE VIEW mailman.failure_summary WITH (security_invoker = true) AS
+SELECT d.letter_id,
+	   d.state,
+	   d.code,
+	   d.enhanced AS enhanced_code,
+	   pg_catalog.lower(pg_catalog."substring"(s.email, '[^@]*$')) AS domain,
+	   min(coalesce(d.reply, d.reason)) AS sample_reply,
+	   count(*) AS count
+  FROM mailman.delivery d
+  JOIN mailman.subscription s ON s.id = d.subscription_id
+ WHERE d.state IN ('deferred', 'failed', 'doubtful')
+ GROUP BY d.letter_id, d.state, d.code, d.enhanced, 5
+ ORDER BY d.letter_id, count DESC;
+COMMENT ON VIEW mailman.failure_summary IS 'deliveries that are deferred, failed or doubtful, counted by what the relay said and the recipient''s domain';
+COMMENT ON COLUMN mailman.failure_summary.state IS 'deferred, failed or doubtful';
+COMMENT ON COLUMN mailman.failure_summary.enhanced_code IS 'RFC 3463 status code';
+COMMENT ON COLUMN mailman.failure_summary.domain IS 'of the address as it is now';
+COMMENT ON COLUMN mailman.failure_summary.sample_reply IS 'the relay''s words to one of them, or the reason if it said none';
+COMMENT ON COLUMN mailman.failure_summary.count IS 'how many';
+
+-- what these call like the tables
+DO $$
+DECLARE
+	col record;
+BEGIN
+	FOR col IN
+		SELECT c.oid::pg_catalog.regclass AS relation, a.attname AS name, v.text
+		  FROM pg_catalog.pg_class c
+		  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+		  JOIN (VALUES ('letter_id', 'the letter'),
+					   ('subscription_id', 'the recipient'),
+					   ('code', 'RFC 5321 reply code'),
+					   ('reply', 'the relay''s words')) AS v(name, text)
+			ON v.name = a.attname
+		 WHERE c.relnamespace = 'mailman'::pg_catalog.regnamespace
+		   AND c.relkind = 'v' AND a.attnum > 0
+		   AND pg_catalog.col_description(c.oid, a.attnum) IS NULL
+	LOOP
+		EXECUTE pg_catalog.format('COMMENT ON COLUMN %s.%I IS %L',
+								  col.relation, col.name, col.text);
+	END LOOP;
+END
+$$;
+
+-- ---------------------------------------------------------------------------
 -- The interface
 -- ---------------------------------------------------------------------------
 
@@ -804,7 +1038,31 @@ AS 'MODULE_PATHNAME', 'mailman_report';
 COMMENT ON FUNCTION @extschema@.mailman_report(bigint) IS
 'a self-contained HTML page about a letter: outcomes, times, failures, relays, settings; no addresses of recipients';
 
+CREATE PROCEDURE @extschema@.mailman_wait(letter_id bigint,
+	timeout interval DEFAULT NULL, INOUT state text DEFAULT NULL)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'mailman_wait';
+COMMENT ON PROCEDURE @extschema@.mailman_wait(bigint, interval, text) IS
+'wait until nothing of a letter is to come; tells its state then (sent, paused, cancelled or draft), or after timeout the one it is in';
+
+CREATE FUNCTION @extschema@.mailman_grant(role name, what text) RETURNS void
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_grant';
+COMMENT ON FUNCTION @extschema@.mailman_grant(name, text) IS
+'give a role what an application needs to read, or to send (and read); for the extension''s owner';
+
+CREATE FUNCTION @extschema@.mailman_revoke(role name, what text) RETURNS void
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_revoke';
+COMMENT ON FUNCTION @extschema@.mailman_revoke(name, text) IS
+'take back what mailman_grant() gave: send (the role may still read), or read and all';
+
+REVOKE EXECUTE ON PROCEDURE
+	@extschema@.mailman_wait(bigint, interval, text)
+FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION
+	@extschema@.mailman_grant(name, text),
+	@extschema@.mailman_revoke(name, text),
 	mailman.guard_newsletter(), mailman.guard_subscription(),
 	mailman.guard_forgotten(), mailman.guard_partial(),
 	mailman.guard_letter(), mailman.guard_attachment(),

@@ -302,6 +302,9 @@ extern void newsletter_check_member(int64 newsletter_id, Oid role);
 extern void launch_callbacks_register(void);
 extern void launch_at_commit(int64 letter_id);
 
+/* Has this transaction done something that its worker shall see? */
+extern bool launch_is_pending(int64 letter_id);
+
 /* At COMMIT, let the dispatcher look at this database */
 extern void launch_wake_at_commit(void);
 
@@ -422,6 +425,25 @@ extern void origin_arm(void);
 
 typedef struct Waiter Waiter;
 
+/* What for?  As pg_stat_activity tells it, with names since PostgreSQL 17. */
+typedef enum WaitKind
+{
+	WAIT_CONNECT,				/* a session that is being opened */
+	WAIT_REPLY,					/* a relay's replies */
+	WAIT_SLOT,					/* a slot of a rate, or a session of others */
+	WAIT_RELAY,					/* no relay is of use */
+	WAIT_DUE,					/* a retry's time, or the letter's */
+	WAIT_WORK,					/* nothing is left: more may be posted */
+	WAIT_PLACE,					/* one of mailman.max_workers places */
+	WAIT_LOCK,					/* somebody's lock is in the way */
+	WAIT_DISPATCHER,			/* nothing is to be done anywhere */
+	WAIT_CHECK,					/* mailman_check() */
+	WAIT_LETTER,				/* mailman_wait() */
+	WAIT_KINDS
+} WaitKind;
+
+extern uint32 wait_event(WaitKind kind);
+
 extern Waiter *waiter_create(void);
 
 /* A transfer whose sockets it watches is about to go */
@@ -444,7 +466,7 @@ typedef struct Transfers
  * interrupts: callers do, at a place where they can be left.
  */
 extern bool waiter_wait(Waiter *waiter, const Transfers *transfers,
-						int64 timeout);
+						int64 timeout, WaitKind kind);
 
 /* The same for a probe, a second at most; the caller makes the step */
 extern void waiter_wait_probe(Waiter *waiter, Probe *probe);

@@ -116,6 +116,6 @@ recheck(Worker *w)
 		return;
 	ids = palloc(w->nslots * sizeof(Datum));
 	while (!run_try(w, recheck_transaction, ids, NULL))
-		run_wait(w, RECHECK_AGAIN_MS);
+		run_wait(w, RECHECK_AGAIN_MS, WAIT_LOCK);
 	pfree(ids);
 }

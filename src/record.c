@@ -235,12 +235,14 @@ delivery_bounce(Worker *w, DeliveryList *list)
 void
 delivery_record(Worker *w, Turn *turn, DeliveryList *list)
 {
+	int			before = turn->recorded;
 	dlist_iter	iter;
 
-	if (list->count == 0)
-		return;
-	delivery_record_rows(w, list);
-	delivery_record_emails(w, list);
+	if (list->count > 0)
+	{
+		delivery_record_rows(w, list);
+		delivery_record_emails(w, list);
+	}
 	dlist_foreach(iter, &list->head)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
@@ -251,6 +253,7 @@ delivery_record(Worker *w, Turn *turn, DeliveryList *list)
 		if (!d->handed_back)
 			turn->recorded++;
 	}
+	meter_add(&turn->meter, transfer_now(), turn->recorded - before);
 }
 
 void

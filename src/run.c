@@ -313,7 +313,7 @@ run_done(Worker *w)
 	{
 		if (run_try(w, run_done_transaction, NULL, NULL))
 			return;
-		run_wait(w, 100);
+		run_wait(w, 100, WAIT_LOCK);
 	}
 	w->wake_at = DT_NOBEGIN;	/* let somebody look */
 }
@@ -356,7 +356,8 @@ run_last(Worker *w, const char *error)
 	Int64GetDatum(w->run)};
 	ExtensionScope scope;
 	Look		look;
-	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
+	Turn		turn = {.tally = w->tally,.doubts = w->doubts,
+	.meter = w->meter};
 
 	if (w->done.count == 0 && error[0] == '\0')
 		return;

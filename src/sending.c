@@ -326,6 +326,23 @@ sending_poked(Worker *w)
 		w->relay_stale = true;
 }
 
+/* What is waited for: the furthest that any mail has come */
+static WaitKind
+sending_kind(Worker *w)
+{
+	TransferCounts counts = routes_counts(w);
+
+	if (counts.in_flight > 0)
+		return WAIT_REPLY;
+	if (counts.connecting > 0)
+		return WAIT_CONNECT;
+	if (w->begun.count > 0)
+		return WAIT_REPLY;
+	if (w->claimed.count > 0)
+		return WAIT_SLOT;
+	return w->idle_kind;
+}
+
 /*
  * Exchange mails with the relay until it is time for a turn.  What has come
  * in during the turn is read before anything else happens.
@@ -345,7 +362,7 @@ sending_transfer(Worker *w)
 		QueryCancelPending = false; /* there is no query to cancel */
 		CHECK_FOR_INTERRUPTS();
 		routes_transfers(w, &transfers);
-		if (waiter_wait(w->waiter, &transfers, timeout))
+		if (waiter_wait(w->waiter, &transfers, timeout, sending_kind(w)))
 			sending_poked(w);
 		sending_collect(w);
 		if (w->claimed.count > 0)
@@ -366,7 +383,7 @@ sending_drain(Worker *w, int64 until)
 			ProcessProcSignalBarrier();
 		routes_transfers(w, &transfers);
 		waiter_wait(w->waiter, &transfers,
-					(until - transfer_now()) / 1000 + 1);
+					(until - transfer_now()) / 1000 + 1, WAIT_REPLY);
 		sending_collect(w);
 	}
 }

@@ -24,7 +24,8 @@ static void
 stuck_transaction(Worker *w, void *arg)
 {
 	DeliveryList *one = arg;
-	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
+	Turn		turn = {.tally = w->tally,.doubts = w->doubts,
+	.meter = w->meter};
 	ExtensionScope scope;
 	Look		look;
 
@@ -38,6 +39,7 @@ stuck_transaction(Worker *w, void *arg)
 	run_commit(&scope);
 	w->tally = turn.tally;
 	w->doubts = turn.doubts;
+	w->meter = turn.meter;
 }
 
 /* Try the first of a list alone; if that fails it gets stuck for a while */

@@ -85,7 +85,7 @@ run_try(Worker *w, RunTransaction transaction, void *arg, ErrorData **error)
 }
 
 void
-run_wait(Worker *w, int64 ms)
+run_wait(Worker *w, int64 ms, WaitKind kind)
 {
 	int64		until = transfer_now() + ms * 1000;
 	Transfers	transfers;
@@ -96,7 +96,7 @@ run_wait(Worker *w, int64 ms)
 		CHECK_FOR_INTERRUPTS();
 		routes_transfers(w, &transfers);
 		waiter_wait(w->waiter, &transfers,
-					(until - transfer_now()) / 1000 + 1);
+					(until - transfer_now()) / 1000 + 1, kind);
 		sending_collect(w);
 	}
 }

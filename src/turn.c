@@ -149,16 +149,21 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	static Statement write = {
 		.sql = "UPDATE mailman.letter SET mail_order = $2, doubts = $3, state = $4,"
 		" state_reason = CASE WHEN $4 = state THEN state_reason ELSE $5 END,"
-		" failed_runs = CASE WHEN $6 THEN 0 ELSE failed_runs END"
+		" failed_runs = CASE WHEN $6 THEN 0 ELSE failed_runs END,"
+		" rate = coalesce($7, rate),"
+		" rate_at = CASE WHEN $7 IS NULL THEN rate_at ELSE now() END"
 		" WHERE id = $1",
-		.nargs = 6,
-		.argtypes = {INT8OID, JSONBOID, INT8OID, TEXTOID, TEXTOID, BOOLOID}
+		.nargs = 7,
+		.argtypes = {INT8OID, JSONBOID, INT8OID, TEXTOID, TEXTOID, BOOLOID,
+		FLOAT4OID}
 	};
 	const char *state = turn_next_state(w, turn, look);
 	bool		moved = strcmp(state, look->state) != 0;
 	bool		paused = moved && strcmp(state, "paused") == 0;
-	Datum		values[6] = {Int64GetDatum(w->letter_id)};
-	char		nulls[6] = {' ', ' ', ' ', ' ', paused ? ' ' : 'n', ' '};
+	bool		rated = turn->recorded > 0;
+	Datum		values[7] = {Int64GetDatum(w->letter_id)};
+	char		nulls[7] = {' ', ' ', ' ', ' ', paused ? ' ' : 'n', ' ',
+	rated ? ' ' : 'n'};
 
 	if (!turn->changed && !moved && turn->recorded == 0)
 		return;
@@ -168,6 +173,7 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	if (paused)
 		values[4] = CStringGetTextDatum(w->pause_reason);
 	values[5] = BoolGetDatum(turn->recorded > 0 || paused);
+	values[6] = Float4GetDatum((float4) meter_rate(&turn->meter));
 	statement_run(&write, SPI_OK_UPDATE, values, nulls);
 	strlcpy(look->state, state, sizeof(look->state));
 	if (paused)
@@ -235,6 +241,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	}
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
+	w->meter = turn->meter;
 	w->progressed |= turn->recorded > 0;
 	if (turn->recalled)
 		w->lifted = false;
@@ -260,7 +267,8 @@ static void
 turn_transaction(Worker *w, void *arg)
 {
 	TurnStage  *stage = arg;
-	Turn		turn = {.tally = w->tally,.doubts = w->doubts,.more = w->more};
+	Turn		turn = {.tally = w->tally,.doubts = w->doubts,
+	.meter = w->meter,.more = w->more};
 	ExtensionScope scope;
 	Look		look;
 
@@ -354,7 +362,7 @@ turn_until_done(Worker *w)
 			stuck_sort(w, &w->done);
 		/* a reason to pause just found is written at once */
 		if (pausing || w->pause_reason[0] == '\0')
-			run_wait(w, Min(failures, 10) * 50);
+			run_wait(w, Min(failures, 10) * 50, WAIT_LOCK);
 		pausing = w->pause_reason[0] != '\0';
 	}
 	w->idle_since_us = 0;

@@ -37,16 +37,46 @@ struct Waiter
 	int			ngroups;
 	uint32	   *masks;			/* what each socket's event waits for */
 	int			room;			/* of masks */
-	uint32		wait_event;
 };
+
+/* As they stand in pg_stat_activity.wait_event */
+static const char *const wait_names[WAIT_KINDS] = {
+	[WAIT_CONNECT] = "MailmanConnect",
+	[WAIT_REPLY] = "MailmanReply",
+	[WAIT_SLOT] = "MailmanSlot",
+	[WAIT_RELAY] = "MailmanRelay",
+	[WAIT_DUE] = "MailmanDue",
+	[WAIT_WORK] = "MailmanWork",
+	[WAIT_PLACE] = "MailmanPlace",
+	[WAIT_LOCK] = "MailmanLock",
+	[WAIT_DISPATCHER] = "MailmanDispatcher",
+	[WAIT_CHECK] = "MailmanCheck",
+	[WAIT_LETTER] = "MailmanLetter",
+};
+
+/*
+ * The number of a wait event.  The first call takes a lock and may throw, so
+ * a worker makes all of them before anything is at stake.
+ */
+uint32
+wait_event(WaitKind kind)
+{
+	static uint32 events[WAIT_KINDS];
+
+	if (events[kind] == 0)
+		events[kind] = COMPAT_WAIT_EVENT(wait_names[kind]);
+	return events[kind];
+}
 
 Waiter *
 waiter_create(void)
 {
 	Waiter	   *waiter = MemoryContextAllocZero(TopMemoryContext,
 												sizeof(Waiter));
+	int			kind;
 
-	waiter->wait_event = COMPAT_WAIT_EVENT("MailmanRelay");
+	for (kind = 0; kind < WAIT_KINDS; kind++)
+		(void) wait_event((WaitKind) kind);
 	return waiter;
 }
 
@@ -164,7 +194,8 @@ waiter_prepare(Waiter *waiter, const SocketGroup *groups, int ngroups)
 
 /* Sleep for timeout ms or until the network layer's deadline */
 static int
-waiter_sleep(Waiter *waiter, int64 timeout, int64 deadline, WaitEvent *events)
+waiter_sleep(Waiter *waiter, int64 timeout, int64 deadline, WaitKind kind,
+			 WaitEvent *events)
 {
 	if (deadline >= 0)
 	{
@@ -175,7 +206,7 @@ waiter_sleep(Waiter *waiter, int64 timeout, int64 deadline, WaitEvent *events)
 	/* what is over is not waited for; a negative time would be for ever */
 	timeout = Max(timeout, 0);
 	return WaitEventSetWait(waiter->set, (long) Min(timeout, 3600 * 1000L),
-							events, WAIT_EVENTS_AT_ONCE, waiter->wait_event);
+							events, WAIT_EVENTS_AT_ONCE, wait_event(kind));
 }
 
 static bool
@@ -205,7 +236,8 @@ transfers_deadline(const Transfers *transfers)
 }
 
 bool
-waiter_wait(Waiter *waiter, const Transfers *transfers, int64 timeout)
+waiter_wait(Waiter *waiter, const Transfers *transfers, int64 timeout,
+			WaitKind kind)
 {
 	WaitEvent	events[WAIT_EVENTS_AT_ONCE];
 	SocketGroup groups[TRANSFERS_MAX];
@@ -222,7 +254,7 @@ waiter_wait(Waiter *waiter, const Transfers *transfers, int64 timeout)
 	}
 	waiter_prepare(waiter, groups, transfers->count);
 	happened = waiter_sleep(waiter, timeout, transfers_deadline(transfers),
-							events);
+							kind, events);
 	for (i = 0; i < happened; i++)
 	{
 		if (event_is_latch(&events[i]))
@@ -247,7 +279,8 @@ waiter_wait_probe(Waiter *waiter, Probe *probe)
 
 	group.sockets = probe_sockets(probe, &group.count, &group.generation);
 	waiter_prepare(waiter, &group, 1);
-	happened = waiter_sleep(waiter, 1000, probe_deadline(probe), events);
+	happened = waiter_sleep(waiter, 1000, probe_deadline(probe),
+							WAIT_CHECK, events);
 	for (i = 0; i < happened; i++)
 	{
 		if (!event_is_latch(&events[i]))

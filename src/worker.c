@@ -233,7 +233,8 @@ worker_may_run(Worker *w)
 		pgstat_report_activity(STATE_IDLE, start == RUN_WAITS ?
 							   "waits for a worker slot" :
 							   "waits for somebody's lock");
-		run_wait(w, START_RETRY_MS);
+		run_wait(w, START_RETRY_MS,
+				 start == RUN_WAITS ? WAIT_PLACE : WAIT_LOCK);
 		run_reload();
 		start = run_first(w);
 	}

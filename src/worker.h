@@ -15,6 +15,7 @@
 
 #include "lib/ilist.h"
 #include "mailman.h"
+#include "meter.h"
 #include "route.h"
 
 /*
@@ -127,6 +128,7 @@ struct Worker
 	bool		whole;			/* the list is still to be topped up */
 	Tally		tally;			/* as committed */
 	int64		doubts;			/* as committed */
+	Meter		meter;			/* as committed */
 
 	Delivery   *slots;
 	int			nslots;
@@ -153,6 +155,7 @@ struct Worker
 	int64		last_turn_us;
 	int64		look_us;		/* when to look for work if idle */
 	int64		idle_since_us;	/* 0: not idle */
+	WaitKind	idle_kind;		/* what it waits for if it is */
 	int64		window_start_us;	/* what left lately: two half windows */
 	int			window_left;
 	int			window_left_before;
@@ -188,7 +191,7 @@ typedef struct Look
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
 	char		version[LETTER_VERSION_SIZE];	/* of what it is made of;
-											 * turn_fence() only */
+												 * turn_fence() only */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);
@@ -251,7 +254,7 @@ extern void run_log_failure(Worker *w, const char *what,
 							const ErrorData *error);
 
 /* Sleep with the sessions open, as somebody is in our way */
-extern void run_wait(Worker *w, int64 ms);
+extern void run_wait(Worker *w, int64 ms, WaitKind kind);
 
 /* ---- stuck.c: one bad row delays itself alone ---- */
 
@@ -284,6 +287,7 @@ typedef struct Turn
 {
 	Tally		tally;
 	int64		doubts;
+	Meter		meter;			/* how fast, with them */
 	int			recorded;		/* outcomes, without what was handed back */
 	bool		changed;		/* tally or doubts */
 	bool		recalled;		/* those set aside were called back */

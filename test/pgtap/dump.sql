@@ -61,9 +61,9 @@ SELECT lives_ok($$
 	INSERT INTO mailman.letter (id, newsletter_id, subject, state, sender, run,
 								revision, state_reason, whole, line_at, run_at,
 								failed_runs, last_error, resumed_at, doubts,
-								mail_order)
+								rate, rate_at, mail_order)
 	VALUES (900001, 900001, 'Hello', 'sending', 'somebody', 7, 3, NULL, true,
-			now(), now(), 2, 'terminated', now(), 1,
+			now(), now(), 2, 'terminated', now(), 1, 7.5, now(),
 			'{"recipients": 1, "pending": 0, "sending": 0, "deferred": 0,
 			  "delivered": 1, "failed": 0, "skipped": 0, "doubtful": 0}')$$,
 	'a letter is restored in the state it was in');

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(157);
+SELECT plan(163);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -35,6 +35,9 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_preview', '{bigint,bigint}', 'text'),
 	('mailman_deliveries', '{bigint}', 'jsonb'),
 	('mailman_report', '{bigint}', 'text'),
+	('mailman_wait', '{bigint,interval,text}', 'record'),
+	('mailman_grant', '{name,text}', 'void'),
+	('mailman_revoke', '{name,text}', 'void'),
 	('mailman_check', '{text}', 'setof record')) v(name, args, returns);
 SELECT volatility_is('public', name, args, volatility,
 					 format('%s is %s', name, volatility))
@@ -119,6 +122,10 @@ SELECT throws_ok(statement, code, message,
 	 'letter 900099 does not exist'),
 	('SELECT mailman_report(900099)', '42704',
 	 'letter 900099 does not exist'),
+	('CALL mailman_wait(900099)', '42704', 'letter 900099 does not exist'),
+	('CALL mailman_wait(NULL)', '22004', 'letter_id must not be null'),
+	('CALL mailman_wait(900001, ''-1 s'')', '22023',
+	 'timeout must not be negative'),
 	-- no recipients
 	('SELECT mailman_send(900001, NULL)', '22004',
 	 'recipients must not be null'),

@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(283);
+SELECT plan(287);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -442,6 +442,8 @@ SELECT pg_temp.guarded(statement) FROM unnest(ARRAY[
 	'UPDATE mailman.letter SET run_at = now() WHERE id = 900002',
 	'UPDATE mailman.letter SET last_error = ''x'' WHERE id = 900002',
 	'UPDATE mailman.letter SET resumed_at = now() WHERE id = 900002',
+	'UPDATE mailman.letter SET rate = 9 WHERE id = 900002',
+	'UPDATE mailman.letter SET rate_at = now() WHERE id = 900002',
 	'UPDATE mailman.letter SET state = ''sent'' WHERE id = 900002',
 	'UPDATE mailman.letter SET state_reason = ''x'' WHERE id = 900002',
 	'UPDATE mailman.letter SET sender = ''postgres'' WHERE id = 900002',
@@ -462,7 +464,8 @@ SELECT pg_temp.refused('tap_app', format(
 	('state_reason', 'because'), ('sender', 'postgres'), ('run', '1'),
 	('failed_runs', '1'), ('doubts', '1'), ('revision', '2'),
 	('whole', 'true'), ('line_at', 'now'), ('run_at', 'now'),
-	('last_error', 'x'), ('resumed_at', 'now'), ('resumed_at', 'infinity'),
+	('last_error', 'x'), ('rate', '9'), ('rate_at', 'now'),
+	('resumed_at', 'now'), ('resumed_at', 'infinity'),
 	('mail_order', '{}'), ('mail_order', '[1, 2, 3]'),
 	('mail_order', '{"recipients": 9, "pending": 0, "sending": 0,
 	  "deferred": 0, "delivered": 0, "failed": 0, "skipped": 0, "doubtful": 0}'),

@@ -11,14 +11,15 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(416);
+SELECT plan(420);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
 	'attachment', 'partial', 'delivery', 'newsletter_email', 'posting',
 	'secret', 'forgotten', 'dkim_key', 'origin', 'relay_state',
 	'domain_limit', 'domain_state']);
-SELECT views_are('mailman', ARRAY['relay_status']);
+SELECT views_are('mailman', ARRAY['relay_status', 'progress', 'worker',
+	'recipient', 'failure_summary']);
 SELECT has_extension('mailman');
 
 -- columns, in the order they were made
@@ -76,6 +77,8 @@ letter|failed_runs|integer|f
 letter|last_error|text|t
 letter|resumed_at|timestamp with time zone|t
 letter|doubts|bigint|f
+letter|rate|real|t
+letter|rate_at|timestamp with time zone|t
 letter|mail_order|jsonb|f
 letter|created_at|timestamp with time zone|f
 attachment|id|bigint|f
@@ -334,7 +337,7 @@ SELECT is_empty(format($$
 	tab, cols), tab || ': no index names a column that a turn updates')
   FROM (VALUES ('delivery', '{state,attempts,code,doubts,enhanced,reply,reason}'),
 	('letter', '{state_reason,mail_order,run,run_at,failed_runs,last_error,
-	 resumed_at,doubts,sender,whole,line_at}'),
+	 resumed_at,doubts,rate,rate_at,sender,whole,line_at}'),
 	('posting', '{low,folded,recipients,skipped,failed,doubtful}'),
 	('relay_state', '{failures,failed_at,retry_at,error,out_key,arrival,
 	 slow_rate,slow_from,slowed_at,counted_at,sent,rejected,sent_before,
@@ -374,7 +377,8 @@ UPDATE mailman.letter SET run = run + 1, run_at = now(),
 	failed_runs = failed_runs + 1 WHERE id = 900001;
 UPDATE mailman.letter SET state = 'sending', failed_runs = 0, mail_order =
 	mail_order || '{"recipients": 1000, "sending": 1000}' WHERE id = 900001;
-UPDATE mailman.letter SET line_at = now(), last_error = 'none', doubts = 1
+UPDATE mailman.letter SET line_at = now(), last_error = 'none', doubts = 1,
+	rate = 1000, rate_at = now()
  WHERE id = 900001;
 SET LOCAL session_replication_role = origin;
 SELECT is(pg_stat_get_xact_tuples_hot_updated('mailman.delivery'::regclass),

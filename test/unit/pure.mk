@@ -15,15 +15,16 @@ PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 PURE_SRC := address template template_scan template_link template_render \
 	mime_header mime_body mime_date mime_part mime_field hmac token verp \
 	dkim dkim_key render_prepare render_context render pace outcome \
-	report_text report_status
+	meter report_text report_status
 PURE_TEST := pure_test pure_text_test pure_template_test pure_mustache_test \
 	pure_mime_test pure_render_test pure_part_test pure_dkim_test \
-	pure_injection_test pure_token_test pure_fuzz_test pure_pace_test pure_report_test \
+	pure_injection_test pure_token_test pure_fuzz_test pure_pace_test \
+	pure_report_test pure_meter_test \
 	pure_tree pure_decode pure_random pure_letter pure_emit pure_keys
 
 PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)
 PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h mime.h dkim.h template.h \
-	render.h pace.h outcome.h report.h) \
+	render.h pace.h outcome.h report.h meter.h) \
 	$(PURE_TOP)/test/unit/pure_test.h
 
 CFLAGS ?= -O2 -g

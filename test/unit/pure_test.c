@@ -215,6 +215,7 @@ main(int argc, char **argv)
 	test_fuzz();
 	test_pace();
 	test_report();
+	test_meter();
 	test_token();
 	printf("1..%d\n", tests);
 	return failures > 0;

@@ -70,6 +70,7 @@ extern void test_clean(void);
 extern void test_fuzz(void);
 extern void test_pace(void);
 extern void test_report(void);
+extern void test_meter(void);
 extern void test_token(void);
 
 /* pure_random.c: the same for the same seed, on every machine */
