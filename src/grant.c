@@ -64,6 +64,7 @@ static const struct
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_is_address(text)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_retry_delay(integer, text, double precision)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_preview(bigint, bigint)"},
+	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_report(bigint)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_deliveries(bigint)"},
 	{RIGHTS_READ, "EXECUTE", "PROCEDURE mailman_wait(bigint, interval, text)"},
 
