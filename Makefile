@@ -3,7 +3,7 @@
 #	make demo		see it send a letter to 1,000 readers
 #	make test		all tests
 #	make test-long	kill rounds: 40 letters, each hit in the middle; and a
-#				rate over some minutes
+#				rate over some minutes; and a million deliveries purged
 #	make, make install, make installcheck	as with any PGXS extension
 #
 # demo and test install the Debian packages that are missing if run as root,
@@ -53,7 +53,7 @@ test:
 test-long:
 	@PG_CONFIG=$(PG_CONFIG) test/packages test
 	@$(MAKE) -s built COPT=-Werror
-	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl" \
+	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl test/long/purge.pl" \
 		test/run-tests
 
 # Compiled and, if we may, installed
