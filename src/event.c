@@ -21,10 +21,13 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "guard.h"
 #include "mailman.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/timestamp.h"
 
 /* This process has written one that nobody was told of, or may have */
 static bool pending = true;
@@ -152,7 +155,7 @@ event_record(const char *kind, int64 letter_id, StringInfo detail)
 /* ---- what there is to tell ---- */
 
 /* A letter has changed its state; reason may be NULL */
-void
+static void
 event_letter(int64 letter_id, const char *from, const char *to,
 			 const char *reason)
 {
@@ -163,6 +166,33 @@ event_letter(int64 letter_id, const char *from, const char *to,
 	detail_add(&detail, "to", to);
 	detail_add(&detail, "reason", reason);
 	event_record("letter", letter_id, &detail);
+}
+
+/*
+ * It is we who write: a change of state is dated and is an event, whichever
+ * statement makes it.  The row is locked already, so it is made once.
+ */
+HeapTuple
+letter_moved(TriggerData *trigger, HeapTuple row)
+{
+	int			column;
+	Datum		value;
+	bool		isnull;
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
+		!extension_is_writing() || !guard_changes(trigger, "state"))
+		return row;
+	value = guard_value(trigger, row, "id", &isnull);
+	event_letter(DatumGetInt64(value),
+				 guard_text(trigger, trigger->tg_trigtuple, "state"),
+				 guard_text(trigger, row, "state"),
+				 guard_text(trigger, row, "state_reason"));
+	column = guard_column(trigger, "state_at");
+	value = TimestampTzGetDatum(GetCurrentTimestamp());
+	isnull = false;
+	return heap_modify_tuple_by_cols(row,
+									 RelationGetDescr(trigger->tg_relation),
+									 1, &column, &value, &isnull);
 }
 
 /* A relay is better or worse than it was, in the words of relay_status */

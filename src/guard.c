@@ -25,7 +25,6 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(mailman_guard_newsletter);
 PG_FUNCTION_INFO_V1(mailman_guard_subscription);
@@ -398,33 +397,6 @@ guard_letter_update(TriggerData *trigger, HeapTuple row)
 	return changed != NULL ? guard_letter_revised(trigger, row) : row;
 }
 
-/*
- * It is we who write: a change of state is dated and is an event, whichever
- * statement makes it.  The row is locked already, so it is made once.
- */
-static HeapTuple
-guard_letter_moved(TriggerData *trigger, HeapTuple row)
-{
-	int			column;
-	Datum		value;
-	bool		isnull;
-
-	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
-		!extension_is_writing() || !guard_changes(trigger, "state"))
-		return row;
-	value = guard_value(trigger, row, "id", &isnull);
-	event_letter(DatumGetInt64(value),
-				 guard_text(trigger, trigger->tg_trigtuple, "state"),
-				 guard_text(trigger, row, "state"),
-				 guard_text(trigger, row, "state_reason"));
-	column = guard_column(trigger, "state_at");
-	value = TimestampTzGetDatum(GetCurrentTimestamp());
-	isnull = false;
-	return heap_modify_tuple_by_cols(row,
-									 RelationGetDescr(trigger->tg_relation),
-									 1, &column, &value, &isnull);
-}
-
 Datum
 mailman_guard_letter(PG_FUNCTION_ARGS)
 {
@@ -432,7 +404,7 @@ mailman_guard_letter(PG_FUNCTION_ARGS)
 	HeapTuple	row = guard_row(trigger);
 
 	if (guard_lets_pass())
-		return PointerGetDatum(guard_letter_moved(trigger, row));
+		return PointerGetDatum(letter_moved(trigger, row));
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		guard_letter_insert(trigger, row);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))

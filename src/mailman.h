@@ -373,8 +373,6 @@ extern void seats_wake(const Seats *s);
 /* ---- event.c: what happened ---- */
 
 /* In an extension scope, in the transaction that makes the change */
-extern void event_letter(int64 letter_id, const char *from, const char *to,
-						 const char *reason);
 extern void event_relay(const char *relay, const char *state,
 						const char *reason);
 extern void event_doubt(int64 letter_id, int64 doubts, int64 newly);

@@ -144,7 +144,7 @@ notify_transaction(Worker *w, void *arg)
 
 	run_begin_reading(w, &scope);
 	notify_unflushed();
-	*told = notify_batch();
+	*told = event_waits_since() == 0 ? 0 : notify_batch();
 	run_commit(&scope);
 }
 

@@ -29,6 +29,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 /* It rests no longer than this */
 #define REST_MAX_US		INT64CONST(5000000)

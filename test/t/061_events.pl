@@ -230,6 +230,26 @@ is($node->sql("SELECT run FROM mailman.letter WHERE id = $letter"),
 $node->assert_sums($letter, 'without an event');
 $node->sql('ALTER TABLE mailman.event DROP CONSTRAINT no_end');
 
+# ---- somebody locks the table for long
+
+$relay->gate(0);
+$letter = $node->letter($newsletter);
+$node->send($letter);
+ok($relay->wait_for_held(4), 'a letter on its way');
+$person->query('BEGIN; LOCK TABLE mailman.event');
+$relay->open_gate;
+$log = $node->log_position;
+ok($relay->wait_for_silence, 'the table is locked, and mail leaves');
+ok($node->wait_for_log("letter $letter: .*lock timeout", $log),
+	'the last turn has met the lock');
+$person->query('ROLLBACK');
+ok_heard($letter, $sent, 'and is repeated');
+is( $node->sql(
+		    'SELECT run, doubts, failed_runs FROM mailman.letter'
+		  . " WHERE id = $letter"),
+	'1|0|0',
+	'by the same worker, without a doubt');
+
 # ---- telling fails: a full queue does it like that
 
 $node->sql('ALTER TABLE mailman.event'
