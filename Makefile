@@ -4,7 +4,7 @@
 #	make test		all tests
 #	make fuzz		the fuzz targets, FUZZ_SECONDS (60) each
 #	make test-long	kill rounds: 40 letters, each hit in the middle; and a
-#				rate over some minutes
+#				rate over some minutes; and a million deliveries purged
 #	make, make install, make installcheck	as with any PGXS extension
 #
 # demo, test and fuzz install the Debian packages that are missing if run as root,
@@ -54,7 +54,7 @@ test:
 test-long:
 	@PG_CONFIG=$(PG_CONFIG) test/packages test
 	@$(MAKE) -s built COPT=-Werror
-	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl" \
+	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl test/long/purge.pl" \
 		test/run-tests
 
 FUZZ_SECONDS ?= 60

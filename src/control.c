@@ -364,8 +364,10 @@ mailman_retry(PG_FUNCTION_ARGS)
 	Datum		values[3];
 
 	extension_enter(&scope);
+	letter_share(PG_GETARG_INT64(0));
 	letter = letter_find(PG_GETARG_INT64(0));
 	letter_check_member(letter, role);
+	letter_check_not_purged(letter);
 	if (letter_is(letter, "draft") || letter_is(letter, "cancelled"))
 		control_refuse(letter, "tried again",
 					   "Send a draft with mailman_send(); cancelling is final.");

@@ -61,6 +61,7 @@ static const struct
 	{RIGHTS_READ, "SELECT", "TABLE mailman.recipient"},
 	{RIGHTS_READ, "SELECT", "TABLE mailman.failure_summary"},
 	{RIGHTS_READ, "SELECT", "TABLE mailman.relay_status"},
+	{RIGHTS_READ, "SELECT", "TABLE mailman.event"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_is_address(text)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_retry_delay(integer, text, double precision)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_preview(bigint, bigint)"},

@@ -262,7 +262,8 @@ mailman_guard_partial(PG_FUNCTION_ARGS)
 
 /* Columns of a letter that the extension alone writes, and what a new one has */
 static const char *const letter_accounts[][2] = {
-	{"state", "draft"}, {"state_reason", NULL}, {"sender", NULL},
+	{"state", "draft"}, {"state_reason", NULL}, {"state_at", NULL},
+	{"purged_at", NULL}, {"sender", NULL},
 	{"whole", "f"}, {"line_at", NULL}, {"run", "0"}, {"run_at", NULL},
 	{"failed_runs", "0"}, {"last_error", NULL}, {"resumed_at", NULL},
 	{"doubts", "0"}, {"rate", NULL}, {"rate_at", NULL},
@@ -403,7 +404,7 @@ mailman_guard_letter(PG_FUNCTION_ARGS)
 	HeapTuple	row = guard_row(trigger);
 
 	if (guard_lets_pass())
-		return PointerGetDatum(row);
+		return PointerGetDatum(letter_moved(trigger, row));
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		guard_letter_insert(trigger, row);
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
@@ -490,6 +491,8 @@ guard_accounts_hint(const char *table)
 		return "Use mailman_set_dkim_key().";
 	if (strcmp(table, "forgotten") == 0)
 		return "Use mailman_forget().";
+	if (strcmp(table, "event") == 0)
+		return "Use mailman_purge().";
 	if (strcmp(table, "attachment") == 0)
 		return "Delete its rows one letter at a time.";
 	return "Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().";

@@ -33,4 +33,9 @@ extern char *guard_text(TriggerData *trigger, HeapTuple row,
 /* Does the UPDATE change this column?  (byte-wise: TOASTed as they are) */
 extern bool guard_changes(TriggerData *trigger, const char *column);
 
+/* ---- event.c ---- */
+
+/* To be called for each row of letters that we write ourselves */
+extern HeapTuple letter_moved(TriggerData *trigger, HeapTuple row);
+
 #endif							/* MAILMAN_GUARD_H */

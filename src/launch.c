@@ -121,6 +121,16 @@ launch_letter(int64 letter_id)
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
+bool
+launch_scout(void)
+{
+	BackgroundWorker worker;
+
+	launch_define(&worker, "mailman scout", "mailman_scout_main");
+	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
+	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
 /* All letters of the list; false: there was no slot for all of them */
 static bool
 launch_pending(void)

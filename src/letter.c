@@ -28,7 +28,7 @@ enum
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
 	COL_SEND_AT, COL_RESUMED_AT, COL_POLICY, COL_RETRY_SCHEDULE,
-	COL_CAN_UNSUBSCRIBE
+	COL_CAN_UNSUBSCRIBE, COL_PURGED
 };
 
 static List *
@@ -84,7 +84,8 @@ letter_load(int64 letter_id)
 		" (extract(epoch FROM n.max_age) * 1000000)::int8, l.send_at,"
 		" l.resumed_at,"
 		" n.policy, n.retry_schedule,"
-		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0"
+		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0,"
+		" l.purged_at IS NOT NULL"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
@@ -113,8 +114,33 @@ letter_load(int64 letter_id)
 	letter->policy = row_text(0, COL_POLICY);
 	letter->retry_schedule = row_text(0, COL_RETRY_SCHEDULE);
 	letter->can_unsubscribe = row_bool(0, COL_CAN_UNSUBSCRIBE);
+	letter->purged = row_bool(0, COL_PURGED);
 	letter_read_retry(letter);
 	return letter;
+}
+
+void
+letter_share(int64 letter_id)
+{
+	static Statement share = {
+		.sql = "SELECT FROM mailman.letter WHERE id = $1 FOR KEY SHARE",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter_id)};
+
+	statement_run(&share, SPI_OK_SELECT, values, NULL);
+}
+
+void
+letter_check_not_purged(const Letter *letter)
+{
+	if (letter->purged)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("letter " INT64_FORMAT " was purged", letter->id),
+				 errdetail("Who has got it is not known any more."),
+				 errhint("Make a new letter.")));
 }
 
 /* The same; an ERROR if there is none */

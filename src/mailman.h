@@ -109,6 +109,13 @@ extern void extension_check_tables(void);
 extern bool extension_lock_tables_nowait(void);
 extern void extension_leave(ExtensionScope *scope);
 extern bool extension_is_writing(void);
+extern Oid	extension_writer(void);
+extern void extension_set_writer(Oid writer);
+
+/* The same checks for the tables that few write: they lock them */
+extern void extension_check_events(void);
+extern bool extension_may_notify(void);
+extern void extension_check_purge(void);
 extern Oid	extension_oid(bool missing_ok);
 extern Oid	extension_hold(bool wait);
 extern Oid	extension_owner(Oid extension);
@@ -213,6 +220,7 @@ typedef struct Letter
 	bool		has_body;
 	bool		hold;			/* on_doubt */
 	bool		can_unsubscribe;	/* recipients are told how to */
+	bool		purged;			/* who got it is not known any more */
 	int			revision;
 	int			max_attempts;
 	int64		max_age;		/* microseconds */
@@ -223,6 +231,16 @@ typedef struct Letter
 	char	   *policy;			/* who decides about recipients; NULL: nobody */
 	RenderLetter render;		/* after letter_load_content() */
 } Letter;
+
+/*
+ * Keep mailman_cancel() from making it a draft and mailman_purge() from
+ * beginning with it until the end of the transaction.  The lock is that of the
+ * foreign key, and in nobody else's way.
+ */
+extern void letter_share(int64 letter_id);
+
+/* ERROR if there is nothing left by which recipients could be told apart */
+extern void letter_check_not_purged(const Letter *letter);
 
 /* NULL if there is no such letter.  Call in an extension scope. */
 extern Letter *letter_load(int64 letter_id);
@@ -315,6 +333,9 @@ extern void launch_define(BackgroundWorker *worker, const char *type,
 /* Register the worker of a letter now; false: no slot for it */
 extern bool launch_letter(int64 letter_id);
 
+/* A visit to this database now; false: no slot for it */
+extern bool launch_scout(void);
+
 /* The lock that makes a letter's worker the only one */
 extern bool letter_lock(int64 letter_id);
 extern void letter_unlock(int64 letter_id);
@@ -364,6 +385,26 @@ extern void seats_close(Seats *s);
 extern void seats_count(Seats *s);
 extern void seats_wake(const Seats *s);
 
+/* ---- event.c: what happened ---- */
+
+/* In an extension scope, in the transaction that makes the change */
+extern void event_relay(const char *relay, const char *state,
+						const char *reason);
+extern void event_doubt(int64 letter_id, int64 doubts, int64 newly);
+extern void event_adopt(void);
+
+/* Does this process know of events nobody was told of, or might there be? */
+extern bool event_is_pending(void);
+extern void event_set_pending(bool is_pending);
+
+/* ---- notify.c: whoever listens is told ---- */
+
+/* Since when does the first event wait to be told?  0: none does. */
+extern TimestampTz event_waits_since(void);
+
+/* Outside of a transaction; returns when to try again, DT_NOEND: all done */
+extern TimestampTz event_notify(void);
+
 /* ---- shmem.c: what dispatcher, scouts and workers tell each other ---- */
 
 extern void shmem_define(void);
@@ -377,6 +418,10 @@ extern bool shmem_wake(Oid database, TimestampTz due);
 
 /* Does a letter of this database wait in line?  Returns what was known. */
 extern bool shmem_wait(Oid database, bool waits);
+
+/* Was it logged that events of this database cannot be told?  Returns what
+ * was known. */
+extern bool shmem_mute(Oid database, bool mute);
 
 /* Does any letter wait for a slot? */
 extern bool shmem_somebody_waits(void);

@@ -92,6 +92,7 @@ mailman_adopt(PG_FUNCTION_ARGS)
 		statement_run(&pause, SPI_OK_UPDATE, NULL, NULL);
 		statement_run(&forget, SPI_OK_DELETE, NULL, NULL);
 		origin_arm();
+		event_adopt();
 		launch_wake_at_commit();
 	}
 	extension_leave(&scope);

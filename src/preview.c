@@ -126,6 +126,7 @@ mailman_preview(PG_FUNCTION_ARGS)
  *
  * One member per recipient: "pending", "sending"; {"delivered": id of the
  * newsletter_email}; {"deferred" | "failed" | "skipped" | "doubtful": reason}.
+ * NULL if the letter was purged.
  */
 Datum
 mailman_deliveries(PG_FUNCTION_ARGS)
@@ -150,7 +151,11 @@ mailman_deliveries(PG_FUNCTION_ARGS)
 	bool		isnull;
 
 	extension_enter_reading(&scope);
-	preview_letter(PG_GETARG_INT64(0), role);
+	if (preview_letter(PG_GETARG_INT64(0), role)->purged)
+	{
+		extension_leave(&scope);
+		PG_RETURN_NULL();
+	}
 	statement_run(&map, SPI_OK_SELECT, values, NULL);
 	MemoryContextSwitchTo(caller);
 	result = DatumGetJsonbPCopy(row_datum(0, 1, &isnull));

@@ -349,6 +349,30 @@ relay_state_throttled(RelayState *s, double configured, TimestampTz now,
 	s->slowed_at = now;
 }
 
+/* Has it slowed down, and not yet recovered? */
+static bool
+relay_state_is_slow(const RelayState *s, TimestampTz now)
+{
+	return s->slow_rate > 0 &&
+		pace_slowed_at(s->slow_rate, s->slowed_at, now) < s->slow_from;
+}
+
+/* What has changed for the better or the worse is an event, each time once */
+void
+relay_state_tell(const RelayState *before, const RelayState *s,
+				 const char *relay, TimestampTz now)
+{
+	if (s->out && (!before->out || before->out_key != s->out_key))
+		event_relay(relay, "out", s->error);
+	else if (s->failures > 0 && before->failures == 0)
+		event_relay(relay, "backing off", s->error);
+	else if (s->failures == 0 && !s->out &&
+			 (before->failures > 0 || before->out))
+		event_relay(relay, "up", NULL);
+	if (relay_state_is_slow(s, now) && !relay_state_is_slow(before, now))
+		event_relay(relay, "slowed", s->error);
+}
+
 /* ---- SQL ---- */
 
 PG_FUNCTION_INFO_V1(mailman_relay_rate);

@@ -56,5 +56,7 @@ extern double relay_state_rate(const RelayState *s, double configured,
 							   TimestampTz now);
 extern void relay_state_throttled(RelayState *s, double configured,
 								  TimestampTz now, const char *error);
+extern void relay_state_tell(const RelayState *before, const RelayState *s,
+							 const char *relay, TimestampTz now);
 
 #endif							/* MAILMAN_RELAY_STATE_H */

@@ -176,8 +176,11 @@ route_negotiate(Worker *w, Terms *terms, Route *r)
 	configured = relay_plan_rate(&r->relay->plan, terms->now, &t->unit_us);
 	if (news)
 	{
+		RelayState	before = t->state;
+
 		route_tell(t, configured, terms->now);
 		route_enter(w, t, terms->now);
+		relay_state_tell(&before, &t->state, r->relay->name, terms->now);
 	}
 	t->rate = relay_state_rate(&t->state, configured, terms->now);
 	if (wants)

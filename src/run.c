@@ -181,6 +181,7 @@ run_resolve(Worker *w, Turn *resolved, bool hold)
 	statement_run(&settle, SPI_OK_UPDATE, values, NULL);
 	if (resolved->doubts == before)
 		return;
+	event_doubt(w->letter_id, resolved->doubts, resolved->doubts - before);
 	ereport(LOG,
 			(errmsg("letter " INT64_FORMAT ": " INT64_FORMAT " deliveries of an earlier run are in doubt",
 					w->letter_id, resolved->doubts - before),

@@ -238,6 +238,8 @@ mailman_wake(PG_FUNCTION_ARGS)
 				 errhint("It goes on by itself when it is promoted.")));
 	extension_enter_reading(&scope);
 	started = scout_look(&next, &waits);
+	if (!shmem_is_there() && event_waits_since() != 0)
+		(void) launch_scout();
 	extension_leave(&scope);
 	shmem_wake(MyDatabaseId, GetCurrentTimestamp());
 	PG_RETURN_INT64(started);
@@ -314,6 +316,7 @@ mailman_scout_main(Datum arg)
 	}
 	PG_END_TRY();
 	scout_report_waiting(waits);
+	next = Min(next, event_notify());
 	shmem_report(MyDatabaseId, wakes, next);
 	proc_exit(0);
 }

@@ -34,25 +34,16 @@ typedef struct Posting
 	int64		high;
 } Posting;
 
-/*
- * The letter, if role may send it; every reason why not is an ERROR.  The
- * lock is that of the foreign key: it keeps mailman_cancel() from making the
- * letter a draft under our hands, and is in nobody else's way.
- */
+/* The letter, if role may send it; every reason why not is an ERROR */
 static Letter *
 send_prepare(int64 letter_id, Oid role)
 {
-	static Statement share = {
-		.sql = "SELECT FROM mailman.letter WHERE id = $1 FOR KEY SHARE",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(letter_id)};
 	Letter	   *letter;
 
-	statement_run(&share, SPI_OK_SELECT, values, NULL);
+	letter_share(letter_id);
 	letter = letter_find(letter_id);
 	letter_check_member(letter, role);
+	letter_check_not_purged(letter);
 	if (strcmp(letter->state, "cancelled") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -35,6 +35,7 @@ typedef struct SharedDatabase
 	TimestampTz due;			/* when to look at it next */
 	uint32		wakes;			/* number of its latest wake-up */
 	bool		waits;			/* a letter of it found no slot */
+	bool		mute;			/* its events cannot be told */
 } SharedDatabase;
 
 typedef struct Shared
@@ -168,6 +169,28 @@ shmem_wait(Oid database, bool waits)
 	{
 		before = entry->waits;
 		entry->waits = waits;
+	}
+	LWLockRelease(shared->lock);
+	return before;
+}
+
+/* Without shared memory, what this process knows */
+bool
+shmem_mute(Oid database, bool mute)
+{
+	static bool mute_here = false;
+	SharedDatabase *entry;
+	bool		before = mute_here;
+
+	mute_here = mute;
+	if (shared == NULL)
+		return before;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+	{
+		before = entry->mute;
+		entry->mute = mute;
 	}
 	LWLockRelease(shared->lock);
 	return before;

@@ -25,6 +25,7 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 #include "postmaster/interrupt.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -142,6 +143,16 @@ turn_next_state(Worker *w, const Turn *turn, const Look *look)
 	return "sent";
 }
 
+/* An event when the letter's doubts have become 1, 2, 4, 8, ... */
+static void
+turn_tell_doubts(Worker *w, const Turn *turn)
+{
+	if (turn->doubts > w->doubts &&
+		(w->doubts == 0 || pg_leftmost_one_pos64(turn->doubts) >
+		 pg_leftmost_one_pos64(w->doubts)))
+		event_doubt(w->letter_id, turn->doubts, turn->doubts - w->doubts);
+}
+
 /* Write the letter's row, if anything about it has changed */
 void
 turn_write(Worker *w, const Turn *turn, Look *look)
@@ -175,6 +186,7 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	values[5] = BoolGetDatum(turn->recorded > 0 || paused);
 	values[6] = Float4GetDatum((float4) meter_rate(&turn->meter));
 	statement_run(&write, SPI_OK_UPDATE, values, nulls);
+	turn_tell_doubts(w, turn);
 	strlcpy(look->state, state, sizeof(look->state));
 	if (paused)
 		look->mode = MODE_STOP;
@@ -447,6 +459,7 @@ turn(Worker *w)
 		}
 	}
 	errand_top_up(w);
+	errand_notify(w);
 	w->last_turn_us = transfer_now();
 	w->poked = false;
 	if (w->mode == MODE_GONE)

@@ -72,6 +72,19 @@ extension_is_writing(void)
 	return OidIsValid(writing_as) && GetUserId() == writing_as;
 }
 
+/* To be kept over a subtransaction that fails, and set again after it */
+Oid
+extension_writer(void)
+{
+	return writing_as;
+}
+
+void
+extension_set_writer(Oid writer)
+{
+	writing_as = writer;
+}
+
 Oid
 extension_oid(bool missing_ok)
 {
@@ -163,17 +176,25 @@ trigger_is_ours(const Trigger *trigger, Oid schema, Oid owner)
  * The tables we write, in the order in which we lock them, and those that
  * foreign keys empty with their owner's rights
  */
-static const struct
+typedef struct WrittenTable
 {
 	const char *name;
 	bool		deleted_from;	/* do we delete rows? */
-}			written_tables[] = {
+} WrittenTable;
+
+static const WrittenTable written_tables[] = {
 	{"letter", false}, {"subscription", false}, {"delivery", true},
 	{"newsletter_email", false}, {"posting", true}, {"secret", true},
 	{"forgotten", true}, {"dkim_key", true}, {"origin", true},
 	{"relay_state", true}, {"domain_state", true}, {"attachment", false},
 	{"partial", false}
 };
+
+/* Written when something happens, so a turn does not wait for a lock on it */
+static const WrittenTable event_table = {"event", true};
+
+/* mailman_purge() alone deletes from it */
+static const WrittenTable purged_table = {"newsletter_email", true};
 
 /* Is it of a foreign key by which a table of somebody else's refers to us? */
 static bool
@@ -189,47 +210,72 @@ trigger_is_reference(const Trigger *trigger, Oid schema)
  * theirs, where we delete, their code in the middle of our transaction.
  */
 static void
-extension_check_trigger(const Trigger *trigger, int table, Oid schema,
-						Oid owner)
+extension_check_trigger(const Trigger *trigger, const WrittenTable *table,
+						Oid schema, Oid owner)
 {
-	if (written_tables[table].deleted_from &&
-		trigger_is_reference(trigger, schema))
+	if (table->deleted_from && trigger_is_reference(trigger, schema))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("a foreign key of table \"%s\" refers to \"mailman.%s\", where the extension deletes rows",
-						get_rel_name(trigger->tgconstrrelid),
-						written_tables[table].name),
+						get_rel_name(trigger->tgconstrrelid), table->name),
 				 errhint("Drop the foreign key, and revoke REFERENCES on the table; refer to letters and subscriptions instead.")));
 	if (!trigger->tgisinternal && !trigger_is_ours(trigger, schema, owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("trigger \"%s\" on table \"mailman.%s\" would run with the rights of the extension's owner",
-						trigger->tgname, written_tables[table].name),
+						trigger->tgname, table->name),
 				 errhint("Drop the trigger, and revoke TRIGGER on the table.")));
 }
 
 /*
- * Nobody's code but ours runs when we write.  The locks keep new triggers and
- * foreign keys out until the end of the transaction.
+ * Nobody's code but ours runs when we write this table.  The lock keeps new
+ * triggers and foreign keys out until the end of the transaction.
  */
+static void
+extension_check_table(const WrittenTable *table, Oid schema, Oid owner)
+{
+	Relation	rel = table_open(get_relname_relid(table->name, schema),
+								 RowExclusiveLock);
+	int			n;
+
+	for (n = 0; rel->trigdesc && n < rel->trigdesc->numtriggers; n++)
+		extension_check_trigger(&rel->trigdesc->triggers[n], table, schema,
+								owner);
+	table_close(rel, NoLock);
+}
+
 static void
 extension_check_triggers(Oid owner)
 {
 	Oid			schema = get_namespace_oid("mailman", false);
 	size_t		i;
-	int			n;
 
 	for (i = 0; i < lengthof(written_tables); i++)
-	{
-		Relation	rel = table_open(get_relname_relid(written_tables[i].name,
-													   schema),
-									 RowExclusiveLock);
+		extension_check_table(&written_tables[i], schema, owner);
+}
 
-		for (n = 0; rel->trigdesc && n < rel->trigdesc->numtriggers; n++)
-			extension_check_trigger(&rel->trigdesc->triggers[n], (int) i,
-									schema, owner);
-		table_close(rel, NoLock);
-	}
+void
+extension_check_events(void)
+{
+	extension_check_table(&event_table, get_namespace_oid("mailman", false),
+						  GetUserId());
+}
+
+void
+extension_check_purge(void)
+{
+	extension_check_table(&purged_table, get_namespace_oid("mailman", false),
+						  GetUserId());
+}
+
+/* Lock one of them, if nobody is in the way */
+static bool
+extension_lock_nowait(const WrittenTable *table, Oid schema)
+{
+	Oid			relid = get_relname_relid(table->name, schema);
+
+	return OidIsValid(relid) &&
+		ConditionalLockRelationOid(relid, RowExclusiveLock);
 }
 
 /*
@@ -248,13 +294,10 @@ extension_lock_tables_nowait(void)
 		return false;
 	for (i = 0; i < lengthof(written_tables); i++)
 	{
-		Oid			relid = get_relname_relid(written_tables[i].name, schema);
-
-		if (!OidIsValid(relid) ||
-			!ConditionalLockRelationOid(relid, RowExclusiveLock))
+		if (!extension_lock_nowait(&written_tables[i], schema))
 			return false;
 	}
-	return true;
+	return extension_lock_nowait(&event_table, schema);
 }
 
 void
@@ -268,6 +311,19 @@ extension_may_write(void)
 {
 	extension_check_triggers(GetUserId());
 	writing_as = GetUserId();
+}
+
+/* In a scope that reads: may we mark events?  False: somebody is in the way. */
+bool
+extension_may_notify(void)
+{
+	Oid			schema = get_namespace_oid("mailman", false);
+
+	if (!extension_lock_nowait(&event_table, schema))
+		return false;
+	extension_check_table(&event_table, schema, GetUserId());
+	writing_as = GetUserId();
+	return true;
 }
 
 void

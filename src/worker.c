@@ -213,6 +213,10 @@ worker_gone(int code, Datum arg)
 
 	if (code != 0)
 		w->wake_at = DT_NOBEGIN;
+	else if (event_is_pending())
+		w->wake_at = Min(w->wake_at,
+						 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 1000));
 	if (w->wake_at != DT_NOEND)
 		shmem_wake(w->database, w->wake_at);
 	if (w->run != 0)
@@ -233,6 +237,7 @@ worker_may_run(Worker *w)
 		pgstat_report_activity(STATE_IDLE, start == RUN_WAITS ?
 							   "waits for a worker slot" :
 							   "waits for somebody's lock");
+		errand_notify(w);
 		run_wait(w, START_RETRY_MS,
 				 start == RUN_WAITS ? WAIT_PLACE : WAIT_LOCK);
 		run_reload();
@@ -296,7 +301,10 @@ worker_start(int64 letter_id)
 	worker_pin_settings();
 	worker_make_slots(w);
 	if (!worker_may_run(w))
+	{
+		errand_notify_last(w);
 		proc_exit(0);
+	}
 	if (!transfer_global_init())
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
@@ -322,7 +330,10 @@ worker_last_look(Worker *w)
 	routes_close(w);
 	w->armed = false;
 	if (w->mode != MODE_GONE)
+	{
+		errand_notify_last(w);
 		run_done(w);
+	}
 	run_unlock(w);
 	if (yielding || !worker_may_run(w))
 		return false;

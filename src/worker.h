@@ -121,6 +121,8 @@ struct Worker
 	char		failure[256];	/* of the last turn that failed, as logged */
 	int64		failure_us;		/* and when */
 	int64		top_up_us;		/* not to be tried before */
+	int64		notify_us;		/* events are not to be told before */
+	int64		notify_wait_us; /* as it has failed, and will again; or 0 */
 
 	Waiter	   *waiter;
 
@@ -268,6 +270,12 @@ extern void errand_top_up(Worker *w);
 
 /* A relay is back: so are those who wait for it */
 extern void errand_hurry(Worker *w);
+
+/* ---- notify.c ---- */
+
+/* Whoever listens is told what has happened */
+extern void errand_notify(Worker *w);
+extern void errand_notify_last(Worker *w);
 
 /* ---- turn.c ---- */
 

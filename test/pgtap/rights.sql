@@ -112,6 +112,7 @@ read|worker|SELECT
 read|recipient|SELECT
 read|failure_summary|SELECT
 read|relay_status|SELECT
+read|event|SELECT
 send|newsletter|DELETE,INSERT,SELECT,UPDATE
 send|subscription|DELETE,INSERT,SELECT,UPDATE
 send|letter|DELETE,INSERT,SELECT,UPDATE
@@ -126,6 +127,7 @@ send|worker|SELECT
 send|recipient|SELECT
 send|failure_summary|SELECT
 send|relay_status|SELECT
+send|event|SELECT
 \.
 CREATE TEMP TABLE wanted_functions (level text, function text);
 COPY wanted_functions FROM stdin (DELIMITER '|');
@@ -149,6 +151,7 @@ never|mailman.smtp_validator(text[],oid)
 never|mailman_set_dkim_key(bigint,text)
 never|mailman_wake()
 never|mailman_adopt()
+never|mailman_purge(interval,integer)
 never|mailman_grant(name,text)
 never|mailman_revoke(name,text)
 read|mailman_is_address(text)

@@ -1,0 +1,231 @@
+/*-------------------------------------------------------------------------
+ *
+ * event.c
+ *	  What happened: rows of mailman.event.
+ *
+ * An event is written in the very transaction that makes the change, so it is
+ * there if and only if the change is.  Whoever LISTENs hears of it later, from
+ * a transaction of its own (notify.c).
+ *
+ * One event per change of state, never per mail: a relay that is down for an
+ * hour is one event, a letter that is sent three.
+ *
+ * Mail comes first.  If an event cannot be written, the change is made without
+ * it; only a lock on the table is waited for and tried again, like any other.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "guard.h"
+#include "mailman.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+/* This process has written one that nobody was told of, or may have */
+static bool pending = true;
+
+bool
+event_is_pending(void)
+{
+	return pending;
+}
+
+void
+event_set_pending(bool is_pending)
+{
+	pending = is_pending;
+}
+
+/* ---- the detail, a JSON object in the making ---- */
+
+static void
+detail_begin(StringInfo detail)
+{
+	initStringInfo(detail);
+	appendStringInfoChar(detail, '{');
+}
+
+static void
+detail_add_key(StringInfo detail, const char *key)
+{
+	appendStringInfo(detail, "%s\"%s\": ", detail->len > 1 ? ", " : "", key);
+}
+
+/* NULL: left out */
+static void
+detail_add(StringInfo detail, const char *key, const char *value)
+{
+	if (value == NULL)
+		return;
+	detail_add_key(detail, key);
+	escape_json(detail, value);
+}
+
+static void
+detail_add_number(StringInfo detail, const char *key, int64 value)
+{
+	detail_add_key(detail, key);
+	appendStringInfo(detail, INT64_FORMAT, value);
+}
+
+/* ---- writing it ---- */
+
+static void
+event_insert(const char *kind, int64 letter_id, const char *detail)
+{
+	static Statement insert = {
+		.sql = "INSERT INTO mailman.event (kind, letter_id, detail)"
+		" VALUES ($1, nullif($2, 0), $3)",
+		.nargs = 3,
+		.argtypes = {TEXTOID, INT8OID, JSONBOID}
+	};
+	Datum		values[3] = {CStringGetTextDatum(kind), Int64GetDatum(letter_id),
+	DirectFunctionCall1(jsonb_in, CStringGetDatum(detail))};
+
+	extension_check_events();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	statement_run(&insert, SPI_OK_INSERT, values, NULL);
+	SPI_finish();
+}
+
+/* Is it the moment that is wrong?  Then all of it is tried again. */
+static bool
+error_is_passing(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+			return true;
+		default:
+			return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/* In a subtransaction, so that an event which fails is all that fails */
+static void
+event_record(const char *kind, int64 letter_id, StringInfo detail)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Oid			writer = extension_writer();
+
+	appendStringInfoChar(detail, '}');
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		event_insert(kind, letter_id, detail->data);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error_is_passing(error->sqlerrcode))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		extension_set_writer(writer);
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("an event of kind \"%s\" could not be recorded: %s",
+						kind, error->message),
+				 error->hint ? errhint("%s", error->hint) : 0));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	pending = true;
+}
+
+/* ---- what there is to tell ---- */
+
+/* A letter has changed its state; reason may be NULL */
+static void
+event_letter(int64 letter_id, const char *from, const char *to,
+			 const char *reason)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	detail_add(&detail, "from", from);
+	detail_add(&detail, "to", to);
+	detail_add(&detail, "reason", reason);
+	event_record("letter", letter_id, &detail);
+}
+
+/*
+ * It is we who write: a change of state is dated and is an event, whichever
+ * statement makes it.  The row is locked already, so it is made once.
+ */
+HeapTuple
+letter_moved(TriggerData *trigger, HeapTuple row)
+{
+	int			column;
+	Datum		value;
+	bool		isnull;
+
+	if (!TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ||
+		!extension_is_writing() || !guard_changes(trigger, "state"))
+		return row;
+	value = guard_value(trigger, row, "id", &isnull);
+	event_letter(DatumGetInt64(value),
+				 guard_text(trigger, trigger->tg_trigtuple, "state"),
+				 guard_text(trigger, row, "state"),
+				 guard_text(trigger, row, "state_reason"));
+	column = guard_column(trigger, "state_at");
+	value = TimestampTzGetDatum(GetCurrentTimestamp());
+	isnull = false;
+	return heap_modify_tuple_by_cols(row,
+									 RelationGetDescr(trigger->tg_relation),
+									 1, &column, &value, &isnull);
+}
+
+/* A relay is better or worse than it was, in the words of relay_status */
+void
+event_relay(const char *relay, const char *state, const char *reason)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	detail_add(&detail, "relay", relay);
+	detail_add(&detail, "state", state);
+	detail_add(&detail, "reason", reason);
+	event_record("relay", 0, &detail);
+}
+
+/* So many of a letter are in doubt in all, so many of them newly */
+void
+event_doubt(int64 letter_id, int64 doubts, int64 newly)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	detail_add_number(&detail, "doubts", doubts);
+	detail_add_number(&detail, "new", newly);
+	event_record("doubt", letter_id, &detail);
+}
+
+/* This copy of a database may send from now on */
+void
+event_adopt(void)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	event_record("adopt", 0, &detail);
+}
