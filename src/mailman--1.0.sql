@@ -792,6 +792,14 @@ AS 'MODULE_PATHNAME', 'mailman_preview';
 COMMENT ON FUNCTION @extschema@.mailman_preview(bigint, bigint) IS
 'the exact message (RFC 5322) that recipient gets; without one, the first active subscription';
 
+CREATE FUNCTION @extschema@.mailman_preview_all(letter_id bigint)
+RETURNS TABLE (subscription_id bigint, email text, subject text, error text,
+	size bigint)
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_preview_all';
+COMMENT ON FUNCTION @extschema@.mailman_preview_all(bigint) IS
+'a row for each who has been or would be queued: subject and size of the message that mailman_preview() shows, or the error that makes this delivery fail';
+
 CREATE FUNCTION @extschema@.mailman_deliveries(letter_id bigint) RETURNS jsonb
 LANGUAGE c STABLE STRICT
 AS 'MODULE_PATHNAME', 'mailman_deliveries';
@@ -821,5 +829,6 @@ REVOKE EXECUTE ON FUNCTION
 	@extschema@.mailman_wake(),
 	@extschema@.mailman_adopt(),
 	@extschema@.mailman_preview(bigint, bigint),
+	@extschema@.mailman_preview_all(bigint),
 	@extschema@.mailman_deliveries(bigint)
 FROM PUBLIC;

@@ -20,14 +20,35 @@
 PG_FUNCTION_INFO_V1(mailman_preview);
 PG_FUNCTION_INFO_V1(mailman_deliveries);
 
-/* The letter, if the caller may see it */
-static Letter *
+/* see mailman.h */
+Letter *
 preview_letter(int64 letter_id, Oid role)
 {
 	Letter	   *letter = letter_find(letter_id);
 
 	letter_check_member(letter, role);
 	return letter;
+}
+
+/* see mailman.h */
+void
+preview_fill(const Letter *letter, uint64 row, RenderRecipient *recipient)
+{
+	bool		isnull;
+	Datum		value;
+
+	recipient->subscription_id = row_int64(row, 1, 0);
+	recipient->email = row_text(row, 2);
+	recipient->name = row_text(row, 3);
+	value = row_datum(row, 4, &isnull);
+	recipient->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
+	value = row_datum(row, 5, &isnull);
+	recipient->variables =
+		lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
+	recipient->date = letter_date(letter, row_int64(row, 6, 0));
+	recipient->unsubscribe_url = unsubscribe_url(&letter->render,
+												 recipient->subscription_id,
+												 false);
 }
 
 /*
@@ -52,8 +73,6 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 	Datum		values[3] = {Int64GetDatum(letter->id),
 	Int64GetDatum(letter->newsletter_id), subscription.value};
 	char		nulls[3] = {' ', ' ', subscription.isnull ? 'n' : ' '};
-	bool		isnull;
-	Datum		value;
 
 	if (statement_run(&load, SPI_OK_SELECT, values, nulls) == 0)
 		ereport(ERROR,
@@ -64,18 +83,7 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 				 errmsg("subscription " INT64_FORMAT " does not exist in newsletter " INT64_FORMAT,
 						DatumGetInt64(subscription.value),
 						letter->newsletter_id)));
-	recipient->subscription_id = row_int64(0, 1, 0);
-	recipient->email = row_text(0, 2);
-	recipient->name = row_text(0, 3);
-	value = row_datum(0, 4, &isnull);
-	recipient->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
-	value = row_datum(0, 5, &isnull);
-	recipient->variables =
-		lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
-	recipient->date = letter_date(letter, row_int64(0, 6, 0));
-	recipient->unsubscribe_url = unsubscribe_url(&letter->render,
-												 recipient->subscription_id,
-												 false);
+	preview_fill(letter, 0, recipient);
 }
 
 /* mailman_preview(letter_id, subscription_id) RETURNS text: RFC 5322 */

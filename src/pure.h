@@ -373,6 +373,7 @@ typedef struct Rendered
 {
 	StringInfoData message;		/* the bytes of mailman_preview() */
 	StringInfoData wire;		/* the same, stuffed, with the final dot */
+	char	   *subject;		/* as a reader sees it, UTF-8 */
 	char	   *message_id;		/* with angle brackets */
 	char	   *mail_from;		/* wire form */
 	char	   *rcpt_to;		/* wire form */

@@ -233,6 +233,7 @@ render_header(Rendered *result, const RenderContext *context,
 	const RenderRecipient *recipient = context->recipient;
 	StringInfo	out = &result->message;
 	StringInfoData value;
+	size_t		len;
 
 	initStringInfo(&value);
 	mime_date(&value, recipient->date);
@@ -244,6 +245,8 @@ render_header(Rendered *result, const RenderContext *context,
 	if (!render_template(&value, context->letter->subject, "subject",
 						 TEMPLATE_PLAIN, context, &result->error))
 		return false;
+	len = value.len;
+	result->subject = mime_clean(value.data, &len);
 	mime_header_text(out, "Subject", value.data);
 	mime_header_raw(out, "Message-ID", result->message_id);
 	if (!render_list(out, fixed, recipient, marks, &result->error))

@@ -17,31 +17,29 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
-/*
- * The pure layer reports faults as values; what it can still throw, a message
- * beyond PostgreSQL's limits, is that recipient's failure alone.  A lack of
- * memory is not.
- */
-static bool
-sending_render_safely(Worker *w, Delivery *d, const RenderRecipient *recipient)
+/* see mailman.h */
+bool
+letter_render(const Letter *letter, const RenderRecipient *recipient,
+			  Rendered *rendered)
 {
+	MemoryContext context = CurrentMemoryContext;
 	volatile bool ok = false;
 
 	PG_TRY();
 	{
-		ok = render_message(&w->letter->render, recipient, &d->rendered);
+		ok = render_message(&letter->render, recipient, rendered);
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
-		MemoryContextSwitchTo(d->context);
+		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
 			ERRCODE_INSUFFICIENT_RESOURCES)
 			PG_RE_THROW();
 		FlushErrorState();
-		d->rendered.error = error->message;
+		rendered->error = error->message;
 	}
 	PG_END_TRY();
 	return ok;
@@ -61,7 +59,7 @@ sending_render_one(Worker *w, Delivery *d)
 		.data = d->data,
 		.variables = d->variables
 	};
-	bool		ok = sending_render_safely(w, d, &recipient);
+	bool		ok = letter_render(w->letter, &recipient, &d->rendered);
 
 	d->revision = w->letter->revision;
 	d->mail.from = d->rendered.mail_from;

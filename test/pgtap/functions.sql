@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(150);
+SELECT plan(151);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -33,6 +33,7 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_wake', '{}', 'bigint'),
 	('mailman_adopt', '{}', 'void'),
 	('mailman_preview', '{bigint,bigint}', 'text'),
+	('mailman_preview_all', '{bigint}', 'setof record'),
 	('mailman_deliveries', '{bigint}', 'jsonb'),
 	('mailman_check', '{text}', 'setof record')) v(name, args, returns);
 SELECT volatility_is('public', name, args, volatility,

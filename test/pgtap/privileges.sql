@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(280);
+SELECT plan(281);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -108,7 +108,8 @@ SELECT pg_temp.refused('tap_app', format('SELECT public.%s', call),
 	'mailman_resume(1)', 'mailman_cancel(1)', 'mailman_retry(1)',
 	'mailman_retry(1, ''{doubtful}'')', 'mailman_retry_delay(1)',
 	'mailman_wake()', 'mailman_adopt()',
-	'mailman_preview(1)', 'mailman_deliveries(1)', 'mailman_check(''x'')',
+	'mailman_preview(1)', 'mailman_preview_all(1)',
+	'mailman_deliveries(1)', 'mailman_check(''x'')',
 	'mailman_subscribe(1, ''x'')', 'mailman_unsubscribe(''x'')',
 	'mailman_unsubscribe_url(1, 1)', 'mailman_forget(1)']) AS c(call);
 SELECT pg_temp.refused('tap_app', 'TABLE mailman.newsletter',
