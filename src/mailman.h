@@ -257,6 +257,18 @@ extern Letter *preview_letter(int64 letter_id, Oid role);
 extern void preview_fill(const Letter *letter, uint64 row,
 						 RenderRecipient *recipient);
 
+/* The recipient of that id, else the first active one; else an ERROR */
+extern void preview_recipient(const Letter *letter, NullableDatum subscription,
+							  RenderRecipient *recipient);
+
+/* ---- send.c ---- */
+
+/* The letter, if role may send it; every reason why not is an ERROR */
+extern Letter *send_prepare(int64 letter_id, Oid role);
+
+/* WARNING or NOTICE if what is queued will not be sent, or not resumed */
+extern void send_tell(const char *what);
+
 /* ---- partial.c ---- */
 
 typedef struct Partials Partials;

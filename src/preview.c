@@ -55,7 +55,7 @@ preview_fill(const Letter *letter, uint64 row, RenderRecipient *recipient)
  * The recipient: of that id, else the first active one.  Queued already: with
  * the variables and the date it was queued with, else with the time of now.
  */
-static void
+void
 preview_recipient(const Letter *letter, NullableDatum subscription,
 				  RenderRecipient *recipient)
 {

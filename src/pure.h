@@ -367,6 +367,8 @@ typedef struct RenderRecipient
 	TemplateNode data;			/* of the subscription */
 	TemplateNode variables;		/* of the delivery */
 	const char *unsubscribe_url;	/* theirs; NULL: there is none */
+	int64		test_id;		/* not 0: a marked copy of what they get, */
+	const char *test_address;	/* which goes there */
 } RenderRecipient;
 
 typedef struct Rendered

@@ -49,15 +49,19 @@ static bool
 sending_render_one(Worker *w, Delivery *d)
 {
 	MemoryContext old = MemoryContextSwitchTo(d->context);
+	bool		test = d->test_id != 0;
 	RenderRecipient recipient = {
 		.subscription_id = d->subscription_id,
 		.email = d->email,
 		.name = d->name,
-		.date = letter_date(w->letter, d->queued_at),
+		.date = test ? timestamptz_to_time_t(d->queued_at) :
+		letter_date(w->letter, d->queued_at),
 		.unsubscribe_url = unsubscribe_url(&w->letter->render,
-										   d->subscription_id, false),
+										   d->subscription_id, test),
 		.data = d->data,
-		.variables = d->variables
+		.variables = d->variables,
+		.test_id = d->test_id,
+		.test_address = d->test_address
 	};
 	bool		ok = letter_render(w->letter, &recipient, &d->rendered);
 
@@ -93,6 +97,6 @@ sending_render(Worker *w)
 		d->ended_at = GetCurrentTimestamp();
 		sending_unclaim(d);
 		outcome_set(d, DELIVERY_FAILED, 0, d->rendered.error);
-		delivery_move(d, &w->claimed, &w->done);
+		delivery_end(w, d, &w->claimed);
 	}
 }

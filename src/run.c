@@ -212,6 +212,7 @@ run_take(Worker *w)
 	hold = row_bool(0, 4);
 	if (resolved.tally.count[DELIVERY_SENDING] > 0)
 		run_resolve(w, &resolved, hold);
+	tests_resolve(w);
 	w->tally = resolved.tally;
 	w->doubts = resolved.doubts;
 	w->mode = MODE_SEND;
@@ -358,7 +359,7 @@ run_last(Worker *w, const char *error)
 	Look		look;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts};
 
-	if (w->done.count == 0 && error[0] == '\0')
+	if (worker_recordable(w) == 0 && error[0] == '\0')
 		return;
 	run_begin_reading(w, &scope);
 	(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
@@ -367,7 +368,7 @@ run_last(Worker *w, const char *error)
 		statement_run(&fence, SPI_OK_SELECT, values, NULL) == 0)
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %d outcomes could not be recorded and are in doubt",
-						w->letter_id, w->done.count),
+						w->letter_id, worker_recordable(w)),
 				 errdetail("The letter's row or a table is locked.")));
 	else
 	{
@@ -378,6 +379,8 @@ run_last(Worker *w, const char *error)
 				look.mode = MODE_WAIT;	/* its state is for others to say */
 			delivery_lock_nowait(w);
 			delivery_record(w, &turn, &w->done);
+			tests_lock_nowait(w);
+			tests_record(w);
 			turn_write(w, &turn, &look);
 			run_note_error(w, error);
 		}

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(151);
+SELECT plan(152);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -25,6 +25,7 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_set_dkim_key', '{bigint,text}', 'text'),
 	('mailman_send', '{bigint}', 'bigint'),
 	('mailman_send', '{bigint,bigint[],jsonb}', 'bigint'),
+	('mailman_test', '{bigint,text,bigint}', 'bigint'),
 	('mailman_pause', '{bigint}', 'text'),
 	('mailman_resume', '{bigint}', 'text'),
 	('mailman_cancel', '{bigint}', 'text'),
