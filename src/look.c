@@ -188,7 +188,7 @@ look_idle(Worker *w, const Look *look)
 	if (look->tests > 0 && !w->yielding)
 		look_us = Min(look_us, now + LOOK_TESTS_US);
 	else if (look->mode == MODE_SEND && look->due_at == 0 && !look->open &&
-		!look->whole)
+			 !look->whole)
 	{
 		w->ended = now - w->idle_since_us >= LINGER_US ||
 			shmem_somebody_waits();

@@ -114,8 +114,9 @@ run_pause(Worker *w, int64 failed_runs)
 		.sql = "UPDATE mailman.letter SET state = 'paused', state_reason ="
 		" format('%s workers in a row ended without an outcome: %s',"
 		" failed_runs, coalesce(last_error, 'see the server''s log'))"
-		" WHERE id = $1 AND state IN ('scheduled', 'sending', 'sent')"
-		" RETURNING state_reason",
+		" WHERE id = $1 AND (state IN ('scheduled', 'sending')"
+		" OR state = 'sent' AND EXISTS (SELECT FROM mailman.posting p"
+		" WHERE p.letter_id = $1)) RETURNING state_reason",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};

@@ -56,7 +56,7 @@ test_check_room(const Letter *letter)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("letter " INT64_FORMAT " has %d tests on their way already",
 						letter->id, TESTS_MAX),
-				 errhint("Wait until they have left; send to readers with mailman_send().")));
+				 errhint("Wait until they have left.")));
 }
 
 static int64

@@ -384,6 +384,31 @@ is(scalar(grep { $_->{to}[0] =~ /^\d+\@example\.net$/ } $relay->messages),
 	100, 'each once');
 $node->assert_sums($sixth, 'after a hundred tests');
 
+# ---- cancelled while one waits: called back to draft, or for good
+
+$relay->stop;
+$test = send_test($sixth, 'back@example.net');
+test_is($test, qr/^pending\|relay/, 'a test waits', 'state, reason');
+is($node->sql("SELECT mailman_cancel($sixth)"),
+	'draft', 'its letter is called back');
+$relay->start;
+test_is($test, 'delivered', 'it is sent all the same');
+$relay->stop;
+my $seventh = $node->letter($newsletter, %text);
+$node->send($seventh, $first + 1);
+$node->sql("SELECT mailman_pause($seventh)");
+$test = send_test($seventh, 'cancelled@example.net');
+test_is($test, qr/^pending\|relay/, 'a test of a paused letter waits',
+	'state, reason');
+is($node->sql("SELECT mailman_cancel($seventh)"),
+	'cancelled', 'the letter is cancelled');
+test_is($test, 'failed|letter was cancelled', 'so is the test',
+	'state, reason');
+like($node->sql_error("SELECT mailman_test($seventh, '$boss')"),
+	qr/letter $seventh is cancelled/, 'there is no other');
+$relay->start;
+$node->assert_sums($seventh, 'cancelled');
+
 # ---- a copy of the database
 
 $node->sql('BEGIN; SET LOCAL session_replication_role = replica;'
@@ -406,6 +431,67 @@ test_is($test, 'delivered', 'but what is asked for now');
 
 is(scalar(copies('never@example.net')), 0, 'after ROLLBACK nothing is sent');
 is_deeply([ $relay->violations ], [], 'nothing against the protocol');
+$node->stop;
+
+# ---- supervised
+
+$node = Mailman::Cluster->create(
+	'supervised',
+	preload => 1,
+	conf    => {
+		restart_after_crash       => 'on',
+		max_prepared_transactions => 2,
+		'mailman.max_workers'     => 1
+	});
+$node->relay('relay', $relay->url, connections => 5);
+$newsletter = $node->newsletter(%newsletter, subscriptions => 40);
+$letter     = $node->letter($newsletter, %text);
+$node->sql("BEGIN; SELECT mailman_test($letter, 'prepared\@example.net');"
+	  . " PREPARE TRANSACTION 'test'");
+$node->sql("COMMIT PREPARED 'test'");
+ok( $node->wait_for(
+		"SELECT state FROM mailman.test WHERE address ~ 'prepared'",
+		'delivered'),
+	'supervised: a test is found after COMMIT PREPARED');
+$relay->gate(0);
+$test = send_test($letter, 'orphan@example.net');
+ok($relay->wait_for_held(1), 'supervised: a test at the gate');
+kill 'KILL', $node->workers($letter);
+delete $node->{mailman_session};
+$node->patiently(
+	sub {
+		test_is($test, 'doubtful', 'supervised: its worker killed: doubtful');
+	});
+$relay->open_gate;
+is($node->letter_state($letter), 'draft', 'supervised: a draft still');
+
+# one place for workers, and somebody has it
+$second = $node->letter($newsletter, %text);
+$relay->gate(5);
+$node->send($second);
+ok($relay->wait_for_held(5), 'supervised: a letter on its way');
+$test = send_test($letter, 'line@example.net');
+ok( $node->stays("SELECT state FROM mailman.test WHERE id = $test",
+		'pending', 1),
+	'supervised: the test of another waits in line');
+$relay->open_gate;
+test_is($test, 'delivered', 'supervised: and has its turn');
+ok($node->wait_for_letter($second, 'sent'), 'supervised: as has the letter');
+$node->assert_sums($second, 'supervised');
+
+# ---- mailman_preview_all(): memory does not grow with the list
+
+$node->subscribe($newsletter, 100000);
+my $looker = $node->session;
+$looker->query("SELECT count(*) FROM (SELECT * FROM"
+	  . " mailman_preview_all($second) LIMIT 1) p");
+my $used = Mailman::Cluster::private_memory($looker->backend);
+is($looker->query("SELECT count(*), count(error), min(size) > 500"
+		  . " FROM mailman_preview_all($letter)"),
+	'100040|0|t', 'a preview for 100,040 readers');
+cmp_ok(Mailman::Cluster::private_memory($looker->backend) - $used,
+	'<', 24 * 1024, 'takes little memory');
+$looker->quit;
 $node->stop;
 $relay->stop;
 done_testing();
