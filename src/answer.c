@@ -208,13 +208,25 @@ answer_wait(Worker *w, Delivery *d)
 	TimestampTz due_at = answer_retry_at(w);
 	const char *trouble = routes_trouble(w);
 
-	if (w->stopping || w->pause_reason[0] != '\0')
+	if (d->test_id != 0)
+		test_wait(w, d);
+	else if (w->stopping || w->pause_reason[0] != '\0')
 		outcome_hand_back(d, d->ended_at, NULL);
 	else if (outcome_is_too_old(w, d))
 		outcome_defer(w, d, trouble ? trouble : "the relay took nothing");
 	else
 		outcome_hand_back(d, Min(due_at, outcome_too_old_at(w, d) + 1),
 						  trouble);
+}
+
+/* Is nothing new to be begun, and this not to move on to another relay? */
+static bool
+answer_must_stop(Worker *w, Delivery *d)
+{
+	if (d->test_id != 0)
+		return test_must_stop(w);
+	return w->stopping || w->pause_reason[0] != '\0' ||
+		outcome_is_too_old(w, d);
 }
 
 /* Nothing of it was sent */
@@ -224,19 +236,19 @@ answer_returned(Worker *w, Delivery *d)
 	Route	   *r = d->route;
 	const RelayHealth *health = transfer_health(r->transfer);
 
-	if (!w->stopping && health->down && health->failures != r->seen)
+	if ((!w->stopping || (d->test_id != 0 && !test_must_stop(w))) &&
+		health->down && health->failures != r->seen)
 	{
 		r->seen = health->failures;
 		route_failed(w, r, health->description, health->permanent);
 	}
-	if (!w->stopping && w->pause_reason[0] == '\0' &&
-		!outcome_is_too_old(w, d) && answer_can_move(w, d))
+	if (!answer_must_stop(w, d) && answer_can_move(w, d))
 	{
 		answer_move_on(w, d);
 		return;
 	}
 	answer_wait(w, d);
-	delivery_move(d, &w->begun, &w->done);
+	delivery_end(w, d, &w->begun);
 }
 
 /*
@@ -328,6 +340,14 @@ answer_outcome(Worker *w, Delivery *d)
 
 	outcome_describe(&d->mail.attempt, reason, sizeof(reason));
 	answer_note(w, d);
+	if (d->test_id != 0)
+	{
+		if (test_answer(w, d, reason))
+			answer_move_on(w, d);
+		else
+			delivery_end(w, d, &w->begun);
+		return;
+	}
 	d->costs_attempt = judgement->costs_attempt;
 	switch (judgement->verdict)
 	{

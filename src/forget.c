@@ -31,6 +31,13 @@
 
 PG_FUNCTION_INFO_V1(mailman_forget);
 
+/* Tests of the newsletter $1 that concern subscription $2 */
+#define FORGET_TESTS \
+	" JOIN mailman.test t ON t.letter_id = l.id" \
+	" JOIN mailman.subscription s ON s.id = $2" \
+	" WHERE l.newsletter_id = $1" \
+	" AND (t.subscription_id = s.id OR lower(t.address) = lower(s.email))"
+
 /* Somebody is at work on it right now */
 static void
 forget_refuse(int64 subscription_id, const char *why)
@@ -101,6 +108,61 @@ forget_lock(int64 subscription_id)
 	statement_run(&look, SPI_OK_SELECT, values, NULL);
 	if (row_bool(0, 2) || row_int64(0, 1, 0) != locked)
 		forget_refuse(subscription_id, "A letter is being sent to it.");
+}
+
+/*
+ * Tests to the address, or with what is known of the reader: none may be on
+ * its way, nor may a worker claim one meanwhile.
+ */
+static void
+forget_lock_tests(int64 newsletter_id, int64 subscription_id)
+{
+	static Statement lock = {
+		.sql = "SELECT FROM mailman.letter l" FORGET_TESTS
+		" FOR NO KEY UPDATE OF t SKIP LOCKED",
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
+	};
+	static Statement look = {
+		.sql = "SELECT count(*),"
+		" coalesce(bool_or(t.state = 'sending'), false)"
+		" FROM mailman.letter l" FORGET_TESTS,
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
+	};
+	Datum		values[2] = {Int64GetDatum(newsletter_id),
+	Int64GetDatum(subscription_id)};
+	int64		locked = (int64) statement_run(&lock, SPI_OK_SELECT, values,
+											   NULL);
+
+	statement_run(&look, SPI_OK_SELECT, values, NULL);
+	if (row_bool(0, 2) || row_int64(0, 1, 0) != locked)
+		forget_refuse(subscription_id, "A test is being sent.");
+}
+
+/* Those to the address are blanked; none goes out any more */
+static void
+forget_blank_tests(int64 newsletter_id, int64 subscription_id)
+{
+	static Statement blank = {
+		.sql = "UPDATE mailman.test b SET"
+		" address = CASE WHEN t.to_them"
+		" THEN 'forgotten.' || $2 || '" FORGOTTEN_DOMAIN "' ELSE b.address END,"
+		" reply = CASE WHEN t.to_them THEN NULL ELSE b.reply END,"
+		" variables = NULL,"
+		" state = CASE b.state WHEN 'pending' THEN 'failed' ELSE b.state END,"
+		" reason = CASE WHEN b.state = 'pending'"
+		" OR t.to_them AND b.state <> 'delivered'"
+		" THEN '" DELIVERY_FORGOTTEN "' ELSE b.reason END"
+		" FROM (SELECT t.id, lower(t.address) = lower(s.email) AS to_them"
+		" FROM mailman.letter l" FORGET_TESTS ") AS t WHERE b.id = t.id",
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8OID}
+	};
+	Datum		values[2] = {Int64GetDatum(newsletter_id),
+	Int64GetDatum(subscription_id)};
+
+	statement_run(&blank, SPI_OK_UPDATE, values, NULL);
 }
 
 /* Keep the hash of the address, and how its subscription ended */
@@ -191,7 +253,9 @@ mailman_forget(PG_FUNCTION_ARGS)
 	extension_enter(&scope);
 	newsletter_id = forget_find(subscription_id, role);
 	forget_lock(subscription_id);
+	forget_lock_tests(newsletter_id, subscription_id);
 	forget_keep_hash(newsletter_id, subscription_id);
+	forget_blank_tests(newsletter_id, subscription_id);
 	forget_blank(subscription_id);
 	extension_leave(&scope);
 	PG_RETURN_VOID();

@@ -493,6 +493,8 @@ guard_accounts_hint(const char *table)
 		return "Use mailman_forget().";
 	if (strcmp(table, "event") == 0)
 		return "Use mailman_purge().";
+	if (strcmp(table, "test") == 0)
+		return "Use mailman_test().";
 	if (strcmp(table, "attachment") == 0)
 		return "Delete its rows one letter at a time.";
 	return "Use mailman_send(), mailman_pause(), mailman_resume() or mailman_cancel().";
@@ -508,10 +510,10 @@ mailman_guard_accounts(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && guard_is_owner())
 		return PointerGetDatum(NULL);
-	/* these go with their newsletter, by the foreign key */
+	/* these go with their newsletter or letter, by the foreign key */
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && guard_is_owner() &&
 		(strcmp(table, "secret") == 0 || strcmp(table, "dkim_key") == 0 ||
-		 strcmp(table, "forgotten") == 0))
+		 strcmp(table, "forgotten") == 0 || strcmp(table, "test") == 0))
 		return PointerGetDatum(NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

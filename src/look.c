@@ -30,6 +30,9 @@
 /* And when there is no room for those who are due */
 #define NO_ROOM_US		INT64CONST(50000)
 
+/* A test waits for a relay: is it too old by now? */
+#define LOOK_TESTS_US	INT64CONST(1000000)
+
 /* Sooner than this it is not worth ending and being started again */
 #define NEAR_US			INT64CONST(3000000)
 
@@ -47,6 +50,14 @@ look_mode(const char *state, TimestampTz send_at)
 	return MODE_STOP;
 }
 
+/* Is it sent, and nothing posted since? */
+static bool
+look_is_sent(const Look *look)
+{
+	return strcmp(look->state, "sent") == 0 && !look->postings &&
+		look->due_at == 0 && !look->open && !look->whole;
+}
+
 /* Look without locking anything; run 0: whoever's it is */
 void
 look_at(Worker *w, int64 run, Look *look)
@@ -59,8 +70,16 @@ look_at(Worker *w, int64 run, Look *look)
 		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL),"
 		" (l.mail_order->>'sending')::int8 > 0,"
 		" (l.mail_order->>'pending')::int8 > 0"
-		" OR (l.mail_order->>'deferred')::int8 > 0, l.whole"
-		" FROM mailman.letter l WHERE l.id = $1 AND (l.run = $2 OR $2 = 0)",
+		" OR (l.mail_order->>'deferred')::int8 > 0, l.whole,"
+		" t.pending, t.first, t.last, t.sending"
+		" FROM mailman.letter l CROSS JOIN LATERAL (SELECT"
+		" count(*) FILTER (WHERE state = 'pending') AS pending,"
+		" min(requested_at) FILTER (WHERE state = 'pending') AS first,"
+		" max(requested_at) FILTER (WHERE state = 'pending') AS last,"
+		" coalesce(bool_or(state = 'sending'), false) AS sending"
+		" FROM mailman.test WHERE letter_id = l.id"
+		" AND state IN ('pending', 'sending')) t"
+		" WHERE l.id = $1 AND (l.run = $2 OR $2 = 0)",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
 	};
@@ -79,6 +98,12 @@ look_at(Worker *w, int64 run, Look *look)
 	look->open = row_bool(0, 6);
 	look->mode = look_mode(look->state, look->send_at);
 	look->whole = row_bool(0, 7) && look->mode == MODE_SEND;
+	look->tests = mailman_enabled ? (int) row_int64(0, 8, 0) : 0;
+	look->tested_at = row_int64(0, 9, 0);
+	look->asked_at = row_int64(0, 10, 0);
+	look->testing = row_bool(0, 11);
+	if (look->tests > 0 && look_is_sent(look))
+		look->mode = MODE_STOP; /* all that is left are tests */
 }
 
 bool
@@ -97,11 +122,13 @@ look_is_due(const Look *look)
 
 /*
  * When should a letter have a worker?  Judged by what is in the tables:
- * postings, rows that wait, rows 'sending'.
+ * postings, rows that wait, rows 'sending'; and tests.
  */
 TimestampTz
 look_next(const Look *look)
 {
+	if (look->tests > 0 || look->testing)
+		return DT_NOBEGIN;
 	switch (look->mode)
 	{
 		case MODE_SEND:
@@ -169,10 +196,13 @@ look_idle(Worker *w, const Look *look)
 	if (w->idle_since_us == 0)
 		w->idle_since_us = now;
 	/* who waits for a day, or for a retry, needs no place meanwhile */
-	if (due - GetCurrentTimestamp() > NEAR_US && slot_unlock())
+	if (look->tests == 0 && due - GetCurrentTimestamp() > NEAR_US &&
+		slot_unlock())
 		shmem_slot_free();
-	if (look->mode == MODE_SEND && look->due_at == 0 && !look->open &&
-		!look->whole)
+	if (look->tests > 0 && !w->yielding)
+		look_us = Min(look_us, now + LOOK_TESTS_US);
+	else if (look->mode == MODE_SEND && look->due_at == 0 && !look->open &&
+			 !look->whole)
 	{
 		w->ended = now - w->idle_since_us >= LINGER_US ||
 			shmem_somebody_waits();
@@ -190,34 +220,27 @@ look_idle(Worker *w, const Look *look)
 		/* it is due, but there is no room for it at present */
 		look_us = Min(look_us, now + (left > 0 ? left : NO_ROOM_US));
 	}
-	if (look->mode == MODE_SEND && retry_us > now)
+	if (look->mode == MODE_SEND && look->tests == 0 && retry_us > now)
 		look_us = Max(look_us, Min(retry_us, now + 1000000));
 	w->look_us = look_us;
-}
-
-/* Is everybody served, and the letter called sent? */
-static bool
-look_is_over(const Look *look)
-{
-	return strcmp(look->state, "sent") == 0 && !look->postings &&
-		!look->sending && look->due_at == 0;
 }
 
 /* Does this look call for a transaction that locks the letter? */
 static bool
 look_wants_turn(Worker *w, const Look *look)
 {
+	if (tests_call(w, look))
+		return true;
 	switch (look->mode)
 	{
 		case MODE_SEND:
 			/* what becomes of relays then is no reason to pause it */
-			if (w->yielding || look_is_over(look))
+			if (w->yielding || look_is_sent(look))
 				return false;
 			if (w->relay_stale || w->lifted || w->pause_reason[0] != '\0')
 				return true;
 			if (worker_outstanding(w) == 0 && !look->postings &&
-				look->due_at == 0 && !look->open && !look->whole &&
-				strcmp(look->state, "sent") != 0)
+				look->due_at == 0 && !look->open && !look->whole)
 				return true;	/* nobody left: it is sent */
 			if (w->nroutes == 0)
 				return look->postings || look_is_due(look);
@@ -253,7 +276,7 @@ look_calls_for_turn(Worker *w)
 {
 	Look		look;
 
-	if (w->done.count > 0)
+	if (worker_recordable(w) > 0)
 		return true;
 	if (!run_try(w, look_transaction, &look, NULL))
 	{
@@ -263,7 +286,9 @@ look_calls_for_turn(Worker *w)
 	}
 	w->mode = look.mode;
 	w->whole = look.whole;
-	w->work = look.postings || look_is_due(&look);
+	w->work = look.mode == MODE_SEND &&
+		(look.postings || look_is_due(&look));
+	w->tests = look.tests;
 	if (!look_wants_turn(w, &look))
 	{
 		look_idle(w, &look);

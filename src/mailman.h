@@ -263,6 +263,42 @@ extern void letter_check_sendable(Letter *letter, Oid role);
 /* The second of the Date: field, Unix time */
 extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
 
+/* ---- rendering.c ---- */
+
+/*
+ * render_message() in CurrentMemoryContext.  The pure layer reports faults as
+ * values; what it can still throw, a message beyond PostgreSQL's limits, is
+ * that recipient's failure alone, too.  A lack of memory is not.
+ */
+extern bool letter_render(const Letter *letter,
+						  const RenderRecipient *recipient,
+						  Rendered *rendered);
+
+/* ---- preview.c ---- */
+
+/* The letter, if role may see it */
+extern Letter *preview_letter(int64 letter_id, Oid role);
+
+/*
+ * The recipient in a row of SPI_tuptable: id, email, name and data of the
+ * subscription, variables, when it was queued.  *verdict: what the policy says
+ * if it is not sent now, or NULL.  Returns the variables, or NULL.
+ */
+extern Jsonb *preview_fill(const Letter *letter, uint64 row,
+						   RenderRecipient *recipient, char **verdict);
+
+/* The recipient of that id, else the first active one; else an ERROR */
+extern Jsonb *preview_recipient(const Letter *letter, NullableDatum subscription,
+							  RenderRecipient *recipient);
+
+/* ---- send.c ---- */
+
+/* The letter, if role may send it; every reason why not is an ERROR */
+extern Letter *send_prepare(int64 letter_id, Oid role);
+
+/* WARNING or NOTICE if what is queued will not be sent, or not resumed */
+extern void send_tell(const char *what);
+
 /* ---- partial.c ---- */
 
 typedef struct Partials Partials;

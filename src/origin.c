@@ -76,6 +76,12 @@ mailman_adopt(PG_FUNCTION_ARGS)
 		" AND EXISTS (SELECT FROM mailman.posting p"
 		" WHERE p.letter_id = l.id)"
 	};
+	static Statement end_tests = {
+		.sql = "UPDATE mailman.test SET reason ="
+		" 'this copy of the database was adopted',"
+		" state = CASE state WHEN 'pending' THEN 'failed' ELSE 'doubtful' END"
+		" WHERE state IN ('pending', 'sending')"
+	};
 	Oid			role = GetUserId();
 	ExtensionScope scope;
 
@@ -90,6 +96,7 @@ mailman_adopt(PG_FUNCTION_ARGS)
 	else
 	{
 		statement_run(&pause, SPI_OK_UPDATE, NULL, NULL);
+		statement_run(&end_tests, SPI_OK_UPDATE, NULL, NULL);
 		statement_run(&forget, SPI_OK_DELETE, NULL, NULL);
 		origin_arm();
 		event_adopt();

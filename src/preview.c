@@ -21,8 +21,8 @@
 PG_FUNCTION_INFO_V1(mailman_preview);
 PG_FUNCTION_INFO_V1(mailman_deliveries);
 
-/* The letter, if the caller may see it */
-static Letter *
+/* see mailman.h */
+Letter *
 preview_letter(int64 letter_id, Oid role)
 {
 	Letter	   *letter = letter_find(letter_id);
@@ -31,11 +31,37 @@ preview_letter(int64 letter_id, Oid role)
 	return letter;
 }
 
+/* see mailman.h */
+Jsonb *
+preview_fill(const Letter *letter, uint64 row, RenderRecipient *recipient,
+			 char **verdict)
+{
+	bool		isnull;
+	Datum		value;
+	Jsonb	   *variables;
+
+	recipient->subscription_id = row_int64(row, 1, 0);
+	recipient->email = row_text(row, 2);
+	recipient->name = row_text(row, 3);
+	value = row_datum(row, 4, &isnull);
+	recipient->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
+	value = row_datum(row, 5, &isnull);
+	variables = isnull ? NULL : DatumGetJsonbPCopy(value);
+	recipient->date = letter_date(letter, row_int64(row, 6, 0));
+	recipient->unsubscribe_url = unsubscribe_url(&letter->render,
+												 recipient->subscription_id,
+												 false);
+	/* the row is read: this runs statements of its own */
+	*verdict = preview_decide(letter, recipient->subscription_id, &variables);
+	recipient->variables = lookup_node(variables);
+	return variables;
+}
+
 /*
  * The recipient: of that id, else the first active one.  Queued already: with
  * the variables and the date it was queued with, else with the time of now.
  */
-static void
+Jsonb *
 preview_recipient(const Letter *letter, NullableDatum subscription,
 				  RenderRecipient *recipient)
 {
@@ -53,8 +79,6 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 	Datum		values[3] = {Int64GetDatum(letter->id),
 	Int64GetDatum(letter->newsletter_id), subscription.value};
 	char		nulls[3] = {' ', ' ', subscription.isnull ? 'n' : ' '};
-	bool		isnull;
-	Datum		value;
 	Jsonb	   *variables;
 	char	   *verdict;
 
@@ -67,24 +91,13 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 				 errmsg("subscription " INT64_FORMAT " does not exist in newsletter " INT64_FORMAT,
 						DatumGetInt64(subscription.value),
 						letter->newsletter_id)));
-	recipient->subscription_id = row_int64(0, 1, 0);
-	recipient->email = row_text(0, 2);
-	recipient->name = row_text(0, 3);
-	value = row_datum(0, 4, &isnull);
-	recipient->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
-	value = row_datum(0, 5, &isnull);
-	variables = isnull ? NULL : DatumGetJsonbPCopy(value);
-	recipient->date = letter_date(letter, row_int64(0, 6, 0));
-	verdict = preview_decide(letter, recipient->subscription_id, &variables);
+	variables = preview_fill(letter, 0, recipient, &verdict);
 	if (verdict != NULL)
 		ereport(NOTICE,
 				(errmsg("subscription " INT64_FORMAT " would not get this mail now",
 						recipient->subscription_id),
 				 errdetail("%s", verdict)));
-	recipient->variables = lookup_node(variables);
-	recipient->unsubscribe_url = unsubscribe_url(&letter->render,
-												 recipient->subscription_id,
-												 false);
+	return variables;
 }
 
 /* mailman_preview(letter_id, subscription_id) RETURNS text: RFC 5322 */

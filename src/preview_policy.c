@@ -52,16 +52,21 @@ preview_decide(const Letter *letter, int64 subscription_id, Jsonb **variables)
 	Int64GetDatum(subscription_id)};
 	Policy		policy;
 	PolicyAnswer answer;
+	SPITupleTable *loaded;
 	ErrorData  *error;
 	Datum		rows[2];
 	bool		isnull;
+	int			answered;
 
 	if (!policy_find(letter, &policy) ||
 		statement_run(&load, SPI_OK_SELECT, values, NULL) == 0)
 		return NULL;
+	loaded = SPI_tuptable;
 	rows[0] = row_datum(0, 1, &isnull);
 	rows[1] = row_datum(0, 2, &isnull);
-	if (policy_ask(&policy, rows[0], &rows[1], 1, 0, &answer, &error) == 0)
+	answered = policy_ask(&policy, rows[0], &rows[1], 1, 0, &answer, &error);
+	SPI_freetuptable(loaded);
+	if (answered == 0)
 	{
 		if (policy_is_late(error))
 			ReThrowError(error);

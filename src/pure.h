@@ -367,12 +367,15 @@ typedef struct RenderRecipient
 	TemplateNode data;			/* of the subscription */
 	TemplateNode variables;		/* of the delivery */
 	const char *unsubscribe_url;	/* theirs; NULL: there is none */
+	int64		test_id;		/* not 0: a marked copy of what they get, */
+	const char *test_address;	/* which goes there */
 } RenderRecipient;
 
 typedef struct Rendered
 {
 	StringInfoData message;		/* the bytes of mailman_preview() */
 	StringInfoData wire;		/* the same, stuffed, with the final dot */
+	char	   *subject;		/* as a reader sees it, UTF-8 */
 	char	   *message_id;		/* with angle brackets */
 	char	   *mail_from;		/* wire form */
 	char	   *rcpt_to;		/* wire form */

@@ -28,11 +28,11 @@
 /* How soon a look that failed is repeated */
 #define RECHECK_AGAIN_MS 50
 
-/* Claimed, and not rendered: not looked at again yet */
+/* Claimed, and not rendered: not looked at again yet; nobody asks of tests */
 static bool
 recheck_is_due(const Delivery *d)
 {
-	return d->mail.wire == NULL;
+	return d->mail.wire == NULL && d->test_id == 0;
 }
 
 static void
@@ -67,7 +67,7 @@ recheck_remove(Worker *w, uint64 rows)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
-		if (rows > 0 && bsearch(&d->subscription_id, ids, rows,
+		if (rows > 0 && d->test_id == 0 && bsearch(&d->subscription_id, ids, rows,
 								sizeof(int64), recheck_compare) != NULL)
 			recheck_hand_back(w, d);
 	}

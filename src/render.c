@@ -27,6 +27,8 @@
 #define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
 #define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
 #define HMAC_LABEL			"message-id"
+#define TEST_LABEL			"test-message-id"
+#define TEST_PREFIX			"[Test] "
 
 /* What is one recipient's alone */
 typedef struct Marks
@@ -59,25 +61,32 @@ render_template(StringInfo out, const Template *tmpl, const char *what,
 	return false;
 }
 
-/* Cut what is the recipient's alone from HMACs of the ids */
+/*
+ * Cut what is the recipient's alone from HMACs of the ids.  A test has others
+ * than the mail it is a copy of, and a tag that names nobody: no subscription
+ * has id 0, and verp_parse() takes it for no tag.
+ */
 static bool
 render_marks(Marks *marks, const RenderLetter *letter,
 			 const RenderRecipient *recipient, const RenderFixed *fixed)
 {
+	bool		test = recipient->test_id != 0;
 	uint8		digest[HMAC_BYTES];
 
 	StaticAssertStmt(MESSAGE_ID_BYTES + BOUNDARY_BYTES <= HMAC_BYTES,
 					 "digest is too short");
 
-	if (!hmac_ids(digest, letter->secret, letter->secret_len, HMAC_LABEL,
-				  letter->letter_id, recipient->subscription_id))
+	if (!hmac_ids(digest, letter->secret, letter->secret_len,
+				  test ? TEST_LABEL : HMAC_LABEL, letter->letter_id,
+				  test ? recipient->test_id : recipient->subscription_id))
 		return false;
 	put_base32(marks->id, digest, MESSAGE_ID_BYTES);
 	put_base32(marks->boundary, digest + MESSAGE_ID_BYTES, BOUNDARY_BYTES);
 	marks->tag[0] = '\0';
 	return !fixed->tagged ||
-		verp_tag(marks->tag, letter->letter_id, recipient->subscription_id,
-				 letter->secret, letter->secret_len);
+		verp_tag(marks->tag, letter->letter_id,
+				 test ? 0 : recipient->subscription_id, letter->secret,
+				 letter->secret_len);
 }
 
 /* The field of a multipart, and the delimiter of its first part */
@@ -233,17 +242,24 @@ render_header(Rendered *result, const RenderContext *context,
 	const RenderRecipient *recipient = context->recipient;
 	StringInfo	out = &result->message;
 	StringInfoData value;
+	size_t		len;
 
 	initStringInfo(&value);
 	mime_date(&value, recipient->date);
 	mime_header_raw(out, "Date", value.data);
 	appendBinaryStringInfo(out, fixed->senders.data, fixed->senders.len);
-	mime_header_address(out, "To", recipient->name, result->rcpt_to);
+	mime_header_address(out, "To",
+						recipient->test_id == 0 ? recipient->name : NULL,
+						result->rcpt_to);
 
 	resetStringInfo(&value);
+	if (recipient->test_id != 0)
+		appendStringInfoString(&value, TEST_PREFIX);
 	if (!render_template(&value, context->letter->subject, "subject",
 						 TEMPLATE_PLAIN, context, &result->error))
 		return false;
+	len = value.len;
+	result->subject = mime_clean(value.data, &len);
 	mime_header_text(out, "Subject", value.data);
 	mime_header_raw(out, "Message-ID", result->message_id);
 	if (!render_list(out, fixed, recipient, marks, &result->error))
@@ -343,7 +359,8 @@ render_message(const RenderLetter *letter, const RenderRecipient *recipient,
 
 	result->smtputf8 = fixed->smtputf8;
 	initStringInfo(&address);
-	if (!render_address(&address, "recipient", recipient->email,
+	if (!render_address(&address, "recipient", recipient->test_id == 0 ?
+						recipient->email : recipient->test_address,
 						&result->smtputf8, &result->error))
 		return false;
 	result->rcpt_to = address.data;

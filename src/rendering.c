@@ -17,31 +17,29 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
-/*
- * The pure layer reports faults as values; what it can still throw, a message
- * beyond PostgreSQL's limits, is that recipient's failure alone.  A lack of
- * memory is not.
- */
-static bool
-sending_render_safely(Worker *w, Delivery *d, const RenderRecipient *recipient)
+/* see mailman.h */
+bool
+letter_render(const Letter *letter, const RenderRecipient *recipient,
+			  Rendered *rendered)
 {
+	MemoryContext context = CurrentMemoryContext;
 	volatile bool ok = false;
 
 	PG_TRY();
 	{
-		ok = render_message(&w->letter->render, recipient, &d->rendered);
+		ok = render_message(&letter->render, recipient, rendered);
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
-		MemoryContextSwitchTo(d->context);
+		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
 			ERRCODE_INSUFFICIENT_RESOURCES)
 			PG_RE_THROW();
 		FlushErrorState();
-		d->rendered.error = error->message;
+		rendered->error = error->message;
 	}
 	PG_END_TRY();
 	return ok;
@@ -51,17 +49,21 @@ static bool
 sending_render_one(Worker *w, Delivery *d)
 {
 	MemoryContext old = MemoryContextSwitchTo(d->context);
+	bool		test = d->test_id != 0;
 	RenderRecipient recipient = {
 		.subscription_id = d->subscription_id,
 		.email = d->email,
 		.name = d->name,
-		.date = letter_date(w->letter, d->queued_at),
+		.date = test ? timestamptz_to_time_t(d->queued_at) :
+		letter_date(w->letter, d->queued_at),
 		.unsubscribe_url = unsubscribe_url(&w->letter->render,
-										   d->subscription_id, false),
+										   d->subscription_id, test),
 		.data = d->data,
-		.variables = d->variables
+		.variables = d->variables,
+		.test_id = d->test_id,
+		.test_address = d->test_address
 	};
-	bool		ok = sending_render_safely(w, d, &recipient);
+	bool		ok = letter_render(w->letter, &recipient, &d->rendered);
 
 	d->revision = w->letter->revision;
 	d->mail.from = d->rendered.mail_from;
@@ -95,6 +97,6 @@ sending_render(Worker *w)
 		d->ended_at = GetCurrentTimestamp();
 		sending_unclaim(d);
 		outcome_set(d, DELIVERY_FAILED, 0, d->rendered.error);
-		delivery_move(d, &w->claimed, &w->done);
+		delivery_end(w, d, &w->claimed);
 	}
 }

@@ -65,7 +65,8 @@ static int
 route_demand(Worker *w, const Route *r)
 {
 	const Route *first = routes_first(w);
-	int			mails = w->claimed.count + (w->work ? w->free.count : 0);
+	int			mails = w->claimed.count +
+		(w->work ? w->free.count : tests_room(w));
 
 	if (!r->limited || first == NULL || r->slots.ngrants == SLOTS_GRANTS)
 		return 0;
@@ -86,7 +87,7 @@ static bool
 route_may_enter(Worker *w, const Route *r)
 {
 	return r->ask && !r->out &&
-		(w->work || w->claimed.count > 0 || r->awaited);
+		(w->work || w->tests > 0 || w->claimed.count > 0 || r->awaited);
 }
 
 /* Is there anything to tell the others, or to ask for? */

@@ -114,8 +114,9 @@ run_pause(Worker *w, int64 failed_runs)
 		.sql = "UPDATE mailman.letter SET state = 'paused', state_reason ="
 		" format('%s workers in a row ended without an outcome: %s',"
 		" failed_runs, coalesce(last_error, 'see the server''s log'))"
-		" WHERE id = $1 AND state IN ('scheduled', 'sending', 'sent')"
-		" RETURNING state_reason",
+		" WHERE id = $1 AND (state IN ('scheduled', 'sending')"
+		" OR state = 'sent' AND EXISTS (SELECT FROM mailman.posting p"
+		" WHERE p.letter_id = $1)) RETURNING state_reason",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
@@ -213,6 +214,7 @@ run_take(Worker *w)
 	hold = row_bool(0, 4);
 	if (resolved.tally.count[DELIVERY_SENDING] > 0)
 		run_resolve(w, &resolved, hold);
+	tests_resolve(w);
 	w->tally = resolved.tally;
 	w->doubts = resolved.doubts;
 	w->mode = MODE_SEND;
@@ -360,7 +362,7 @@ run_last(Worker *w, const char *error)
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts,
 	.meter = w->meter};
 
-	if (w->done.count == 0 && error[0] == '\0')
+	if (worker_recordable(w) == 0 && error[0] == '\0')
 		return;
 	run_begin_reading(w, &scope);
 	(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
@@ -369,7 +371,7 @@ run_last(Worker *w, const char *error)
 		statement_run(&fence, SPI_OK_SELECT, values, NULL) == 0)
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %d outcomes could not be recorded and are in doubt",
-						w->letter_id, w->done.count),
+						w->letter_id, worker_recordable(w)),
 				 errdetail("The letter's row or a table is locked.")));
 	else
 	{
@@ -380,6 +382,8 @@ run_last(Worker *w, const char *error)
 				look.mode = MODE_WAIT;	/* its state is for others to say */
 			delivery_lock_nowait(w);
 			delivery_record(w, &turn, &w->done);
+			tests_lock_nowait(w);
+			tests_record(w);
 			turn_write(w, &turn, &look);
 			run_note_error(w, error);
 		}

@@ -34,8 +34,12 @@ typedef struct Posting
 	int64		high;
 } Posting;
 
-/* The letter, if role may send it; every reason why not is an ERROR */
-static Letter *
+/*
+ * The letter, if role may send it; every reason why not is an ERROR.  The
+ * lock is that of the foreign key: it keeps mailman_cancel() from making the
+ * letter a draft under our hands, and is in nobody else's way.
+ */
+Letter *
 send_prepare(int64 letter_id, Oid role)
 {
 	Letter	   *letter;
@@ -183,22 +187,20 @@ send_insert_some(const Letter *letter, ArrayType *recipients,
 	posting->high = row_int64(0, 4, 0);
 }
 
-/* Say once per session what will not happen by itself */
-static void
-send_tell(const Letter *letter)
+/* Say what will not happen by itself: the last of it once per session */
+void
+send_tell(const char *what)
 {
 	static bool told = false;
 
 	if (!origin_is_ours())
 		ereport(WARNING,
-				(errmsg("letter " INT64_FORMAT " is queued and will not be sent",
-						letter->id),
+				(errmsg("%s is queued and will not be sent", what),
 				 errdetail("This database is a copy of the one that was armed to send."),
 				 errhint("If this one is to send now, and the other is not: SELECT mailman_adopt().")));
 	else if (!mailman_enabled)
 		ereport(WARNING,
-				(errmsg("letter " INT64_FORMAT " is queued and will not be sent",
-						letter->id),
+				(errmsg("%s is queued and will not be sent", what),
 				 errhint("Setting mailman.enabled is off.")));
 	else if (!shmem_is_there() && !told)
 	{
@@ -241,7 +243,7 @@ send_post(const Letter *letter, const Posting *posting)
 		statement_run(&insert, SPI_OK_INSERT, values, NULL);
 	origin_arm();
 	send_warn_unsubscribe(letter, posting);
-	send_tell(letter);
+	send_tell(psprintf("letter " INT64_FORMAT, letter->id));
 	if (posting->recipients == 0 && posting->high == PG_INT64_MAX)
 		ereport(NOTICE,
 				(errmsg("nobody new is queued for letter " INT64_FORMAT,

@@ -167,20 +167,25 @@ sending_give_back(Worker *w, Delivery *d)
 	d->ended_at = GetCurrentTimestamp();
 	sending_unclaim(d);
 	answer_wait(w, d);
-	delivery_move(d, &w->claimed, &w->done);
+	delivery_end(w, d, &w->claimed);
 }
 
 /*
  * Back to the queue with what was not begun: until a relay may be tried
- * again, or at once if we are stopping.
+ * again, or at once if we are stopping.  Tests may stay.
  */
 static void
-sending_give_up(Worker *w)
+sending_give_up(Worker *w, bool tests)
 {
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &w->claimed.head)
-		sending_give_back(w, dlist_container(Delivery, node, iter.cur));
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->test_id == 0 || tests)
+			sending_give_back(w, d);
+	}
 }
 
 /* Is the relay that it must take of use? */
@@ -218,7 +223,7 @@ sending_submit(Worker *w)
 		routes_count_wishes(w);
 	routes_open(w);
 	if (w->nroutes > 0 && routes_first(w) == NULL)
-		sending_give_up(w);
+		sending_give_up(w, true);
 	routes_balance(w);
 	dlist_foreach_modify(iter, &w->claimed.head)
 	{
@@ -257,14 +262,14 @@ sending_is_over(Worker *w)
 
 	if (ConfigReloadPending)
 		return true;
-	if (w->mode == MODE_SEND && now >= reserve_next_us(w))
+	if (worker_sends(w) && now >= reserve_next_us(w))
 		return true;
 	if (w->claimed.count + w->begun.count == 0)
-		return w->done.count > 0 || w->poked || now >= w->look_us;
-	if (w->done.count >= mailman_turn_size ||
+		return worker_recordable(w) > 0 || w->poked || now >= w->look_us;
+	if (worker_recordable(w) >= mailman_turn_size ||
 		since >= mailman_turn_interval * INT64CONST(1000))
 		return true;
-	if ((w->poked || (w->relay_stale && w->mode == MODE_SEND)) &&
+	if ((w->poked || (w->relay_stale && worker_sends(w))) &&
 		since >= 5000)
 		return true;
 	/* some are done, more are waiting, and the sessions soon run dry */
@@ -302,7 +307,7 @@ sending_timeout(Worker *w)
 
 	if (w->claimed.count + w->begun.count > 0)
 		until = w->last_turn_us + mailman_turn_interval * INT64CONST(1000);
-	if (w->mode == MODE_SEND)
+	if (worker_sends(w))
 		until = Min(until, reserve_next_us(w));
 	if (w->claimed.count > 0)
 		until = Min(until, sending_next_us(w, now));
@@ -388,19 +393,36 @@ sending_drain(Worker *w, int64 until)
 	}
 }
 
+/* Nothing but tests is under way */
+static bool
+sending_only_tests(Worker *w)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &w->begun.head)
+	{
+		if (dlist_container(Delivery, node, iter.cur)->test_id == 0)
+			return false;
+	}
+	return true;
+}
+
 /*
- * Take back what was not begun.  With wait_us >= 0, wait so long for replies
- * and then give up on the rest: the worker is ending, interrupts are off.
- * Afterwards all outcomes known are in w->done.
+ * Take back what was not begun, save tests.  With wait_us >= 0, wait so long for replies
+ * and then give up on the rest, tests too: the worker is ending, interrupts
+ * are off.  Afterwards all outcomes known are in w->done and w->tested.
  */
 void
 sending_stop(Worker *w, int64 wait_us)
 {
+	bool		tests = wait_us >= 0 || !mailman_enabled;
 	Transfers	transfers;
 	int			i;
 
 	w->stopping = true;
-	sending_give_up(w);
+	sending_give_up(w, tests);
+	if (!tests && sending_only_tests(w))
+		return;
 	routes_transfers(w, &transfers);
 	for (i = 0; i < transfers.count; i++)
 		transfer_recall(transfers.list[i], true);

@@ -51,6 +51,28 @@ typedef enum TurnStage
 	TURN_ROWS					/* a row of a delivery */
 } TurnStage;
 
+/*
+ * Tests that wait.  While the letter itself is not sent, what is loaded for
+ * them depends on who asked, and on when.
+ */
+static void
+turn_look_tests(Worker *w, Look *look)
+{
+	const char *tester = row_text(0, 7);
+	size_t		len = strlen(look->version);
+
+	look->tests = mailman_enabled ? (int) row_int64(0, 5, 0) : 0;
+	look->asked_at = row_int64(0, 6, 0);
+	/* first those of one person, then those of the next */
+	if (tester != NULL && w->ntests > 0 && w->letter != NULL)
+		tester = w->letter->sender;
+	if (tester != NULL)
+		strlcpy(look->tester, tester, sizeof(look->tester));
+	if (look->mode != MODE_SEND)
+		snprintf(look->version + len, sizeof(look->version) - len,
+				 " %s " INT64_FORMAT, look->tester, look->asked_at);
+}
+
 /* Lock the letter's row, if it is still ours, and see what it says */
 bool
 turn_fence(Worker *w, Look *look)
@@ -60,7 +82,15 @@ turn_fence(Worker *w, Look *look)
 		" concat_ws(' ', l.revision, l.on_doubt, n.xmin, l.resumed_at,"
 		" coalesce(k.xmin::text, '-'), (SELECT concat_ws(' ', count(*),"
 		" bit_xor(hashtextextended(p.name, p.xmin::text::int8)))"
-		" FROM mailman.partial p WHERE p.newsletter_id = n.id))"
+		" FROM mailman.partial p WHERE p.newsletter_id = n.id)),"
+		" (SELECT count(*) FROM mailman.test t WHERE t.letter_id = l.id"
+		" AND t.state = 'pending'), (SELECT max(t.requested_at)"
+		" FROM mailman.test t WHERE t.letter_id = l.id"
+		" AND t.state = 'pending'), CASE WHEN l.sender IS NULL"
+		" THEN (SELECT t.requested_by::text FROM mailman.test t"
+		" WHERE t.letter_id = l.id AND t.state = 'pending'"
+		" ORDER BY t.id LIMIT 1) END, EXISTS (SELECT"
+		" FROM mailman.posting p WHERE p.letter_id = l.id)"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" LEFT JOIN mailman.dkim_key k ON k.newsletter_id = n.id"
@@ -79,24 +109,35 @@ turn_fence(Worker *w, Look *look)
 	look->send_at = row_int64(0, 2, 0);
 	look->mode = look_mode(look->state, look->send_at);
 	look->whole = row_bool(0, 3) && look->mode == MODE_SEND;
+	look->postings = row_bool(0, 8);
+	if (strcmp(look->state, "sent") == 0 && !look->postings)
+		look->mode = MODE_STOP; /* all that is left are tests */
 	strlcpy(look->version, row_text(0, 4), sizeof(look->version));
-	if (look->mode == MODE_SEND && !origin_is_ours())
-		look->mode = MODE_STOP;
+	turn_look_tests(w, look);
+	if ((look->mode == MODE_SEND || look->tests > 0) && !origin_is_ours())
+	{
+		look->tests = 0;
+		if (look->mode == MODE_SEND)
+			look->mode = MODE_STOP;
+	}
 	return true;
 }
 
 /*
- * Load what the letter and its relays are now, with the sender's rights.  What
+ * Load what the letter and its relays are now, with the sender's rights.
+ * Whoever asks for a test wants relays to be tried again that were out.  What
  * was loaded before stays until the new is complete.
  */
 static void
-turn_prepare(Worker *w, const char *version)
+turn_prepare(Worker *w, const Look *look)
 {
+	const char *version = look->version;
 	MemoryContext context;
 	MemoryContext old;
 	Letter	   *letter;
 	List	   *relays = NIL;
 	ListCell   *cell;
+	const char *name;
 	Oid			sender;
 
 	if (w->letter != NULL && strcmp(w->letter_version, version) == 0 &&
@@ -107,8 +148,12 @@ turn_prepare(Worker *w, const char *version)
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	letter = letter_load(w->letter_id);
-	if (letter == NULL || letter->sender == NULL)
+	name = letter ? tests_sender(w, letter, look) : NULL;
+	if (name == NULL)
 		elog(ERROR, "letter " INT64_FORMAT " has no sender", w->letter_id);
+	letter->sender = pstrdup(name);
+	if (look->mode != MODE_SEND)
+		letter->resumed_at = Max(letter->resumed_at, look->asked_at);
 	sender = get_role_oid(letter->sender, false);
 	letter_check_member(letter, sender);
 	letter_check_sendable(letter, sender);
@@ -201,7 +246,7 @@ turn_room(Worker *w)
 {
 	if (routes_first(w) == NULL)
 		return w->nroutes > 0 && w->claimed.count == 0 ? w->free.count : 0;
-	return Min(sending_room(w), w->free.count);
+	return Min(sending_room(w), w->free.count - tests_room(w));
 }
 
 /* Are those whom a turn claims chosen before it, if any are? */
@@ -219,6 +264,7 @@ turn_work(Worker *w, Turn *turn, const Look *look)
 
 	delivery_record(w, turn, &w->done);
 	delivery_bounce(w, &w->done);
+	tests_turn(w, look, w->free.count - (w->chosen ? w->chosen->count : 0));
 	if (look->mode == MODE_SEND && w->pause_reason[0] == '\0' && !w->yielding)
 	{
 		int			room = turn_room(w);
@@ -241,6 +287,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 {
 	dlist_mutable_iter iter;
 
+	tests_committed(w, look);
 	dlist_foreach_modify(iter, &w->done.head)
 		delivery_free(w, dlist_container(Delivery, node, iter.cur), &w->done);
 	dlist_foreach_modify(iter, &w->claiming.head)
@@ -250,6 +297,8 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 		if (d->domain != NULL)
 			d->domain->claimed++;
 		delivery_move(d, &w->claiming, &w->claimed);
+		if (d->test_id != 0)
+			dlist_move_head(&w->claimed.head, &d->node);	/* goes first */
 	}
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
@@ -275,6 +324,16 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	}
 }
 
+/* Is there anything to send, of the letter or of its tests? */
+static bool
+turn_needs_letter(Worker *w, const Look *look)
+{
+	if (w->pause_reason[0] != '\0')
+		return false;
+	return look->mode == MODE_SEND ||
+		(look->mode != MODE_CANCEL && (look->tests > 0 || w->ntests > 0));
+}
+
 static void
 turn_transaction(Worker *w, void *arg)
 {
@@ -289,8 +348,8 @@ turn_transaction(Worker *w, void *arg)
 	if (turn_fence(w, &look))
 	{
 		*stage = TURN_PREPARE;
-		if (look.mode == MODE_SEND && w->pause_reason[0] == '\0')
-			turn_prepare(w, look.version);
+		if (turn_needs_letter(w, &look))
+			turn_prepare(w, &look);
 		*stage = TURN_ROWS;
 		turn_work(w, &turn, &look);
 		turn_write(w, &turn, &look);
@@ -341,7 +400,8 @@ turn_try(Worker *w, TurnStage *stage)
 		w->relay_stale = true;	/* nothing was loaded */
 	if (*stage == TURN_PREPARE && error_is_lasting(error))
 		strlcpy(w->pause_reason, error->message, sizeof(w->pause_reason));
-	run_log_failure(w, w->pause_reason[0] ? "pausing" :
+	run_log_failure(w, w->pause_reason[0] ? (w->mode == MODE_SEND ?
+											 "pausing" : "tests fail") :
 					"a turn failed and is repeated", error);
 	FreeErrorData(error);
 	return false;
@@ -385,7 +445,8 @@ turn_until_done(Worker *w)
 static void
 turn_drop_all(Worker *w)
 {
-	DeliveryList *lists[] = {&w->claimed, &w->begun, &w->done, &w->stuck};
+	DeliveryList *lists[] = {&w->claimed, &w->begun, &w->done, &w->tested,
+	&w->stuck};
 	dlist_mutable_iter iter;
 	Transfers	transfers;
 	size_t		i;
@@ -409,7 +470,8 @@ turn_drop_all(Worker *w)
 static bool
 turn_is_of_use(Worker *w)
 {
-	return !turn_is_chosen(w) || w->chosen != NULL || w->done.count > 0 ||
+	return !turn_is_chosen(w) || w->chosen != NULL ||
+		worker_recordable(w) > 0 || w->tests > 0 ||
 		w->mode != MODE_SEND || w->relay_stale || w->lifted ||
 		w->pause_reason[0] != '\0' || turn_room(w) == 0;
 }
@@ -426,7 +488,7 @@ turn_choose(Worker *w)
 		return;
 	if (decide_is_needed(w))
 	{
-		if (w->done.count > 0)
+		if (worker_recordable(w) > 0)
 			turn_until_done(w);
 		if (w->mode != MODE_SEND || turn_room(w) == 0)
 			return;
@@ -467,7 +529,11 @@ turn(Worker *w)
 	else if (w->mode == MODE_SEND && !turn_yields(w))
 		w->stopping = w->sparing = false;
 	else
+	{
+		if (worker_sends(w))
+			(void) turn_yields(w);
 		sending_stop(w, -1);
+	}
 	worker_report(w);
 	return !w->ended;
 }

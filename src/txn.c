@@ -184,7 +184,8 @@ typedef struct WrittenTable
 
 static const WrittenTable written_tables[] = {
 	{"letter", false}, {"subscription", false}, {"delivery", true},
-	{"newsletter_email", false}, {"posting", true}, {"secret", true},
+	{"newsletter_email", false}, {"posting", true}, {"test", true},
+	{"secret", true},
 	{"forgotten", true}, {"dkim_key", true}, {"origin", true},
 	{"relay_state", true}, {"domain_state", true}, {"attachment", false},
 	{"partial", false}

@@ -75,6 +75,13 @@ delivery_move(Delivery *delivery, DeliveryList *from, DeliveryList *to)
 }
 
 void
+delivery_end(Worker *w, Delivery *delivery, DeliveryList *from)
+{
+	delivery_move(delivery, from,
+				  delivery->test_id != 0 ? &w->tested : &w->done);
+}
+
+void
 delivery_free(Worker *w, Delivery *delivery, DeliveryList *from)
 {
 	MemoryContext context = delivery->context;
@@ -82,6 +89,8 @@ delivery_free(Worker *w, Delivery *delivery, DeliveryList *from)
 
 	if (from == &w->claimed && delivery->domain != NULL)
 		delivery->domain->claimed--;
+	if (delivery->test_id != 0)
+		w->ntests--;
 
 	MemoryContextReset(context);
 	memset(delivery, 0, sizeof(Delivery));
@@ -108,6 +117,7 @@ worker_make_slots(Worker *w)
 	delivery_list_init(&w->claimed);
 	delivery_list_init(&w->begun);
 	delivery_list_init(&w->done);
+	delivery_list_init(&w->tested);
 	delivery_list_init(&w->stuck);
 	w->nslots = 2 * mailman_turn_size;
 	w->slots = MemoryContextAllocZero(TopMemoryContext,

@@ -31,8 +31,10 @@ typedef struct Delivery
 	MemoryContext context;		/* all its memory; reset when freed */
 
 	/* as claimed */
+	int64		test_id;		/* not 0: a row of mailman.test, no delivery */
 	int64		subscription_id;
 	char	   *email;			/* UTF-8 */
+	char	   *test_address;	/* where a test goes */
 	char	   *name;			/* UTF-8, may be NULL */
 	TemplateNode data;			/* of the subscription */
 	TemplateNode variables;
@@ -78,8 +80,8 @@ typedef enum LetterMode
 	MODE_GONE					/* not ours any more: end at once */
 } LetterMode;
 
-/* Room for the parts of turn_fence()'s version, some 130 bytes at most */
-#define LETTER_VERSION_SIZE 192
+/* Room for the parts of turn_fence()'s version, some 220 bytes at most */
+#define LETTER_VERSION_SIZE 320
 
 struct Worker
 {
@@ -128,6 +130,9 @@ struct Worker
 
 	LetterMode	mode;
 	bool		whole;			/* the list is still to be topped up */
+	int			tests;			/* that wait, as last seen */
+	int			ntests;			/* slots that hold one */
+	int64		tests_us;		/* not to be claimed before */
 	Tally		tally;			/* as committed */
 	int64		doubts;			/* as committed */
 	Meter		meter;			/* as committed */
@@ -139,6 +144,7 @@ struct Worker
 	DeliveryList claimed;
 	DeliveryList begun;
 	DeliveryList done;
+	DeliveryList tested;		/* done, but tests: mailman.test knows them */
 	DeliveryList stuck;			/* done, but their rows make turns fail */
 	int64		stuck_retry_us;
 
@@ -169,6 +175,9 @@ extern void delivery_move(Delivery *delivery, DeliveryList *from,
 						  DeliveryList *to);
 extern void delivery_free(Worker *w, Delivery *delivery, DeliveryList *from);
 
+/* Its outcome is known: it is to be recorded */
+extern void delivery_end(Worker *w, Delivery *delivery, DeliveryList *from);
+
 /* One line for pg_stat_activity */
 extern void worker_report(Worker *w);
 
@@ -177,6 +186,13 @@ static inline int
 worker_outstanding(const Worker *w)
 {
 	return w->claimed.count + w->begun.count;
+}
+
+/* Outcomes to record */
+static inline int
+worker_recordable(const Worker *w)
+{
+	return w->done.count + w->tested.count;
 }
 
 /* ---- look.c: what is there to do? ---- */
@@ -192,8 +208,14 @@ typedef struct Look
 	bool		whole;			/* it is still to be topped up */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
-	char		version[LETTER_VERSION_SIZE];	/* of what it is made of;
-												 * turn_fence() only */
+	int			tests;			/* that wait */
+	TimestampTz tested_at;		/* since when the first does */
+	bool		testing;		/* some are 'sending' */
+	char		tester[NAMEDATALEN];	/* who asked for the first that waits;
+										 * "": the letter has a sender */
+	TimestampTz asked_at;		/* when the last was asked for; turn_fence()
+								 * fills in these two, and the following */
+	char		version[LETTER_VERSION_SIZE];	/* of what it is made of */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);
@@ -389,6 +411,41 @@ extern void decide(Worker *w, int room);
 
 /* Hand back who has unsubscribed while being claimed */
 extern void recheck(Worker *w);
+
+/* ---- test_copy.c: mailman_test()'s, beside the deliveries ---- */
+
+/* Is there anything for the relays, whatever state the letter is in? */
+static inline bool
+worker_sends(const Worker *w)
+{
+	return w->mode == MODE_SEND || w->tests > 0 || w->ntests > 0;
+}
+
+/* So many may be claimed now */
+extern int	tests_room(const Worker *w);
+
+/* Do those that wait call for a turn? */
+extern bool tests_call(Worker *w, const Look *look);
+
+/* Whose rights and relays count; NULL: there is nobody */
+extern const char *tests_sender(const Worker *w, const Letter *letter,
+								const Look *look);
+
+/* In a turn: what became of them, and the next few */
+extern void tests_turn(Worker *w, const Look *look, int room);
+extern void tests_record(Worker *w);
+extern void tests_lock_nowait(Worker *w);
+extern void tests_committed(Worker *w, const Look *look);
+
+/* Those an earlier run has left 'sending' */
+extern void tests_resolve(Worker *w);
+
+/* What an answer means for one; true: to another relay, at once */
+extern bool test_answer(Worker *w, Delivery *d, const char *reason);
+
+/* No relay can be used now, or we must stop */
+extern void test_wait(Worker *w, Delivery *d);
+extern bool test_must_stop(const Worker *w);
 
 /* ---- answer.c: from the relay's answers to outcomes ---- */
 

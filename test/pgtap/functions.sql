@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(163);
+SELECT plan(165);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -25,6 +25,7 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_set_dkim_key', '{bigint,text}', 'text'),
 	('mailman_send', '{bigint}', 'bigint'),
 	('mailman_send', '{bigint,bigint[],jsonb}', 'bigint'),
+	('mailman_test', '{bigint,text,bigint}', 'bigint'),
 	('mailman_pause', '{bigint}', 'text'),
 	('mailman_resume', '{bigint}', 'text'),
 	('mailman_cancel', '{bigint}', 'text'),
@@ -33,6 +34,7 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_wake', '{}', 'bigint'),
 	('mailman_adopt', '{}', 'void'),
 	('mailman_preview', '{bigint,bigint}', 'text'),
+	('mailman_preview_all', '{bigint}', 'setof record'),
 	('mailman_deliveries', '{bigint}', 'jsonb'),
 	('mailman_report', '{bigint}', 'text'),
 	('mailman_wait', '{bigint,interval,text}', 'record'),

@@ -11,7 +11,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(287);
+SELECT plan(303);
 
 -- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
 -- it did stays done
@@ -108,8 +108,8 @@ SELECT pg_temp.refused('tap_app', format('SELECT public.%s', call),
 	'mailman_resume(1)', 'mailman_cancel(1)', 'mailman_retry(1)',
 	'mailman_retry(1, ''{doubtful}'')', 'mailman_retry_delay(1)',
 	'mailman_wake()', 'mailman_adopt()',
-	'mailman_preview(1)', 'mailman_deliveries(1)', 'mailman_report(1)',
-	'mailman_check(''x'')',
+	'mailman_preview(1)', 'mailman_preview_all(1)', 'mailman_test(1, ''x'')',
+	'mailman_deliveries(1)', 'mailman_report(1)', 'mailman_check(''x'')',
 	'mailman_subscribe(1, ''x'')', 'mailman_unsubscribe(''x'')',
 	'mailman_unsubscribe_url(1, 1)', 'mailman_forget(1)']) AS c(call);
 SELECT pg_temp.refused('tap_app', 'TABLE mailman.newsletter',
@@ -130,6 +130,7 @@ GRANT EXECUTE ON FUNCTION mailman_is_address(text),
 	mailman_send(bigint), mailman_send(bigint, bigint[], jsonb),
 	mailman_pause(bigint), mailman_resume(bigint), mailman_cancel(bigint),
 	mailman_retry(bigint, text[]),
+	mailman_test(bigint, text, bigint),
 	mailman_preview(bigint, bigint), mailman_deliveries(bigint),
 	mailman_report(bigint)
 	TO tap_owner, tap_other;
@@ -157,6 +158,11 @@ SELECT pg_temp.works('tap_app', $$
 	'it edits a draft');
 SELECT pg_temp.works('tap_app', 'SELECT mailman_preview(900001)',
 	'it looks at the mail');
+SELECT pg_temp.works('tap_app',
+	'SELECT mailman_test(900001, ''boss@example.net'')',
+	'it lets somebody else look at it');
+SELECT is((SELECT requested_by FROM mailman.test WHERE letter_id = 900001),
+	'tap_app', 'and is the one who asked for it');
 SELECT pg_temp.works('tap_app', 'SELECT mailman_send(900001)', 'it sends it');
 SELECT is((SELECT sender FROM mailman.letter WHERE id = 900001),
 	'tap_app', 'and is the sender');
@@ -191,6 +197,7 @@ SELECT pg_temp.refused('tap_app', statement, '42501 | ' || message,
 	('SELECT public.mailman_set_dkim_key(900001, NULL)',
 	 'permission denied for function mailman_set_dkim_key'),
 	('TABLE mailman.posting', 'permission denied for table posting'),
+	('TABLE mailman.test', 'permission denied for table test'),
 	('TABLE mailman.origin', 'permission denied for table origin'),
 	('TABLE mailman.relay_status',
 	 'permission denied for view relay_status'),
@@ -248,6 +255,8 @@ SELECT pg_temp.refused('tap_other', statement, verdict, 'a stranger: ' || statem
 	('SELECT mailman_send(900002, ''{900001}'')',
 	 '42501 | permission denied for letter 900002'),
 	('SELECT mailman_send(900002, ''{}'')',
+	 '42501 | permission denied for letter 900002'),
+	('SELECT mailman_test(900002, ''boss@example.net'')',
 	 '42501 | permission denied for letter 900002'),
 	('SELECT mailman_preview(900002)',
 	 '42501 | permission denied for letter 900002'),
@@ -374,6 +383,8 @@ CREATE FUNCTION pg_temp.guarded(statement text) RETURNS text AS $$
 SELECT alike(pg_temp.verdict('tap_app', statement),
 	'42501 | % by the extension only | Use ' ||
 	CASE WHEN statement LIKE '%mailman.origin%' THEN 'mailman\_adopt().'
+	WHEN statement LIKE '%mailman.test %' OR statement LIKE '%mailman.test'
+	THEN 'mailman\_test().'
 	WHEN statement LIKE '%forgotten%' THEN 'mailman\_forget().'
 	WHEN statement LIKE '%mailman.dkim\_key%'
 	THEN 'mailman\_set\_dkim\_key().'
@@ -405,6 +416,11 @@ SELECT pg_temp.guarded(statement) FROM unnest(ARRAY[
 	'UPDATE mailman.posting SET folded = true',
 	'DELETE FROM mailman.posting',
 	'TRUNCATE mailman.posting',
+	'INSERT INTO mailman.test (letter_id, address, requested_by)
+	 VALUES (900002, ''x@example.com'', ''tap_owner'')',
+	'UPDATE mailman.test SET state = ''pending''',
+	'DELETE FROM mailman.test',
+	'TRUNCATE mailman.test',
 	'INSERT INTO mailman.secret
 	 VALUES (900001, decode(repeat(''00'', 32), ''hex''))',
 	'UPDATE mailman.secret SET key = decode(repeat(''00'', 32), ''hex'')',
@@ -521,7 +537,7 @@ SELECT is(pg_temp.escalated(tab, 'BEFORE INSERT OR UPDATE OR DELETE', call),
 	|| ' TRIGGER on the table.',
 	format('a trigger on %s is named and refused by %s', tab, call))
   FROM unnest(ARRAY['letter', 'subscription', 'delivery', 'newsletter_email',
-					'posting', 'secret', 'forgotten', 'dkim_key', 'origin',
+					'posting', 'test', 'secret', 'forgotten', 'dkim_key', 'origin',
 					'relay_state',
 					'domain_state']) AS t(tab),
 	   unnest(ARRAY['SELECT mailman_subscribe(900001, ''zz@example.com'')',
@@ -626,6 +642,7 @@ SELECT alike(pg_temp.verdict(current_user::name, statement),
   FROM unnest(ARRAY['UPDATE mailman.letter SET state = ''sent''',
 	'UPDATE mailman.delivery SET state = ''delivered''',
 	'DELETE FROM mailman.posting', 'TRUNCATE mailman.secret',
+	'UPDATE mailman.test SET state = ''pending''', 'TRUNCATE mailman.test',
 	'UPDATE mailman.origin SET database = 1', 'DELETE FROM mailman.origin',
 	'TRUNCATE mailman.origin', 'UPDATE mailman.letter SET whole = true',
 	'UPDATE mailman.letter SET resumed_at = NULL, whole = true',

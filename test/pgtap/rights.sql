@@ -113,6 +113,7 @@ read|recipient|SELECT
 read|failure_summary|SELECT
 read|relay_status|SELECT
 read|event|SELECT
+read|test|SELECT
 send|newsletter|DELETE,INSERT,SELECT,UPDATE
 send|subscription|DELETE,INSERT,SELECT,UPDATE
 send|letter|DELETE,INSERT,SELECT,UPDATE
@@ -128,6 +129,7 @@ send|recipient|SELECT
 send|failure_summary|SELECT
 send|relay_status|SELECT
 send|event|SELECT
+send|test|SELECT
 \.
 CREATE TEMP TABLE wanted_functions (level text, function text);
 COPY wanted_functions FROM stdin (DELIMITER '|');
@@ -157,6 +159,7 @@ never|mailman_revoke(name,text)
 read|mailman_is_address(text)
 read|mailman_retry_delay(integer,text,double precision)
 read|mailman_preview(bigint,bigint)
+read|mailman_preview_all(bigint)
 read|mailman_report(bigint)
 read|mailman_deliveries(bigint)
 read|mailman_wait(bigint,interval,text)
@@ -165,6 +168,7 @@ send|mailman_unsubscribe(text)
 send|mailman_unsubscribe_url(bigint,bigint)
 send|mailman_forget(bigint)
 send|mailman_check(text)
+send|mailman_test(bigint,text,bigint)
 send|mailman_send(bigint)
 send|mailman_send(bigint,bigint[],jsonb)
 send|mailman_pause(bigint)

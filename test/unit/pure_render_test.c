@@ -145,6 +145,42 @@ test_render_variants(void)
 	   "a domain that is not ASCII does not");
 }
 
+/* A marked copy: to another address, and its marks are nobody's */
+static void
+test_render_copy(void)
+{
+	RenderLetter letter;
+	RenderRecipient recipient;
+	Rendered	real;
+	Rendered	copy;
+	Rendered	other;
+	VerpTag		tag;
+
+	fill(&letter, &recipient);
+	letter.return_path = "b+{{verp}}@sender.example";
+	ok(render_message(&letter, &recipient, &real) &&
+	   strcmp(real.subject, "For Ann & <Lee>") == 0, "the subject as it is read");
+	recipient.test_id = 7;
+	recipient.test_address = "boss@Office.example";
+	ok(render_message(&letter, &recipient, &copy) &&
+	   strcmp(copy.rcpt_to, "boss@office.example") == 0 &&
+	   strstr(copy.message.data, "\r\nTo: boss@office.example\r\n") &&
+	   strstr(copy.message.data, "\r\nSubject: [Test] For Ann & <Lee>\r\n") &&
+	   strstr(copy.message.data, "Dear Ann & <Lee> <ann@Customer.example>,"),
+	   "a test goes elsewhere and is marked, else it is the same");
+	ok(strcmp(copy.message_id, real.message_id) != 0,
+	   "its Message-ID is another, though the ids are the same");
+	ok(verp_parse(real.mail_from, strlen(real.mail_from), &tag) &&
+	   strncmp(copy.mail_from, "b+42-0-", 7) == 0 &&
+	   !verp_parse(copy.mail_from, strlen(copy.mail_from), &tag),
+	   "its return path has no tag of anybody's");
+	recipient.test_id = 8;
+	ok(render_message(&letter, &recipient, &other) &&
+	   strcmp(copy.message_id, other.message_id) != 0, "the next has one, too");
+	recipient.test_address = "nobody";
+	ok(!render_message(&letter, &recipient, &other), "a bad address fails");
+}
+
 static void
 test_render_errors(void)
 {
@@ -228,6 +264,7 @@ test_render(void)
 {
 	test_render_whole();
 	test_render_variants();
+	test_render_copy();
 	test_render_errors();
 	test_render_random();
 }
