@@ -134,11 +134,14 @@ event_record(const char *kind, int64 letter_id, StringInfo detail)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error_is_passing(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
+		/* always: whoever catches it aborts the innermost level only */
 		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
 		extension_set_writer(writer);
+		if (error_is_passing(error->sqlerrcode))
+			ReThrowError(error);
 		ereport(LOG,
 				(errcode(error->sqlerrcode),
 				 errmsg("an event of kind \"%s\" could not be recorded: %s",

@@ -83,7 +83,11 @@ notify_batch(void)
 	uint64		rows;
 	uint64		row;
 
-	if (!extension_may_notify() || !notify_lock())
+	if (!extension_may_notify())
+		return -1;
+	if (event_waits_since() == 0)
+		return 0;
+	if (!notify_lock())
 		return -1;
 	rows = statement_run(&tell, SPI_OK_SELECT, values, NULL);
 	if (rows == 0)
@@ -144,7 +148,7 @@ notify_transaction(Worker *w, void *arg)
 
 	run_begin_reading(w, &scope);
 	notify_unflushed();
-	*told = event_waits_since() == 0 ? 0 : notify_batch();
+	*told = notify_batch();
 	run_commit(&scope);
 }
 

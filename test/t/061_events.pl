@@ -232,14 +232,16 @@ $node->sql('ALTER TABLE mailman.event DROP CONSTRAINT no_end');
 
 # ---- somebody locks the table for long
 
+my $accepted = $relay->status->{accepted};
 $relay->gate(0);
 $letter = $node->letter($newsletter);
 $node->send($letter);
 ok($relay->wait_for_held(4), 'a letter on its way');
 $person->query('BEGIN; LOCK TABLE mailman.event');
-$relay->open_gate;
 $log = $node->log_position;
-ok($relay->wait_for_silence, 'the table is locked, and mail leaves');
+$relay->open_gate;
+ok($relay->wait_for_messages($accepted + 21),
+	'the table is locked, and mail leaves');
 ok($node->wait_for_log("letter $letter: .*lock timeout", $log),
 	'the last turn has met the lock');
 $person->query('ROLLBACK');
