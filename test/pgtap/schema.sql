@@ -141,7 +141,7 @@ test|reason|text|t
 test|relay|text|t
 test|message_id|text|t
 test|sent_at|timestamp with time zone|t
-test|variables|jsonb|f
+test|variables|jsonb|t
 secret|newsletter_id|bigint|f
 secret|key|bytea|f
 forgotten|newsletter_id|bigint|f

@@ -334,8 +334,10 @@ $relay->set(
 $letter = $plain->letter($newsletter);
 $plain->send($letter);
 waits($plain, $letter, 'MailmanDue', 'a retry is not due yet');
-is( $plain->sql("SELECT state FROM mailman.worker WHERE letter_id = $letter"),
-	'waiting', 'it waits');
+ok( $plain->wait_for(
+		"SELECT state FROM mailman.worker WHERE letter_id = $letter",
+		'waiting'),
+	'it waits');
 $relay->gate(0);
 my $first = $plain->letter($newsletter);
 $plain->send($first);
