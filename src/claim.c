@@ -259,7 +259,7 @@ candidates_set_aside(Worker *w, const Candidates *c)
 		.sql = "UPDATE mailman.delivery d SET due_at = c.until,"
 		" reason = coalesce(d.reason, '" REASON_ASIDE "')"
 		" FROM unnest($2, $3, $4) AS c(id, state, until)"
-		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
+		" WHERE " DELIVERY_IS_OF("c")
 		" AND d.state = c.state",
 		.nargs = 4,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID}
@@ -334,7 +334,7 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 		" variables = CASE WHEN s.forgotten_at IS NULL THEN d.variables END"
 		" FROM unnest($2, $3) AS c(id, state)"
 		" JOIN mailman.subscription s ON s.id = c.id"
-		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
+		" WHERE " DELIVERY_IS_OF("c")
 		" AND d.state = c.state"
 		" RETURNING d.subscription_id, c.state, d.state, s.email, s.name,"
 		" s.data, d.variables, d.attempts::int8, d.queued_at",
@@ -378,7 +378,7 @@ delivery_skip_rest(Worker *w, Turn *turn, int limit)
 		" state = CASE WHEN d.doubts > 0 THEN 'doubtful' ELSE 'skipped' END,"
 		" reason = 'letter was cancelled'"
 		" FROM unnest($2, $3) AS c(id, state)"
-		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
+		" WHERE " DELIVERY_IS_OF("c")
 		" AND d.state = c.state RETURNING c.state, d.state",
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}

@@ -152,6 +152,7 @@ worker_pin_settings(void)
 		{"enable_hashjoin", "off"},
 		{"enable_mergejoin", "off"},
 		{"enable_material", "off"},
+		{"enable_memoize", "off"},
 		{NULL, NULL}
 	};
 

@@ -273,6 +273,15 @@ extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 
 /* ---- record.c: one half of a turn's statements ---- */
 
+/*
+ * SQL: delivery d of the letter in $1 and the recipient in alias.id.  Said so
+ * that the letter cannot be looked for without the recipient.  Else a plan may
+ * fetch all deliveries of the letter to find these few among them, and does
+ * when statistics are older than a letter, or it is much larger than others.
+ */
+#define DELIVERY_IS_OF(alias) \
+	"d.letter_id = $1 + 0 * " alias ".id AND d.subscription_id = " alias ".id"
+
 /* What a turn changes, kept apart until it has committed */
 typedef struct Turn
 {
