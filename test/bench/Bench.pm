@@ -222,7 +222,7 @@ sub wait_sent
 }
 
 # seconds from $start to the last mail of these letters, and how many
-sub _account
+sub account
 {
 	my ($self, $start, @letters) = @_;
 	my ($seconds, $mails) = $self->{db}->selectrow_array(
@@ -251,7 +251,7 @@ sub send
 	$result{wal} = $self->_lsn - $lsn;
 	$worker->wait_gone;
 	waitpid($perf, 0) if $perf;
-	my ($seconds, $mails) = $self->_account($start, $letter);
+	my ($seconds, $mails) = $self->account($start, $letter);
 	my $after = $self->_counters;
 	my %n = map { $_ => $after->{$_} - $before->{$_} } keys %$after;
 
