@@ -33,7 +33,7 @@ $| = 1;
 my $bench = Bench->new;
 my $sink  = $bench->sink;
 my @pids;
-END { local $?; kill 'TERM', @pids if @pids; }
+END { local $?; Bench::Sink::reap($_) foreach @pids; }
 
 sub count_checked
 {

@@ -57,11 +57,14 @@ sub send_letters
 	die "$got of $mails mails arrived, $sent are on record\n"
 	  if $got != $mails || $sent != $mails;
 	my ($slowest, $fastest) = $db->selectrow_array(
-		q{WITH first AS (SELECT min(last) AS done FROM (
-				SELECT max(sent_at) AS last FROM mailman.newsletter_email
-				WHERE letter_id = ANY ($1) GROUP BY letter_id) AS l),
-			part AS (SELECT count(*) FILTER (WHERE sent_at <= done) AS n
-				FROM mailman.newsletter_email, first
+		q{WITH done AS MATERIALIZED (
+				SELECT letter_id, max(sent_at) AS at
+				FROM mailman.newsletter_email
+				WHERE letter_id = ANY ($1) GROUP BY letter_id),
+			part AS (
+				SELECT count(*) FILTER
+					(WHERE sent_at <= (SELECT min(at) FROM done)) AS n
+				FROM mailman.newsletter_email
 				WHERE letter_id = ANY ($1) GROUP BY letter_id)
 		SELECT min(n), max(n) FROM part}, undef, \@letters);
 	print '.';

@@ -11,7 +11,8 @@
 #
 # CPU time is the scheduler's own account, in nanoseconds
 # (/proc/PID/schedstat); how much of it the kernel took is known in ticks of
-# 10 ms only.  Private memory is what nobody else has mapped, sampled.
+# 10 ms only.  Private memory is that of private mappings which nobody else
+# has a page of, sampled.
 #
 # Copyright (c) 2026, the mailman authors
 #
@@ -80,13 +81,25 @@ sub sample
 	return 1;
 }
 
+# Memory of its own: what it shares with the other servers' processes is not,
+# even if nobody else has touched those pages
 sub _sample_memory
 {
 	my ($self) = @_;
 	my $private = 0;
+	my $own     = 0;
 
-	$private += $_
-	  foreach $self->_read('smaps_rollup') =~ /^Private_\w+:\s+(\d+) kB/gm;
+	foreach my $line (split /\n/, $self->_read('smaps'))
+	{
+		if ($line =~ /^[0-9a-f]+-[0-9a-f]+ ...(.)/)
+		{
+			$own = $1 eq 'p';
+		}
+		elsif ($own && $line =~ /^Private_\w+:\s+(\d+) kB/)
+		{
+			$private += $1;
+		}
+	}
 	$self->{looked} = time;
 	return unless $private > 0;
 	$self->{private} = $private if $private > $self->{private};

@@ -53,16 +53,30 @@ sub await_port
 	croak 'a server does not answer';
 }
 
-# Start a program of ours, its output to a file
+# Start a program of ours, its output to a file; "run" is told of it
 sub spawn
 {
 	my ($output, @command) = @_;
 	my $pid = fork;
 	croak "fork: $!" unless defined $pid;
-	return $pid if $pid;
+	if ($pid)
+	{
+		open(my $fh, '>', "$ENV{TMPDIR}/pid.$pid") if $ENV{TMPDIR};
+		return $pid;
+	}
 	open(STDIN,  '<',  '/dev/null') or POSIX::_exit(127);
 	open(STDOUT, '>>', $output)     or POSIX::_exit(127);
 	exec(@command) or POSIX::_exit(127);
+}
+
+# End it, and wait for that
+sub reap
+{
+	my ($pid) = @_;
+	kill 'TERM', $pid;
+	waitpid($pid, 0);
+	unlink "$ENV{TMPDIR}/pid.$pid" if $ENV{TMPDIR};
+	return;
 }
 
 sub start
@@ -106,8 +120,7 @@ sub DESTROY
 	my ($self) = @_;
 	local ($?, $!, $@);
 	return unless $self->{owner} == $$ && $self->{pid};
-	kill 'TERM', $self->{pid};
-	waitpid($self->{pid}, 0);
+	reap($self->{pid});
 	return;
 }
 
