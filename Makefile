@@ -4,9 +4,11 @@
 #	make test		all tests
 #	make test-long	kill rounds: 40 letters, each hit in the middle; and a
 #				rate over some minutes
+#	make bench	how fast, beside others; also bench-quick, bench-scale,
+#				bench-distance, bench-letters: see test/bench
 #	make, make install, make installcheck	as with any PGXS extension
 #
-# demo and test install the Debian packages that are missing if run as root,
+# demo, test and bench install the Debian packages that are missing if run as root,
 # else they print the command that does.
 
 EXTENSION = mailman
@@ -38,7 +40,8 @@ all install installcheck clean:
 		"postgresql-server-dev, or set PG_CONFIG" >&2; exit 1
 endif
 
-.PHONY: demo test test-long unit built
+.PHONY: demo test test-long unit built \
+	bench bench-quick bench-scale bench-distance bench-letters
 
 demo:
 	@PG_CONFIG=$(PG_CONFIG) test/packages demo
@@ -55,6 +58,11 @@ test-long:
 	@$(MAKE) -s built COPT=-Werror
 	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl" \
 		test/run-tests
+
+bench bench-quick bench-scale bench-distance bench-letters:
+	@PG_CONFIG=$(PG_CONFIG) test/packages $@
+	@$(MAKE) -s built
+	@PG_CONFIG=$(PG_CONFIG) test/bench/run $(or $(@:bench-%=%))
 
 # Compiled and, if we may, installed
 built: all
