@@ -65,7 +65,7 @@ static int
 route_demand(Worker *w, const Route *r)
 {
 	const Route *first = routes_first(w);
-	int			mails = w->claimed.count + (w->work ? w->free.count : 0);
+	int			mails = w->claimed.count + (w->work ? Min(w->free.count, sending_most(w)) : 0);
 
 	if (!r->limited || first == NULL || r->rank != first->rank ||
 		r->slots.ngrants == SLOTS_GRANTS)

@@ -124,6 +124,7 @@ struct Worker
 
 	Delivery   *slots;
 	int			nslots;
+	int			most;			/* rows 'sending' at any commit */
 	DeliveryList free;
 	DeliveryList claiming;		/* in a turn that has not committed */
 	DeliveryList claimed;
@@ -368,6 +369,7 @@ extern void sending_unclaim(Delivery *d);
 
 extern void sending_collect(Worker *w);
 extern void sending_transfer(Worker *w);
+extern int	sending_most(Worker *w);
 extern int	sending_room(Worker *w);
 extern int	sending_rate(Worker *w);
 
