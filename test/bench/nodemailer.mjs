@@ -15,7 +15,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
 const require = createRequire(process.env.NODE_ROOT + "/");
-const { run } = require("graphile-worker");
+const { Logger, run } = require("graphile-worker");
 const Mustache = require("mustache");
 const nodemailer = require("nodemailer");
 const pg = require("pg");
@@ -26,6 +26,8 @@ const html = readFileSync(`${dir}/html`, "utf8");
 const total = Number(mails);
 
 const pool = new pg.Pool({ host: sockets, database, user: "postgres", max: 20 });
+pool.on("error", console.error);
+pool.on("connect", (client) => client.on("error", console.error));
 const mailer = nodemailer.createTransport({
 	host: "127.0.0.1",
 	port: Number(port),
@@ -53,7 +55,6 @@ async function send(reader) {
 }
 
 const quiet = { error: console.error, warn() {}, info() {}, debug() {} };
-const { Logger } = require("graphile-worker");
 const runner = await run({
 	pgPool: pool,
 	taskList: { send },
