@@ -5,9 +5,11 @@
 #	make fuzz		the fuzz targets, FUZZ_SECONDS (60) each
 #	make test-long	kill rounds: 40 letters, each hit in the middle; and a
 #				rate over some minutes; and a million deliveries purged
+#	make bench	how fast, beside others; also bench-quick, bench-scale,
+#				bench-distance, bench-letters: see test/bench
 #	make, make install, make installcheck	as with any PGXS extension
 #
-# demo, test and fuzz install the Debian packages that are missing if run as root,
+# demo, test, fuzz and bench install the Debian packages that are missing if run as root,
 # else they print the command that does.
 
 EXTENSION = mailman
@@ -39,7 +41,8 @@ all install installcheck clean:
 		"postgresql-server-dev, or set PG_CONFIG" >&2; exit 1
 endif
 
-.PHONY: demo test test-long fuzz fuzz-targets unit built
+.PHONY: demo test test-long fuzz fuzz-targets unit built \
+	bench bench-quick bench-scale bench-distance bench-letters
 
 demo:
 	@PG_CONFIG=$(PG_CONFIG) test/packages demo
@@ -66,6 +69,11 @@ fuzz:
 
 fuzz-targets:
 	@$(MAKE) -s -f test/fuzz/fuzz.mk O=test/fuzz/bin PG_CONFIG=$(PG_CONFIG)
+
+bench bench-quick bench-scale bench-distance bench-letters:
+	@PG_CONFIG=$(PG_CONFIG) test/packages $@
+	@$(MAKE) -s built
+	@PG_CONFIG=$(PG_CONFIG) test/bench/run $(or $(@:bench-%=%))
 
 # Compiled and, if we may, installed
 built: all

@@ -329,7 +329,7 @@ delivery_fill(Worker *w, uint64 row, const Candidates *c)
 	" variables = CASE WHEN s.forgotten_at IS NULL THEN "
 #define CLAIM_ROWS \
 	" JOIN mailman.subscription s ON s.id = c.id" \
-	" WHERE d.letter_id = $1 AND d.subscription_id = c.id" \
+	" WHERE " DELIVERY_IS_OF("c") \
 	" AND d.state = c.state" \
 	" RETURNING d.subscription_id, c.state, d.state, s.email, s.name," \
 	" s.data, d.variables, d.attempts::int8, d.queued_at"
@@ -408,7 +408,7 @@ delivery_skip_rest(Worker *w, Turn *turn, int limit)
 		" state = CASE WHEN d.doubts > 0 THEN 'doubtful' ELSE 'skipped' END,"
 		" reason = 'letter was cancelled'"
 		" FROM unnest($2, $3) AS c(id, state)"
-		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
+		" WHERE " DELIVERY_IS_OF("c")
 		" AND d.state = c.state RETURNING c.state, d.state",
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}

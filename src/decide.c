@@ -78,8 +78,7 @@ decide_load(Worker *w, Batch *batch)
 		.sql = "SELECT u.n, s, d.queued_at"
 		" FROM unnest($2) WITH ORDINALITY AS u(id, n)"
 		" JOIN mailman.subscription s ON s.id = u.id"
-		" JOIN mailman.delivery d ON d.letter_id = $1"
-		" AND d.subscription_id = u.id"
+		" JOIN mailman.delivery d ON " DELIVERY_IS_OF("u")
 		" WHERE s.state = 'active' ORDER BY u.n",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8ARRAYOID}

@@ -13,46 +13,53 @@
  */
 #include "pure.h"
 
-#include "common/hmac.h"
-#include "common/sha2.h"
-#ifndef FRONTEND
-#include "utils/resowner.h"
-#endif
-
-StaticAssertDecl(HMAC_BYTES == PG_SHA256_DIGEST_LENGTH, "it is SHA-256");
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
 
 /*
- * See pure.h.  In the server OpenSSL's contexts belong to a resource owner,
- * and a worker has none between two transactions.
+ * HMAC-SHA-256 without a key yet.  OpenSSL finds its algorithms by name, which
+ * takes longer than to compute one of these: so it is asked once a process.
  */
+static EVP_MAC_CTX *
+hmac_begin(void)
+{
+	static EVP_MAC_CTX *unkeyed = NULL;
+
+	if (unkeyed == NULL)
+	{
+		EVP_MAC    *hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+		EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(hmac);
+		OSSL_PARAM	params[2];
+
+		params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+													 OSSL_DIGEST_NAME_SHA2_256, 0);
+		params[1] = OSSL_PARAM_construct_end();
+		if (ctx != NULL && EVP_MAC_CTX_set_params(ctx, params) == 1)
+			unkeyed = ctx;
+		else
+			EVP_MAC_CTX_free(ctx);
+		EVP_MAC_free(hmac);		/* the context keeps it */
+	}
+	return unkeyed ? EVP_MAC_CTX_dup(unkeyed) : NULL;
+}
+
+/* see pure.h */
 bool
 hmac_sha256(uint8 *digest, const uint8 *secret, size_t secret_len,
 			const char *label, const void *data, size_t len)
 {
-	pg_hmac_ctx *ctx;
+	EVP_MAC_CTX *ctx = hmac_begin();
+	size_t		written = 0;
 	bool		ok;
-#ifndef FRONTEND
-	ResourceOwner own = NULL;
 
-	if (CurrentResourceOwner == NULL)
-		own = CurrentResourceOwner = ResourceOwnerCreate(NULL, "mailman");
-#endif
-
-	ctx = pg_hmac_create(PG_SHA256);
 	ok = ctx != NULL &&
-		pg_hmac_init(ctx, secret, secret_len) == 0 &&
-		pg_hmac_update(ctx, (const uint8 *) label, strlen(label)) == 0 &&
-		pg_hmac_update(ctx, data, len) == 0 &&
-		pg_hmac_final(ctx, digest, HMAC_BYTES) == 0;
-	pg_hmac_free(ctx);
-
-#ifndef FRONTEND
-	if (own != NULL)
-	{
-		CurrentResourceOwner = NULL;
-		ResourceOwnerDelete(own);
-	}
-#endif
+		EVP_MAC_init(ctx, secret, secret_len, NULL) == 1 &&
+		EVP_MAC_update(ctx, (const unsigned char *) label,
+					   strlen(label)) == 1 &&
+		EVP_MAC_update(ctx, data, len) == 1 &&
+		EVP_MAC_final(ctx, digest, &written, HMAC_BYTES) == 1 &&
+		written == HMAC_BYTES;
+	EVP_MAC_CTX_free(ctx);
 	return ok;
 }
 

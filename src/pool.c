@@ -154,7 +154,8 @@ pool_take(void *context, Smtp *s, bool riding)
 	 */
 	if (mail == NULL &&
 		!(riding &&
-		  t->queue.count < t->counts.sessions + t->counts.connecting))
+		  t->queue.count <= t->counts.sessions / TRANSFER_SPARE +
+		  t->counts.connecting))
 		mail = queue_pop(&t->queue);
 	if (mail != NULL)
 		t->counts.in_flight++;

@@ -94,7 +94,7 @@ delivery_record_rows(Worker *w, DeliveryList *list)
 		" doubts = d.doubts + o.doubts"
 		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)"
 		" AS o(id, state, cost, due_at, code, enhanced, reply, reason, doubts)"
-		" WHERE d.letter_id = $1 AND d.subscription_id = o.id"
+		" WHERE " DELIVERY_IS_OF("o")
 		" AND d.state = 'sending'",
 		.nargs = 10,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,

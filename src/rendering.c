@@ -17,6 +17,9 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
+/* A usual mail is made within it */
+#define SCRATCH_SIZE (64 * 1024)
+
 /* see mailman.h */
 bool
 letter_render(const Letter *letter, const RenderRecipient *recipient,
@@ -45,10 +48,38 @@ letter_render(const Letter *letter, const RenderRecipient *recipient,
 	return ok;
 }
 
+/*
+ * What of a mail is sent and recorded moves from the scratch memory it was
+ * made in to the delivery's own: the wire form alone, as with attachments
+ * message and wire are large.
+ */
+static void
+sending_keep(Delivery *d)
+{
+	Rendered   *r = &d->rendered;
+	char	   *wire;
+
+	r->message.data = NULL;
+	r->subject = NULL;
+	if (r->wire.data != NULL)
+	{
+		wire = MemoryContextAlloc(d->context, r->wire.len);
+		r->wire.data = memcpy(wire, r->wire.data, r->wire.len);
+	}
+	if (r->message_id != NULL)
+		r->message_id = MemoryContextStrdup(d->context, r->message_id);
+	if (r->mail_from != NULL)
+		r->mail_from = MemoryContextStrdup(d->context, r->mail_from);
+	if (r->rcpt_to != NULL)
+		r->rcpt_to = MemoryContextStrdup(d->context, r->rcpt_to);
+	if (r->error != NULL)
+		r->error = MemoryContextStrdup(d->context, r->error);
+}
+
+/* Make one in the current memory context */
 static bool
 sending_render_one(Worker *w, Delivery *d)
 {
-	MemoryContext old = MemoryContextSwitchTo(d->context);
 	bool		test = d->test_id != 0;
 	RenderRecipient recipient = {
 		.subscription_id = d->subscription_id,
@@ -65,6 +96,7 @@ sending_render_one(Worker *w, Delivery *d)
 	};
 	bool		ok = letter_render(w->letter, &recipient, &d->rendered);
 
+	sending_keep(d);
 	d->revision = w->letter->revision;
 	d->mail.from = d->rendered.mail_from;
 	d->mail.to = d->rendered.rcpt_to;
@@ -72,31 +104,43 @@ sending_render_one(Worker *w, Delivery *d)
 	d->mail.wire_len = d->rendered.wire.len;
 	d->mail.size = d->rendered.message.len;
 	d->mail.smtputf8 = d->rendered.smtputf8;
-	if (ok)
-	{
-		/* The wire form is what is sent: with attachments both are large */
-		pfree(d->rendered.message.data);
-		d->rendered.message.data = NULL;
-	}
-	MemoryContextSwitchTo(old);
 	return ok;
+}
+
+/* It cannot be made: that is its outcome */
+static void
+sending_render_failed(Worker *w, Delivery *d)
+{
+	d->ended_at = GetCurrentTimestamp();
+	sending_unclaim(d);
+	outcome_set(d, DELIVERY_FAILED, 0, d->rendered.error);
+	delivery_end(w, d, &w->claimed);
 }
 
 /* Make the mails of all that were claimed; one that fails fails alone */
 void
 sending_render(Worker *w)
 {
+	MemoryContext scratch = AllocSetContextCreate(TopMemoryContext,
+												  "mailman rendering", 0,
+												  SCRATCH_SIZE,
+												  ALLOCSET_DEFAULT_MAXSIZE);
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &w->claimed.head)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+		MemoryContext old;
+		bool		ok;
 
-		if (d->mail.wire != NULL || sending_render_one(w, d))
+		if (d->mail.wire != NULL)
 			continue;
-		d->ended_at = GetCurrentTimestamp();
-		sending_unclaim(d);
-		outcome_set(d, DELIVERY_FAILED, 0, d->rendered.error);
-		delivery_end(w, d, &w->claimed);
+		old = MemoryContextSwitchTo(scratch);
+		ok = sending_render_one(w, d);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
+		if (!ok)
+			sending_render_failed(w, d);
 	}
+	MemoryContextDelete(scratch);
 }

@@ -66,7 +66,7 @@ route_demand(Worker *w, const Route *r)
 {
 	const Route *first = routes_first(w);
 	int			mails = w->claimed.count +
-		(w->work ? w->free.count : tests_room(w));
+		(w->work ? Min(w->free.count, sending_most(w)) : tests_room(w));
 
 	if (!r->limited || first == NULL || r->slots.ngrants == SLOTS_GRANTS)
 		return 0;

@@ -74,6 +74,17 @@ sending_slots(Worker *w)
 }
 
 /*
+ * So many more may be 'sending' at the next commit: what is done is recorded in
+ * the same turn, what is stuck is not.
+ */
+int
+sending_most(Worker *w)
+{
+	return Max(w->most - w->claimed.count - w->begun.count - w->stuck.count,
+			   0);
+}
+
+/*
  * How many more recipients to claim: so that about a second's worth is
  * claimed, and always two per session, so that none of them waits; of relays
  * with a rate no more than may leave.
@@ -89,6 +100,7 @@ sending_room(Worker *w)
 		return 0;
 	room = Max(2 * sessions, sending_rate(w)) - w->claimed.count -
 		w->begun.count;
+	room = Min(room, sending_most(w));
 	slots = sending_slots(w);
 	if (slots >= 0)
 		room = Min(room, slots - w->claimed.count);
@@ -246,11 +258,11 @@ sending_submit(Worker *w)
 	routes_balance(w);
 }
 
-/* Less is queued than one mail for each session */
+/* Soon no mail rides behind another any more: pool_take() */
 static bool
 sending_runs_dry(TransferCounts counts)
 {
-	return counts.queued < counts.sessions;
+	return counts.queued <= counts.sessions / TRANSFER_SPARE;
 }
 
 /* Is there reason enough for a transaction? */

@@ -24,7 +24,7 @@ candidates_set_aside(Worker *w, const Candidates *c)
 		.sql = "UPDATE mailman.delivery d SET due_at = c.until,"
 		" reason = coalesce(d.reason, '" REASON_ASIDE "')"
 		" FROM unnest($2, $3, $4) AS c(id, state, until)"
-		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
+		" WHERE " DELIVERY_IS_OF("c")
 		" AND d.state = c.state",
 		.nargs = 4,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID}
@@ -65,7 +65,7 @@ candidates_write_settled(Worker *w, Turn *turn, const Candidates *c)
 		" state = CASE WHEN c.next = 'skipped' AND d.doubts > 0"
 		" THEN 'doubtful' ELSE c.next END, reason = c.reason"
 		" FROM unnest($2, $3, $4, $5, $6) AS c(id, state, next, until, reason)"
-		" WHERE d.letter_id = $1 AND d.subscription_id = c.id"
+		" WHERE " DELIVERY_IS_OF("c")
 		" AND d.state = c.state"
 		" AND d.reason IS DISTINCT FROM '" DELIVERY_FORGOTTEN "'"
 		" RETURNING c.state, d.state",

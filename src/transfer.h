@@ -25,6 +25,12 @@
 
 #include "outcome.h"
 
+/*
+ * So many sessions have one mail of the queue kept for whichever of them is
+ * free first; what is more may ride behind another.
+ */
+#define TRANSFER_SPARE 4
+
 /* How to reach a relay.  Copied by transfer_create(). */
 typedef struct RelayConfig
 {

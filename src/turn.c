@@ -245,7 +245,8 @@ static int
 turn_room(Worker *w)
 {
 	if (routes_first(w) == NULL)
-		return w->nroutes > 0 && w->claimed.count == 0 ? w->free.count : 0;
+		return w->nroutes > 0 && w->claimed.count == 0 ?
+			Min(w->free.count, sending_most(w)) : 0;
 	return Min(sending_room(w), w->free.count - tests_room(w));
 }
 
@@ -272,6 +273,9 @@ turn_work(Worker *w, Turn *turn, const Look *look)
 		turn->recalled = w->lifted;
 		if (w->lifted)
 			delivery_recall_aside(w);
+		/* they may have been chosen before some got stuck */
+		if (w->chosen != NULL && w->chosen->count > sending_most(w))
+			w->chosen = NULL;
 		if (room > 0 && (!turn_is_chosen(w) || w->chosen != NULL))
 			delivery_claim(w, turn, room);
 		else

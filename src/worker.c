@@ -106,7 +106,11 @@ delivery_list_init(DeliveryList *list)
 	list->count = 0;
 }
 
-/* Twice a turn's worth of slots: so many rows are 'sending' at most */
+/*
+ * Twice a turn's worth of rows are 'sending' at most; the slots of those that a
+ * turn records are free only after its commit, so there are as many for those
+ * it claims meanwhile.
+ */
 static void
 worker_make_slots(Worker *w)
 {
@@ -119,7 +123,8 @@ worker_make_slots(Worker *w)
 	delivery_list_init(&w->done);
 	delivery_list_init(&w->tested);
 	delivery_list_init(&w->stuck);
-	w->nslots = 2 * mailman_turn_size;
+	w->most = 2 * mailman_turn_size;
+	w->nslots = w->most + mailman_turn_size;
 	w->slots = MemoryContextAllocZero(TopMemoryContext,
 									  w->nslots * sizeof(Delivery));
 	for (i = 0; i < w->nslots; i++)
@@ -163,6 +168,7 @@ worker_pin_settings(void)
 		{"enable_hashjoin", "off"},
 		{"enable_mergejoin", "off"},
 		{"enable_material", "off"},
+		{"enable_memoize", "off"},
 		{NULL, NULL}
 	};
 

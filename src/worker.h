@@ -139,6 +139,7 @@ struct Worker
 
 	Delivery   *slots;
 	int			nslots;
+	int			most;			/* rows 'sending' at any commit */
 	DeliveryList free;
 	DeliveryList claiming;		/* in a turn that has not committed */
 	DeliveryList claimed;
@@ -312,6 +313,15 @@ extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 
 /* ---- record.c: one half of a turn's statements ---- */
 
+/*
+ * SQL: delivery d of the letter in $1 and the recipient in alias.id.  Said so
+ * that the letter cannot be looked for without the recipient.  Else a plan may
+ * fetch all deliveries of the letter to find these few among them, and does
+ * when statistics are older than a letter, or it is much larger than others.
+ */
+#define DELIVERY_IS_OF(alias) \
+	"d.letter_id = $1 + 0 * " alias ".id AND d.subscription_id = " alias ".id"
+
 /* What a turn changes, kept apart until it has committed */
 typedef struct Turn
 {
@@ -472,6 +482,7 @@ extern void sending_unclaim(Delivery *d);
 
 extern void sending_collect(Worker *w);
 extern void sending_transfer(Worker *w);
+extern int	sending_most(Worker *w);
 extern int	sending_room(Worker *w);
 extern int	sending_rate(Worker *w);
 
