@@ -1,7 +1,7 @@
 
 #-------------------------------------------------------------------------
 #
-# 057_plans.pl
+# 058_plans.pl
 #	  No turn looks through all deliveries of a letter for those it is about.
 #
 # The worker's plans are made once, from what the statistics say then: nothing
