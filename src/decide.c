@@ -163,8 +163,7 @@ decide_relay(Worker *w, Batch *batch, int asked, const char *name,
 
 	if (r == NULL)
 	{
-		*fault = psprintf("policy %s names relay \"%s\", which newsletter.relays does not list",
-						  batch->policy.name, policy_words(name, strlen(name)));
+		*fault = policy_describe_relay(&batch->policy, name);
 		return false;
 	}
 	r->awaited = !route_is_usable(r, now);

@@ -24,6 +24,7 @@
  * wanted sooner is fetched: see candidates_fetch().
  */
 #define QUEUE_EACH_US 10000
+#define QUEUE_STEP_US (USECS_PER_SEC / 2)	/* several in one turn */
 #define QUEUE_MAX_US (300 * USECS_PER_SEC)
 
 Route *
@@ -125,7 +126,7 @@ route_queue(Route *r, int64 wait_us)
 
 	r->queue_until = Max(r->queue_until, now + wait_us) + QUEUE_EACH_US;
 	r->queue_until = Min(r->queue_until, now + Max(wait_us, QUEUE_MAX_US));
-	return r->queue_until;
+	return r->queue_until + QUEUE_STEP_US - r->queue_until % QUEUE_STEP_US;
 }
 
 int

@@ -171,6 +171,20 @@ subtest 'a relay that is out until a person acts' => sub {
 	is($node->sql(sent_by('b', $letter)), 100, 'through it alone');
 };
 
+subtest 'a relay that is not listed' => sub {
+	my $letter = letter_with('nowhere', q{RETURN '{"relay": "c"}';}, 1);
+	my $why = qr/policy app\.nowhere names relay "c", which newsletter\.relays does not list/;
+
+	like(
+		$node->told(
+			    "SELECT length(mailman_preview($letter, max(id))) > 0"
+			  . ' FROM mailman.subscription'),
+		qr/would not get this mail now.*$why/s, 'a preview says so');
+	$node->send($letter);
+	ok($node->wait_for_letter($letter, 'sent'), 'sent');
+	like(deliveries('reason', $letter), $why, 'and so does the delivery');
+};
+
 subtest 'errors of a batch that is asked again count once' => sub {
 	my $letter = letter_with('twice', q{
 		IF (s.data->>'number')::int <= 6 THEN
