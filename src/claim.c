@@ -23,7 +23,7 @@
 /* Most postings a turn goes through */
 #define POSTINGS_AT_ONCE 500
 
-static void
+void
 candidates_add(Candidates *c, uint64 rows, const char *state)
 {
 	uint64		row;
@@ -143,6 +143,8 @@ candidates_choose(Worker *w, Candidates *c, int limit, TimestampTz until)
 	c->exhausted = palloc(POSTINGS_AT_ONCE * sizeof(Datum));
 	/* half for retries, so that neither keeps the other waiting */
 	candidates_due(w, c, (limit + 1) / 2, until);
+	if (until != DT_NOEND && decide_is_needed(w))
+		candidates_fetch(w, c, until);
 	candidates_posted(w, c, until != DT_NOEND && routes_first(w) == NULL);
 }
 

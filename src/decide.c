@@ -29,8 +29,10 @@
 /* Nobody is asked about more often than this */
 #define DECIDE_AGAIN_US USECS_PER_SEC
 
-/* Who waits for a busy relay is asked about again after so long */
-#define BUSY_US (USECS_PER_SEC / 2)
+/* Who waits for a busy relay is asked about again after so long, if not
+ * fetched before; and for one that a person must see to */
+#define BUSY_US (10 * USECS_PER_SEC)
+#define OUT_US (60 * USECS_PER_SEC)
 
 /* Most recipients it is asked about at once */
 #define DECIDE_BATCH 500
@@ -48,6 +50,7 @@ typedef struct Batch
 	int		   *positions;		/* among the candidates */
 	TimestampTz *expire_at;		/* when they have waited long enough */
 	int			count;
+	int			policy_row;		/* errors in a row before */
 	bool		abandoned;		/* nothing of it counts */
 } Batch;
 
@@ -159,19 +162,23 @@ decide_relay(Worker *w, Batch *batch, int asked, const char *name,
 
 	if (r == NULL)
 	{
-		*fault = psprintf("policy %s names relay \"%s\", which newsletter.relays does not list",
-						  batch->policy.name, policy_words(name, strlen(name)));
+		*fault = policy_describe_relay(&batch->policy, name);
 		return false;
 	}
 	r->awaited = !route_is_usable(r, now);
 	if (r->awaited)
-		decide_defer(batch, asked, GetCurrentTimestamp() +
-					 Max(r->retry_us - now, DECIDE_AGAIN_US),
+		decide_defer(batch, asked,
+					 route_queue(r, r->out ? OUT_US :
+								 Max(r->retry_us - now, DECIDE_AGAIN_US)),
 					 r->trouble[0] ? pstrdup(r->trouble) :
-					 psprintf(REASON_POLICY ": waits for relay \"%s\"", name));
-	else if (r->wished >= route_room(r))
-		decide_defer(batch, asked, GetCurrentTimestamp() + BUSY_US,
-					 psprintf(REASON_POLICY ": waits for relay \"%s\"", name));
+					 psprintf(REASON_WAITS, name));
+	else if (route_room(w, r) == 0)
+	{
+		r->turned_away++;
+		r->waiting = true;
+		decide_defer(batch, asked, route_queue(r, BUSY_US),
+					 psprintf(REASON_WAITS, name));
+	}
 	else
 	{
 		r->wished++;
@@ -244,9 +251,10 @@ decide_fail(Worker *w, Batch *batch, int asked, char *reason)
 static bool
 decide_is_late(Worker *w, Batch *batch, const ErrorData *error)
 {
-	if (!policy_is_late(error) || batch->candidates->room == 1)
+	if (!policy_is_late(error) || batch->count == 1)
 		return false;
 	batch->abandoned = true;
+	w->policy_row = batch->policy_row;	/* they come again */
 	w->policy_batch = 1;
 	return true;
 }
@@ -277,6 +285,7 @@ decide_ask(Worker *w, Batch *batch)
 		mailman_policy_timeout * INT64CONST(1000);
 	int			done = 0;
 
+	batch->policy_row = w->policy_row;
 	while (done < batch->count && !batch->abandoned)
 	{
 		ErrorData  *error;
@@ -329,18 +338,21 @@ decide_transaction(Worker *w, void *arg)
 	ExtensionScope scope;
 	MemoryContext old;
 	int			room = Min(batch->candidates->room, w->policy_batch);
+	int			i;
 
 	MemoryContextReset(w->decided_context);
 	run_begin_reading(w, &scope);
 	old = MemoryContextSwitchTo(w->decided_context);
 	c = palloc0(sizeof(Candidates));
+	routes_count_wishes(w);
 	candidates_choose(w, c, room, GetCurrentTimestamp());
 	c->variables = palloc0(room * sizeof(Jsonb *));
 	c->wishes = palloc0(room * sizeof(Oid));
 	c->asked = palloc0(room * sizeof(Asked));
 	c->settled = palloc(room * sizeof(Settled));
 	batch->candidates = c;
-	routes_count_wishes(w);
+	for (i = 0; i < w->nroutes; i++)
+		w->routes[i]->turned_away = 0;
 	if (policy_find(w->letter, &batch->policy) && c->count > 0)
 	{
 		decide_load(w, batch);

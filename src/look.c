@@ -250,7 +250,8 @@ look_wants_turn(Worker *w, const Look *look)
 					(look_is_due(look) ||
 					 look_is_too_old(w, look->posted_at)) &&
 					w->free.count > 0;
-			return (look->postings || look_is_due(look)) &&
+			return (look->postings || look_is_due(look) ||
+					(look->due_at != 0 && routes_have_room(w))) &&
 				sending_room(w) > 0 && w->free.count > 0;
 		case MODE_CANCEL:
 			return worker_outstanding(w) == 0 &&

@@ -199,6 +199,7 @@ extern DeliveryState delivery_state(const char *name);
 
 /* how it begins of who waits because newsletter.policy says so */
 #define REASON_POLICY "deferred by policy"
+#define REASON_WAITS REASON_POLICY ", relay \"%s\" is busy"
 
 typedef struct Tally
 {

@@ -260,6 +260,13 @@ policy_describe(const Policy *policy, const ErrorData *error)
 	return policy_words(words.data, words.len);
 }
 
+char *
+policy_describe_relay(const Policy *policy, const char *name)
+{
+	return psprintf("policy %s names relay \"%s\", which newsletter.relays does not list",
+					policy->name, policy_words(name, strlen(name)));
+}
+
 Jsonb *
 policy_merge(Jsonb *given, Jsonb *added)
 {

@@ -59,6 +59,9 @@ extern int	policy_ask(const Policy *policy, Datum letter,
 /* An error of it, in the words that stand in the row of the delivery */
 extern char *policy_describe(const Policy *policy, const ErrorData *error);
 
+/* The same, if it names a relay that is not in the newsletter's list */
+extern char *policy_describe_relay(const Policy *policy, const char *name);
+
 /* Was it that there was no time left? */
 extern bool policy_is_late(const ErrorData *error);
 

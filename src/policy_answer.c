@@ -131,6 +131,7 @@ policy_answer_read(Jsonb *jsonb, PolicyAnswer *answer)
 	char	   *key = NULL;
 
 	memset(answer, 0, sizeof(*answer));
+	answer->until = DT_NOBEGIN;
 	if (jsonb == NULL)
 		return;
 	if (!JB_ROOT_IS_OBJECT(jsonb))
@@ -146,7 +147,7 @@ policy_answer_read(Jsonb *jsonb, PolicyAnswer *answer)
 		else if (token == WJB_VALUE)
 			answer_member(key, &value, answer);
 	}
-	if (answer->action == POLICY_DEFER && answer->until == 0)
+	if (answer->action == POLICY_DEFER && answer->until == DT_NOBEGIN)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the policy defers without \"until\"")));

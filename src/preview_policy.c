@@ -16,12 +16,29 @@
 #include "policy.h"
 #include "utils/timestamp.h"
 
+static bool
+preview_has_relay(const Letter *letter, const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, letter->relays)
+	{
+		if (strcmp(lfirst(cell), name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The verdict as the row of a delivery would have it; NULL: it is sent */
 static char *
-preview_verdict(const PolicyAnswer *answer)
+preview_verdict(const Letter *letter, const Policy *policy,
+				const PolicyAnswer *answer)
 {
 	const char *what;
 
+	if (answer->action == POLICY_SEND && answer->relay != NULL &&
+		!preview_has_relay(letter, answer->relay))
+		return policy_describe_relay(policy, answer->relay);
 	if (answer->action == POLICY_SEND)
 		return NULL;
 	what = answer->action == POLICY_SKIP ? "skipped" : "deferred";
@@ -73,5 +90,5 @@ preview_decide(const Letter *letter, int64 subscription_id, Jsonb **variables)
 		return policy_describe(&policy, error);
 	}
 	*variables = policy_merge(*variables, answer.variables);
-	return preview_verdict(&answer);
+	return preview_verdict(letter, &policy, &answer);
 }

@@ -71,7 +71,7 @@ route_demand(Worker *w, const Route *r)
 	if (!r->limited || first == NULL || r->slots.ngrants == SLOTS_GRANTS)
 		return 0;
 	if (r->rank != first->rank)
-		mails = r->wished;
+		mails = r->wished + route_waiting(w, r);
 	return Max(mails - slots_count(&r->slots), 0);
 }
 

@@ -29,6 +29,7 @@ route_create(const Relay *relay)
 
 	r->server = relay->server;
 	r->seen_at = GetCurrentTimestamp();
+	r->waiting = true;			/* an earlier worker may have left some */
 	seats_init(&r->seats, SESSION_SEAT_CLASS, r->server,
 			   relay->config.connections);
 	return r;
@@ -81,17 +82,20 @@ routes_update(Worker *w, List *relays)
 	{
 		Relay	   *relay = lfirst(cell);
 		Route	   *r = routes_find(old, nold, relay->server);
+		bool		was_out;
 
 		if (routes_find(listed, count, relay->server) != NULL)
 			continue;			/* named twice */
 		if (r == NULL)
 			r = route_create(relay);
+		was_out = r->out;
 		if (weight == 0 || relay->weight == 0)
 			rank++;
 		weight = relay->weight;
 		route_set_relay(r, relay, rank);
 		if (!r->failed && !r->refused)
 			reserve_meet(w, r);
+		w->hurry |= was_out && !r->out;
 		listed[count++] = r;
 	}
 	for (i = 0; i < nold && count < TRANSFERS_MAX; i++)
@@ -188,8 +192,7 @@ route_can_take(Route *r, int64 now, bool alone)
 	return alone || r->begun < 2 * r->seats.held + 2;
 }
 
-/* Are there others it shares its rank with? */
-static bool
+bool
 route_is_alone(Worker *w, const Route *route)
 {
 	int			i;

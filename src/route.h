@@ -56,6 +56,10 @@ typedef struct Route
 	char	   *fingerprint;	/* of the relay the transfer was made for */
 	int			begun;			/* mails it has */
 	int			wished;			/* claimed recipients that must take it */
+	int			wishes_begun;	/* and mails it has for that reason */
+	int			turned_away;	/* others must, and there was no room */
+	bool		waiting;		/* some wait for room at it, maybe */
+	TimestampTz queue_until;	/* when who waits next is asked about */
 	bool		awaited;		/* others must, and it is of no use now */
 	double		served;			/* mails it was given, by its weight */
 	Seats		seats;			/* sessions, shared by all letters */
@@ -113,6 +117,9 @@ extern void routes_open(Worker *w);
 extern void routes_close(Worker *w);
 extern bool route_is_open(const Route *r);
 extern bool route_is_usable(const Route *r, int64 now);
+
+/* Are there no others that it shares its rank with? */
+extern bool route_is_alone(Worker *w, const Route *route);
 extern void routes_transfers(Worker *w, Transfers *transfers);
 extern TransferCounts routes_counts(Worker *w);
 
@@ -137,8 +144,20 @@ extern Route *routes_named(Worker *w, const char *name);
 extern Route *routes_wished(Worker *w, Oid wish);
 extern void routes_count_wishes(Worker *w);
 
-/* How many such mails it has room for */
-extern int	route_room(const Route *r);
+/* Such mails, claimed and begun, beside the relays that are used now */
+extern int	routes_wished_elsewhere(Worker *w, int *begun);
+
+/* How many more of them it has room for; INT_MAX: as many as are claimed */
+extern int	route_room(Worker *w, const Route *r);
+
+/* Until when who gets none waits, at least wait_us: behind the others */
+extern TimestampTz route_queue(Route *r, int64 wait_us);
+
+/* How many wait for it, of whom there may be more */
+extern int	route_waiting(const Worker *w, const Route *r);
+
+/* Is there one that has room for those who wait for it? */
+extern bool routes_have_room(Worker *w);
 
 /* Hold as many seats as there is use for, and no more than is our share */
 extern void routes_balance(Worker *w);

@@ -93,17 +93,21 @@ int
 sending_room(Worker *w)
 {
 	int			sessions = routes_sessions(w);
+	int			begun_elsewhere;
+	int			claimed;
 	int			room;
 	int			slots;
 
 	if (sessions == 0)
 		return 0;
-	room = Max(2 * sessions, sending_rate(w)) - w->claimed.count -
-		w->begun.count;
+	/* who must take another relay does not keep the others waiting */
+	claimed = w->claimed.count - routes_wished_elsewhere(w, &begun_elsewhere);
+	room = Max(2 * sessions, sending_rate(w)) - claimed -
+		(w->begun.count - begun_elsewhere);
 	room = Min(room, sending_most(w));
 	slots = sending_slots(w);
 	if (slots >= 0)
-		room = Min(room, slots - w->claimed.count);
+		room = Min(room, slots - claimed);
 	return Max(room, 0);
 }
 
@@ -122,6 +126,8 @@ static void
 sending_end(Delivery *d)
 {
 	d->route->begun--;
+	if (OidIsValid(d->wish))
+		d->route->wishes_begun--;
 	if (d->domain != NULL)
 		domain_end(d->domain);
 }
@@ -217,6 +223,11 @@ sending_begin(Worker *w, Delivery *d, Route *r, int64 now)
 	if (d->domain != NULL)
 		domain_begin(d->domain, now);
 	r->begun++;
+	if (OidIsValid(d->wish))
+	{
+		r->wishes_begun++;
+		r->wished--;
+	}
 	delivery_move(d, &w->claimed, &w->begun);
 	transfer_submit(r->transfer, &d->mail);
 }
@@ -231,8 +242,7 @@ sending_submit(Worker *w)
 	/* a relay that is about to be replaced gets nothing more */
 	if (w->relay_stale)
 		return;
-	if (decide_is_needed(w))
-		routes_count_wishes(w);
+	routes_count_wishes(w);
 	routes_open(w);
 	if (w->nroutes > 0 && routes_first(w) == NULL)
 		sending_give_up(w, true);
@@ -285,7 +295,8 @@ sending_is_over(Worker *w)
 		since >= 5000)
 		return true;
 	/* some are done, more are waiting, and the sessions soon run dry */
-	return (w->done.count > 0 || w->aside) && w->more &&
+	return (w->done.count > 0 || w->aside) &&
+		(w->more || routes_have_room(w)) &&
 		sending_runs_dry(routes_counts(w)) && sending_room(w) > 0;
 }
 

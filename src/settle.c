@@ -16,13 +16,18 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
-/* Who must wait for his domain's limit is left alone until then */
+/*
+ * Who must wait for his domain's limit is left alone until then.  The policy,
+ * or the relay it names, is not what they wait for any more.
+ */
 static void
 candidates_set_aside(Worker *w, const Candidates *c)
 {
 	static Statement aside = {
 		.sql = "UPDATE mailman.delivery d SET due_at = c.until,"
-		" reason = coalesce(d.reason, '" REASON_ASIDE "')"
+		" reason = CASE WHEN starts_with(d.reason, '" REASON_POLICY "')"
+		" THEN '" REASON_ASIDE "'"
+		" ELSE coalesce(d.reason, '" REASON_ASIDE "') END"
 		" FROM unnest($2, $3, $4) AS c(id, state, until)"
 		" WHERE " DELIVERY_IS_OF("c")
 		" AND d.state = c.state",

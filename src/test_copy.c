@@ -43,7 +43,7 @@
 static int
 tests_share(const Worker *w)
 {
-	return Max(w->nslots / 4, 1);
+	return Max(w->most / 4, 1);
 }
 
 int

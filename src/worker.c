@@ -173,6 +173,8 @@ worker_pin_settings(void)
 	};
 
 	guc_pin(pins);
+	/* what RESET gives: before 16 it would end a policy's being read-only */
+	SetConfigOption("transaction_read_only", "on", PGC_SUSET, PGC_S_OVERRIDE);
 	run_bound_locks();
 }
 

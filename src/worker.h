@@ -396,12 +396,20 @@ typedef struct Candidates
 extern void candidates_choose(Worker *w, Candidates *c, int limit,
 							  TimestampTz until);
 
+/* Rows of a statement, all in that state, or the second column is it */
+extern void candidates_add(Candidates *c, uint64 rows, const char *state);
+
 extern void candidates_keep(Candidates *c, int from, int to);
 
 extern void delivery_fold(Worker *w, Turn *turn);
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
 extern void delivery_top_up(Worker *w);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
+
+/* ---- route_wish.c ---- */
+
+/* Add those who wait for a relay that they must take and that has room now */
+extern void candidates_fetch(Worker *w, Candidates *c, TimestampTz until);
 
 /* ---- settle.c: those who are chosen and not claimed ---- */
 
