@@ -6,8 +6,19 @@
 #				rate over some minutes
 #	make, make install, make installcheck	as with any PGXS extension
 #
-# demo and test install the Debian packages that are missing if run as root,
-# else they print the command that does.
+# For who works on it, beside "make test" (TESTS=... chooses, see the scripts):
+#
+#	make check-style	no warnings, neither gcc's nor its analyzer's
+#	make check-indent	src is formatted as pgindent does it
+#	make indent		format src so
+#	make check-asan		some tests under AddressSanitizer and UBSan
+#	make check-valgrind	some tests under valgrind
+#	make check-majors	all tests on PostgreSQL 17 and 18, and check-indent,
+#				in chroots (CHROOTS=directory to keep them)
+#	make coverage		all tests, and which lines of src they reach
+#
+# All but the PGXS targets install the Debian packages that are missing if run
+# as root, else they print the command that does.
 
 EXTENSION = mailman
 MODULE_big = mailman
@@ -38,7 +49,8 @@ all install installcheck clean:
 		"postgresql-server-dev, or set PG_CONFIG" >&2; exit 1
 endif
 
-.PHONY: demo test test-long unit built
+.PHONY: demo test test-long unit built check-style check-indent indent \
+	check-asan check-valgrind check-majors coverage
 
 demo:
 	@PG_CONFIG=$(PG_CONFIG) test/packages demo
@@ -56,6 +68,26 @@ test-long:
 	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl" \
 		test/run-tests
 
+check-style:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/style
+
+check-indent indent:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/indent $(if $(filter indent,$@),fix,check)
+
+check-asan check-valgrind:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/sanitize $(@:check-%=%)
+
+check-majors:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@test/majors 17,indent 18
+
+coverage:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/coverage
+
 # Compiled and, if we may, installed
 built: all
 	@if [ -w "$(DESTDIR)$(pkglibdir)" ]; then \
@@ -67,4 +99,4 @@ built: all
 
 unit:
 	@$(MAKE) -s -f test/unit/pure.mk O=test/unit pure-test
-	@$(MAKE) -s -f test/unit/transfer.mk O=test/unit
+	@$(MAKE) -s -f test/unit/transfer.mk O=test/unit test/unit/transfer_test
