@@ -182,7 +182,7 @@ typedef struct Look
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
 	char		version[LETTER_VERSION_SIZE];	/* of what it is made of;
-											 * turn_fence() only */
+												 * turn_fence() only */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);
