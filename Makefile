@@ -9,8 +9,19 @@
 #				bench-distance, bench-letters: see test/bench
 #	make, make install, make installcheck	as with any PGXS extension
 #
-# demo, test, fuzz and bench install the Debian packages that are missing if run as root,
-# else they print the command that does.
+# For who works on it, beside "make test" (TESTS=... chooses, see the scripts):
+#
+#	make check-style	no warnings, neither gcc's nor its analyzer's
+#	make check-indent	src is formatted as pgindent does it
+#	make indent		format src so
+#	make check-asan		some tests under AddressSanitizer and UBSan
+#	make check-valgrind	some tests under valgrind
+#	make check-majors	all tests on PostgreSQL 17 and 18, and check-indent,
+#				in chroots (CHROOTS=directory to keep them)
+#	make coverage		all tests, and which lines of src they reach
+#
+# All but the PGXS targets install the Debian packages that are missing if run
+# as root, else they print the command that does.
 
 EXTENSION = mailman
 MODULE_big = mailman
@@ -42,7 +53,9 @@ all install installcheck clean:
 endif
 
 .PHONY: demo test test-long fuzz fuzz-targets unit built \
-	bench bench-quick bench-scale bench-distance bench-letters
+	bench bench-quick bench-scale bench-distance bench-letters \
+	check-style check-indent indent check-asan check-valgrind check-majors \
+	coverage
 
 demo:
 	@PG_CONFIG=$(PG_CONFIG) test/packages demo
@@ -75,6 +88,26 @@ bench bench-quick bench-scale bench-distance bench-letters:
 	@$(MAKE) -s built
 	@PG_CONFIG=$(PG_CONFIG) test/bench/run $(or $(@:bench-%=%))
 
+check-style:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/style
+
+check-indent indent:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/indent $(if $(filter indent,$@),fix,check)
+
+check-asan check-valgrind:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/sanitize $(@:check-%=%)
+
+check-majors:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@test/majors 17,indent 18
+
+coverage:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/coverage
+
 # Compiled and, if we may, installed
 built: all
 	@if [ -w "$(DESTDIR)$(pkglibdir)" ]; then \
@@ -86,4 +119,4 @@ built: all
 
 unit:
 	@$(MAKE) -s -f test/unit/pure.mk O=test/unit pure-test
-	@$(MAKE) -s -f test/unit/transfer.mk O=test/unit
+	@$(MAKE) -s -f test/unit/transfer.mk O=test/unit test/unit/transfer_test

@@ -116,7 +116,7 @@ compat_primary_key(Relation rel)
 /* 18: the module says who it is */
 #ifdef PG_MODULE_MAGIC_EXT
 #define COMPAT_MODULE_MAGIC \
-	PG_MODULE_MAGIC_EXT(.name = "mailman", .version = "1.0")
+	PG_MODULE_MAGIC_EXT(.name = "mailman", .version = MAILMAN_VERSION)
 #else
 #define COMPAT_MODULE_MAGIC PG_MODULE_MAGIC
 #endif

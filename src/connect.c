@@ -36,7 +36,7 @@ connect_header(char *line, size_t size, size_t count, void *userp)
 
 /* CURLOPT_DEBUGFUNCTION, for probes: the TLS version and cipher */
 static int
-connect_debug(CURL * easy, curl_infotype type, char *data, size_t size,
+connect_debug(CURL *easy, curl_infotype type, char *data, size_t size,
 			  void *userp)
 {
 	static const char mark[] = "SSL connection using ";
@@ -52,7 +52,7 @@ connect_debug(CURL * easy, curl_infotype type, char *data, size_t size,
 }
 
 static void
-connect_set_security(CURL * easy, const RelayConfig *config)
+connect_set_security(CURL *easy, const RelayConfig *config)
 {
 #if LIBCURL_VERSION_NUM >= 0x075500
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
@@ -239,7 +239,7 @@ connect_finished(Connector *c, bool *up, Attempt *failure)
 			connect_adopt(conn);
 		if (!*up)
 		{
-			char text[	REPLY_TEXT_MAX];
+			char		text[REPLY_TEXT_MAX];
 
 			connect_error(conn, text, sizeof(text));
 			if (text[0] == '\0' && rc != CURLE_OK)
@@ -255,7 +255,7 @@ connect_finished(Connector *c, bool *up, Attempt *failure)
 void
 connect_expired(Connection *conn, Attempt *failure)
 {
-	char text[	64];
+	char		text[64];
 
 	connect_measure(conn);
 	snprintf(text, sizeof(text), "within %g s",

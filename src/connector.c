@@ -53,7 +53,7 @@ transfer_global_init(void)
 
 /* CURLMOPT_SOCKETFUNCTION */
 static int
-connector_socket(CURL * easy, curl_socket_t fd, int what, void *userp,
+connector_socket(CURL *easy, curl_socket_t fd, int what, void *userp,
 				 void *socketp)
 {
 	Connector  *c = userp;
@@ -70,7 +70,7 @@ connector_socket(CURL * easy, curl_socket_t fd, int what, void *userp,
 
 /* CURLMOPT_TIMERFUNCTION; libcurl must not be called from here */
 static int
-connector_timer(CURLM * multi, long timeout_ms, void *userp)
+connector_timer(CURLM *multi, long timeout_ms, void *userp)
 {
 	Connector  *c = userp;
 

@@ -178,7 +178,7 @@ append_folded(StringInfo out, int *line, const char *text)
 static void
 append_base64(StringInfo out, const uint8 *bytes, size_t len)
 {
-	char text[	(DKIM_SIGNATURE_MAX + 2) / 3 * 4 + 1];
+	char		text[(DKIM_SIGNATURE_MAX + 2) / 3 * 4 + 1];
 	const char *end = mime_put_base64(text, (const char *) bytes, len);
 	const char *s;
 

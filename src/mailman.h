@@ -32,7 +32,9 @@
 #include "transfer.h"
 
 /* Of the library; the script's is in pg_extension */
+#ifndef MAILMAN_VERSION
 #define MAILMAN_VERSION "1.0"
+#endif
 
 /* ---- retry.c: how long a deferred delivery waits ---- */
 
@@ -118,6 +120,7 @@ extern bool extension_may_notify(void);
 extern void extension_check_purge(void);
 extern Oid	extension_oid(bool missing_ok);
 extern Oid	extension_hold(bool wait);
+extern bool extension_fits(Oid extension);
 extern Oid	extension_owner(Oid extension);
 extern void extension_callbacks_register(void);
 

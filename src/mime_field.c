@@ -152,7 +152,7 @@ feedback_id_is_valid(const char *value, const char **why)
 static void
 url_append(StringInfo out, const char *text, const char *keep)
 {
-	for (; *text !='\0'; text ++)
+	for (; *text != '\0'; text++)
 	{
 		unsigned char c = (unsigned char) *text;
 

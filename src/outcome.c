@@ -345,12 +345,12 @@ outcome_describe(const Attempt *a, char *buf, size_t size)
 	const char *article = a->stage == STAGE_DOT || a->stage == STAGE_BODY ||
 		a->stage == STAGE_GREETING ? "the " : "";
 	char		enhanced[16];
-	char text[	REPLY_TEXT_MAX + 32];
+	char		text[REPLY_TEXT_MAX + 32];
 	bool		has_enhanced = outcome_enhanced(a, enhanced) != NULL;
 	const char *gap;
 
 	outcome_mask(text, sizeof(text), a->text);
-	gap = text[ 0] != '\0' ? ": " : "";
+	gap = text[0] != '\0' ? ": " : "";
 
 	switch (a->end)
 	{

@@ -57,8 +57,8 @@ typedef struct Attempt
 	short		enhanced[3];	/* RFC 3463 class.subject.detail, 0s if none */
 	bool		fresh;			/* the session had carried no mail before */
 	bool		repeated;		/* the mail failed on a fresh session before */
-	char text[	REPLY_TEXT_MAX];	/* reply or error, cleaned: printable
-									 * UTF-8, lines joined by spaces */
+	char		text[REPLY_TEXT_MAX];	/* reply or error, cleaned: printable
+										 * UTF-8, lines joined by spaces */
 } Attempt;
 
 /* Whose fault it was */

@@ -36,7 +36,7 @@ struct Probe
 static void
 probe_fail(Probe *p, const char *step, const Attempt *failure)
 {
-	char text[	REPLY_TEXT_MAX + 128];
+	char		text[REPLY_TEXT_MAX + 128];
 
 	outcome_describe(failure, text, sizeof(text));
 	p->report(p->context, step, false, text);
@@ -128,7 +128,7 @@ static void
 probe_finish(Probe *p)
 {
 	const Reply *reply = &p->smtp.reply;
-	char text[	REPLY_TEXT_MAX + 32];
+	char		text[REPLY_TEXT_MAX + 32];
 	bool		ok = reply->code / 100 == 2;
 
 	if (reply->code != 0)

@@ -301,7 +301,7 @@ relay_state_speed(const RelayState *s, TimestampTz now)
  * NULL.
  */
 double
-relay_plan_rate(const RatePlan *plan, TimestampTz now, int64_t * unit_us)
+relay_plan_rate(const RatePlan *plan, TimestampTz now, int64_t *unit_us)
 {
 	Rate		rate = rate_plan_at(plan, now +
 									(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *

@@ -51,7 +51,7 @@ extern bool relay_state_enter(RelayState *s, TimestampTz now, int64 lease);
 extern void relay_state_count(RelayState *s, TimestampTz now, int sent,
 							  int rejected);
 extern double relay_plan_rate(const RatePlan *plan, TimestampTz now,
-							  int64_t * unit_us);
+							  int64_t *unit_us);
 extern double relay_state_rate(const RelayState *s, double configured,
 							   TimestampTz now);
 extern void relay_state_throttled(RelayState *s, double configured,

@@ -146,7 +146,7 @@ reply_add_text(Reply *r, const char *s, size_t len)
 		return;
 	if (r->text_len > 0)
 		r->text[r->text_len++] = ' ';
-	r->text_len += reply_clean(r->text +r->text_len,
+	r->text_len += reply_clean(r->text + r->text_len,
 							   sizeof(r->text) - r->text_len, s, len);
 }
 

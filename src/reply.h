@@ -29,7 +29,7 @@ typedef struct Reply
 	int			lines;			/* heard so far */
 	size_t		text_len;
 	size_t		line_len;
-	char text[	REPLY_TEXT_MAX];	/* cleaned, without the codes */
+	char		text[REPLY_TEXT_MAX];	/* cleaned, without the codes */
 	char		line[REPLY_LINE_MAX];	/* an incomplete line */
 } Reply;
 

@@ -52,6 +52,22 @@ run_reload(void)
 }
 
 /*
+ * The extension was dropped, or updated to another version: nothing can be
+ * recorded any more.  What we hold is resolved, as doubt, by the first worker
+ * that fits, if there ever is one; the dispatcher finds it an orphan.
+ */
+static void
+run_misfit(Worker *w, const char *what)
+{
+	w->armed = false;
+	ereport(LOG,
+			(errmsg("letter " INT64_FORMAT ": extension mailman was %s, its worker ends",
+					w->letter_id, what)));
+	AbortCurrentTransaction();
+	proc_exit(0);
+}
+
+/*
  * Begin one, as the extension's owner.  If the extension is not the one we
  * started with, this worker has no business here any more.
  */
@@ -69,14 +85,9 @@ run_begin_reading(Worker *w, ExtensionScope *scope)
 	if (!OidIsValid(w->extension))
 		w->extension = extension;
 	if (!OidIsValid(extension) || extension != w->extension)
-	{
-		w->armed = false;
-		ereport(LOG,
-				(errmsg("letter " INT64_FORMAT ": extension mailman was dropped, its worker ends",
-						w->letter_id)));
-		AbortCurrentTransaction();
-		proc_exit(0);
-	}
+		run_misfit(w, "dropped");
+	if (!extension_fits(extension))
+		run_misfit(w, "updated");
 	extension_enter_reading(scope);
 	/* a claim must survive a crash that its mail survives */
 	if (synchronous_commit < SYNCHRONOUS_COMMIT_LOCAL_FLUSH)

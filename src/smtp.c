@@ -376,7 +376,7 @@ smtp_ready(Smtp *s, int64_t now)
 void
 smtp_expire(Smtp *s, int64_t now)
 {
-	char text[	64];
+	char		text[64];
 
 	s->now = now;
 	snprintf(text, sizeof(text), "within %g s", smtp_timeout_ms(s) / 1000.0);

@@ -81,7 +81,7 @@ bool
 smtp_accepts(const Smtp *s, Mail *mail)
 {
 	const Capabilities *caps = connect_capabilities(s->conn);
-	char text[	128];
+	char		text[128];
 
 	if (!smtp_path_is_safe(mail->from, mail->smtputf8))
 		return smtp_refuse(mail, STAGE_MAIL, 553, 1, 7,

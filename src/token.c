@@ -268,7 +268,7 @@ unsubscribe_url(const RenderLetter *letter, int64 subscription_id, bool inert)
 		.letter_id = letter->letter_id,
 		.inert = inert
 	};
-	char text[	TOKEN_LENGTH_MAX + 1];
+	char		text[TOKEN_LENGTH_MAX + 1];
 	StringInfoData url;
 	const char *from = letter->unsubscribe_url;
 	const char *tag;

@@ -113,32 +113,14 @@ extension_hold(bool wait)
 	return extension_oid(true) == extension ? extension : InvalidOid;
 }
 
-/* The library and the script must be of one version */
-static void
-extension_check_version(HeapTuple tuple, TupleDesc desc)
-{
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion, desc,
-									 &isnull);
-	char	   *version = isnull ? "" : TextDatumGetCString(value);
-
-	if (strcmp(version, MAILMAN_VERSION) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("extension mailman is version %s, its library %s",
-						version, MAILMAN_VERSION),
-				 errhint("ALTER EXTENSION mailman UPDATE, or restart the server if the library is the older one.")));
-}
-
-/* The role that owns the extension; InvalidOid if it is gone */
-Oid
-extension_owner(Oid extension)
+/* The extension's owner and the version of its script; false if it is gone */
+static bool
+extension_read(Oid extension, Oid *owner, char **version)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Oid			owner = InvalidOid;
 
 	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(extension));
@@ -146,11 +128,52 @@ extension_owner(Oid extension)
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		extension_check_version(tuple, RelationGetDescr(rel));
-		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(rel), &isnull);
+
+		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		*version = isnull ? pstrdup("") : TextDatumGetCString(value);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return HeapTupleIsValid(tuple);
+}
+
+/*
+ * Is its script of the library's version?  If not, its tables are not those
+ * that our statements were written for.
+ */
+bool
+extension_fits(Oid extension)
+{
+	Oid			owner;
+	char	   *version;
+
+	return extension_read(extension, &owner, &version) &&
+		strcmp(version, MAILMAN_VERSION) == 0;
+}
+
+/*
+ * The role that owns the extension; InvalidOid if it is gone.  The library and
+ * the script must be of one version, but while a script runs: an update that
+ * takes several steps passes versions on its way, and may change our rows.
+ */
+Oid
+extension_owner(Oid extension)
+{
+	Oid			owner;
+	char	   *version;
+
+	if (!extension_read(extension, &owner, &version))
+		return InvalidOid;
+	if (strcmp(version, MAILMAN_VERSION) != 0 &&
+		!(creating_extension && CurrentExtensionObject == extension))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension mailman is version %s, its library %s",
+						version, MAILMAN_VERSION),
+				 errhint("ALTER EXTENSION mailman UPDATE, or restart the server if the library is the older one.")));
 	return owner;
 }
 

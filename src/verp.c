@@ -106,12 +106,12 @@ verp_read(const char *s, const char *end, VerpTag *tag)
 bool
 verp_parse(const char *text, size_t len, VerpTag *tag)
 {
-	const char *end = text +len;
+	const char *end = text + len;
 	const char *s;
 
 	for (s = text; s < end; s++)
 	{
-		if (is_digit(*s) && (s == text ||!is_alnum(s[-1])) &&
+		if (is_digit(*s) && (s == text || !is_alnum(s[-1])) &&
 			verp_read(s, end, tag))
 			return true;
 	}

@@ -90,6 +90,13 @@ RSET       free free free free free free free free free free well well free
 QUIT       free free free free free free free free free free well well free
 END
 
+# As long as it is libcurl that reads, it decides what a line is: from 8.21.0
+# on not one with a NUL byte in it
+my ($libcurl) = `curl-config --vernum` =~ /^([0-9a-f]+)$/
+  or die "curl-config does not tell libcurl's version\n";
+my %refused_by_libcurl = map { ("$_ nul" => 1) }
+  hex($libcurl) >= 0x081500 ? qw(greeting EHLO STARTTLS AUTH) : ();
+
 # Besides: answers that come before the question, and are worse than useless
 my @more = (
 	[ 'lock-step', 'RCPT', 'early 550', 'free' ],
@@ -150,7 +157,9 @@ foreach my $manner ('pipelined', 'lock-step')
 				manner => $manner,
 				stage  => $stage,
 				fault  => $faults[$n],
-				word   => $words[$n]
+				word   => $refused_by_libcurl{"$stage $faults[$n]"}
+				? 'back'
+				: $words[$n]
 			  };
 		}
 	}

@@ -31,7 +31,8 @@ CFLAGS ?= -O2 -g
 PURE_CFLAGS = $(CFLAGS) -Wall -Wextra -Werror -Wdeclaration-after-statement \
 	-Wmissing-prototypes -Wno-missing-field-initializers \
 	-fno-strict-aliasing -fwrapv \
-	-DFRONTEND -DUSE_ASSERT_CHECKING=1 -I$(PURE_TOP)/src \
+	-DFRONTEND -DUSE_PRIVATE_ENCODING_FUNCS -DUSE_ASSERT_CHECKING=1 \
+	-I$(PURE_TOP)/src \
 	-I$(shell $(PG_CONFIG) --includedir-server) $(PURE_SANITIZE)
 PURE_LIBS = -L$(shell $(PG_CONFIG) --pkglibdir) \
 	-L$(shell $(PG_CONFIG) --libdir) -lpgcommon -lpgport -lidn2 -lcrypto -lm

@@ -38,7 +38,7 @@ our @ISA = ('PostgreSQL::Test::Cluster');
 
 # No wait is a measurement: it ends long after any machine would be done.  The
 # first that ends in vain has failed its test, and the others hurry.
-my $patience = 180;
+my $patience = $ENV{PATIENCE} || 180;
 my $hurry    = 30;
 
 # pg_ctl is one that waits, too

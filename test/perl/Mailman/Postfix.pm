@@ -65,7 +65,7 @@ sub files
 sub wait_for_files
 {
 	my ($self, $number, $timeout) = @_;
-	my $until = time + (defined $timeout ? $timeout : 180);
+	my $until = time + (defined $timeout ? $timeout : $ENV{PATIENCE} || 180);
 	while ((my @files = $self->files) < $number)
 	{
 		return 0 if time > $until;

@@ -33,7 +33,7 @@ use Time::HiRes qw(sleep time);
 our @EXPORT_OK = qw(peak overlap);
 
 # Nothing is a measurement but the log
-use constant PATIENCE => 180;
+use constant PATIENCE => $ENV{PATIENCE} || 180;
 
 # Our look takes longer: the machine stands still
 use constant STALL => 1;

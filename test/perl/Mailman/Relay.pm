@@ -51,7 +51,7 @@ my $json   = JSON::PP->new->ascii->canonical;
 my $script = File::Spec->rel2abs(dirname(__FILE__) . '/../relay.pl');
 
 # No wait is a measurement: it ends long after any machine would be done
-my $patience = 180;
+my $patience = $ENV{PATIENCE} || 180;
 
 my $number = 0;
 

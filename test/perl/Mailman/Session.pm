@@ -57,7 +57,7 @@ sub new
 		out     => $out_r,
 		buffer  => '',
 		number  => 0,
-		timeout => $options{timeout} || 180,
+		timeout => $options{timeout} || $ENV{PATIENCE} || 180,
 	}, $class;
 
 	# notices would be taken for output

@@ -158,7 +158,7 @@ sub count
 sub wait_for_messages
 {
 	my ($self, $number, $timeout) = @_;
-	my $until = time + (defined $timeout ? $timeout : 180);
+	my $until = time + (defined $timeout ? $timeout : $ENV{PATIENCE} || 180);
 	while ($self->count < $number)
 	{
 		return 0 if time > $until;
