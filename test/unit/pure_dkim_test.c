@@ -158,7 +158,7 @@ test_clean(void)
 	bool		same = true;
 	int			i;
 
-	for (i = 0; clean && same && i < 3000; i++)
+	for (i = 0; clean && same && i < rounds(3000); i++)
 	{
 		random_letter(&r, i);
 		r.letter.fixed = render_prepare(&r.letter, &error);

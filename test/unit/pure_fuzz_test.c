@@ -33,7 +33,7 @@ fuzz_headers(StringInfo in)
 	int			i;
 
 	initStringInfo(&out);
-	for (i = 0; good && i < 20000; i++)
+	for (i = 0; good && i < rounds(20000); i++)
 	{
 		const char *s;
 
@@ -71,7 +71,7 @@ fuzz_addresses(StringInfo in)
 
 	initStringInfo(&out);
 	initStringInfo(&again);
-	for (i = 0; good && i < 50000; i++)
+	for (i = 0; good && i < rounds(50000); i++)
 	{
 		const char *seed = seeds[random_below(COUNT(seeds))];
 		bool		utf8 = false;
@@ -156,7 +156,7 @@ fuzz_templates(StringInfo in)
 	int			i;
 
 	initStringInfo(&out);
-	for (i = 0; good && i < 50000; i++)
+	for (i = 0; good && i < rounds(50000); i++)
 	{
 		TemplateError error;
 		Template   *tmpl;

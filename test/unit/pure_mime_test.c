@@ -347,7 +347,7 @@ test_body_random(void)
 	int			round;
 
 	initStringInfo(&body);
-	for (round = 0; good && round < 4000; round++)
+	for (round = 0; good && round < rounds(4000); round++)
 	{
 		resetStringInfo(&body);
 		random_body(&body, random_below(round % 100 == 0 ? 20000 : 2000));
@@ -385,7 +385,7 @@ test_body_random(void)
 	}
 	ok(good, "every byte comes back from every place");
 
-	for (n = 0; good && n < 5000; n++)
+	for (n = 0; good && n < rounds(5000); n++)
 	{
 		int			i;
 
@@ -429,7 +429,7 @@ test_wire(void)
 		mime_wire(&wire, cases[i][0], strlen(cases[i][0]));
 		ok(strcmp(wire.data, cases[i][1]) == 0, "wire %d", i);
 	}
-	for (i = 0; good && i < 2000; i++)
+	for (i = 0; good && i < rounds(2000); i++)
 	{
 		resetStringInfo(&body);
 		resetStringInfo(&message);

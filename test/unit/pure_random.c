@@ -28,6 +28,15 @@ random_below(uint32 n)
 		n;
 }
 
+/* So many, or the part of them that FEWER says, under a tool that is slow */
+int
+rounds(int n)
+{
+	const char *fewer = getenv("FEWER");
+
+	return fewer != NULL ? Max(n / Max(atoi(fewer), 1), 1) : n;
+}
+
 static const char *const ascii_bits[] = {
 	"a", "e", "Z", "0", "word", "newsletter", " ", " ", " ", "  ", ".", ",",
 	"=", "?", "_", "=?", "?=", "=?UTF-8?Q?x?=", "\"", "\\", "<", ">", "@",

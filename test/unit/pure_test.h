@@ -76,6 +76,7 @@ extern void test_token(void);
 /* pure_random.c: the same for the same seed, on every machine */
 extern void random_seed(uint64 seed);
 extern uint32 random_below(uint32 n);
+extern int	rounds(int n);
 extern void random_text(StringInfo out, int chars, bool controls);
 extern void random_body(StringInfo out, int bytes);
 

@@ -159,11 +159,11 @@ test_token_rubbish(void)
 	ok(!accepted("\0", 1, secret), "NUL");
 	ok(!accepted("{{token}}", 9, secret), "a tag");
 	initStringInfo(&huge);
-	for (i = 0; i < 1000000; i++)
+	for (i = 0; i < rounds(1000000); i++)
 		appendStringInfoString(&huge, known[0].text);
 	ok(!accepted(huge.data, huge.len, secret), "%d MB", huge.len >> 20);
 	pfree(huge.data);
-	for (i = 0; i < 200000; i++)
+	for (i = 0; i < rounds(200000); i++)
 	{
 		char text[	80];
 		size_t		len = random_below(sizeof(text));
