@@ -128,7 +128,7 @@ policy_answer_read(Jsonb *jsonb, PolicyAnswer *answer)
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	value;
-	char	   *key = NULL;
+	char	   *key = "";
 
 	memset(answer, 0, sizeof(*answer));
 	answer->until = DT_NOBEGIN;

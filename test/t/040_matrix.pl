@@ -309,6 +309,7 @@ foreach my $kind (sort keys %server_options)
 		$case->{times} = $rules[-1]{first};
 	}
 	$server{$kind} = Mailman::Relay->new(
+		provoked => 1,
 		%{ $server_options{$kind} },
 		save       => 1,
 		keywords   => ['HELP'],
