@@ -279,6 +279,11 @@ foreach my $how ('np', 'pre')
 		'sending|0', "$name: no doubt, and no other state");
 	$on->assert_sums($long, "$name, off");
 	is($on->sql('SELECT mailman_wake()'), '0', "$name: not to be woken");
+
+	# those of other letters may linger for a moment
+	$on->wait_for(
+		"SELECT count(*) FROM pg_stat_activity"
+		  . " WHERE backend_type = 'mailman letter'", '0');
 	ok( $on->stays(
 			"SELECT count(*) FROM pg_stat_activity"
 			  . " WHERE backend_type = 'mailman letter'",
