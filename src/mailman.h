@@ -173,6 +173,9 @@ extern void relay_apply(Relay *relay, List *options, Oid catalog);
 
 extern RatePlan *relay_plan(Oid serverid);
 
+/* WARNING if there is no such relay; it may be made before it is needed. */
+extern void relay_warn(const char *name);
+
 /* May this role send through it?  Else an ERROR that says why not. */
 extern void relay_check(const char *name, Oid role);
 
@@ -322,6 +325,14 @@ extern void letter_load_fields(Letter *letter, const Partials *partials);
 
 /* After render_prepare(), which has encoded them */
 extern void letter_free_attachments(Letter *letter);
+
+/* ---- letter_names.c ---- */
+
+/*
+ * WARNING if a template names what never has a value; an ERROR if that would
+ * fail every delivery and the letter is about to be sent.
+ */
+extern void letter_check_names(const Letter *letter, bool sends);
 
 /* ---- lookup.c: jsonb as templates see it ---- */
 
