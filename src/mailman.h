@@ -105,19 +105,10 @@ typedef struct ExtensionScope
 extern void extension_enter_reading(ExtensionScope *scope);
 extern void extension_enter(ExtensionScope *scope);
 extern void extension_may_write(void);
-
-/* ERROR if a table we write has a trigger of anybody else's */
-extern void extension_check_tables(void);
-extern bool extension_lock_tables_nowait(void);
 extern void extension_leave(ExtensionScope *scope);
 extern bool extension_is_writing(void);
 extern Oid	extension_writer(void);
 extern void extension_set_writer(Oid writer);
-
-/* The same checks for the tables that few write: they lock them */
-extern void extension_check_events(void);
-extern bool extension_may_notify(void);
-extern void extension_check_purge(void);
 extern Oid	extension_oid(bool missing_ok);
 extern Oid	extension_hold(bool wait);
 extern bool extension_fits(Oid extension);
@@ -154,6 +145,19 @@ extern Datum row_datum(uint64 row, int column, bool *isnull);
 extern int64 row_int64(uint64 row, int column, int64 if_null);
 extern bool row_bool(uint64 row, int column);
 extern char *row_text(uint64 row, int column);	/* NULL if null */
+
+/* ---- tables.c: what we write ---- */
+
+/* Lock the tables; ERROR if one has a trigger of anybody else's */
+extern void extension_check_tables(void);
+
+/* False: somebody is in the way */
+extern bool extension_lock_tables_nowait(void);
+
+/* The same checks for the tables that few write: they lock them */
+extern void extension_check_events(void);
+extern bool extension_may_notify(void);
+extern void extension_check_purge(void);
 
 /* ---- relay.c: foreign servers ---- */
 
