@@ -55,8 +55,11 @@ BEGIN
 		WHERE c.relnamespace = 'mailman'::regnamespace AND c.relkind = 'r'
 		ORDER BY c.relname
 	LOOP
+		-- not in the hexadecimal digits of bytea, which may spell it
 		EXECUTE format('SELECT nullif(count(*), 0) FROM mailman.%I AS t'
-					   ' WHERE t::text ILIKE %L', "table", '%' || word || '%')
+					   ' WHERE regexp_replace(t::text, %L, '''', ''g'')'
+					   ' ILIKE %L', "table", '\\x[0-9a-f]+',
+					   '%' || word || '%')
 			INTO rows;
 		IF rows > 0 THEN
 			RETURN NEXT;

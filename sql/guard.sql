@@ -59,6 +59,21 @@ UPDATE mailman.newsletter SET owner = 'regress_mailman_other'
 RETURNING owner;
 UPDATE mailman.newsletter SET owner = 'regress_mailman_app' RETURNING owner;
 RESET ROLE;
+-- who is not a member of its owner does not delete it
+SET ROLE regress_mailman_other;
+DELETE FROM mailman.newsletter WHERE owner = 'regress_mailman_app';
+:sqlstate
+INSERT INTO mailman.newsletter (name, from_address)
+VALUES ('Short', 'short@example.com');
+DELETE FROM mailman.newsletter WHERE owner = 'regress_mailman_other';
+-- a name that no relay has is most often misspelt
+INSERT INTO mailman.newsletter (name, from_address, relays)
+VALUES ('Misspelt', 'short@example.com', '{relai,relay}');
+UPDATE mailman.newsletter SET name = 'Spelt' WHERE name = 'Misspelt';
+UPDATE mailman.newsletter SET relays = '{relay,other}' WHERE name = 'Spelt';
+UPDATE mailman.newsletter SET relays = '{relay}' WHERE name = 'Spelt';
+DELETE FROM mailman.newsletter WHERE name = 'Spelt';
+RESET ROLE;
 -- a restore may come before its roles
 INSERT INTO mailman.newsletter (owner, name, from_address)
 VALUES ('regress_mailman_later', 'Later', 'later@example.com')

@@ -203,6 +203,55 @@ SELECT mailman_preview(1, 2);
 SELECT mailman_send(1);
 
 --
+-- What nobody can have is told when the letter is sent or previewed
+--
+INSERT INTO mailman.partial
+VALUES (1, 'greeting', E'Dear {{first_name}}'), (1, 'known', '{{name}}');
+\set VERBOSITY terse
+CREATE FUNCTION told(strict boolean, template text) RETURNS void AS $$
+DECLARE
+	letter bigint;
+BEGIN
+	RAISE NOTICE '%', template;
+	INSERT INTO mailman.letter (newsletter_id, subject, text_body, strict)
+	VALUES (1, 'Names', template, strict) RETURNING id INTO letter;
+	PERFORM mailman_preview(letter, 1);
+	PERFORM mailman_send(letter, '{1}');
+	RAISE EXCEPTION 'sent';
+EXCEPTION WHEN undefined_object OR data_exception OR raise_exception THEN
+	RAISE NOTICE '%', regexp_replace(SQLERRM, 'letter \d+', 'letter n');
+END
+$$ LANGUAGE plpgsql;
+SET LOCAL client_min_messages = notice;
+ALTER SEQUENCE mailman.letter_id_seq RESTART 1000;
+SELECT told(false, template) FROM unnest(ARRAY[
+	'{{email}} {{name}} {{data.x}} {{data}} {{variables.x.y}} {{.}}',
+	'{{subscription.email}} {{subscription.data.x}} {{unsubscribe_url}}',
+	'{{newsletter.ref}} {{newsletter.from_name}} {{letter.id}} {{letter.ref}}',
+	'{{#data}}{{first_name}}{{/data}} {{#name}}{{first_name}}{{/name}}',
+	'{{#data}}{{>greeting}}{{/data}}{{>known}}']) AS template;
+\set VERBOSITY default
+SELECT told(false, template) FROM unnest(ARRAY[
+	E'Dear\n  {{first_name}}, {{last_name}}', '{{letter.subject}}',
+	'{{subscription.city}}', '{{newsletter.name.first}}',
+	'{{#promo}}{{data.x}}{{/promo}}', 'é {{^promo}}{{&city}}{{/promo}}',
+	'{{>known}} {{>greeting}}{{>greeting}}']) AS template;
+-- what is strict cannot be sent then; but with a section of nothing
+\set VERBOSITY terse
+SELECT told(true, template) FROM unnest(ARRAY['{{first_name}}',
+	'{{#promo}}{{city}}{{/promo}}', '{{>greeting}}',
+	'{{^data.gone}}{{city}}{{/data.gone}}']) AS template;
+\set VERBOSITY default
+RESET client_min_messages;
+INSERT INTO mailman.letter (newsletter_id, subject, html_body, headers, strict)
+VALUES (1, '{{subjekt}}', '<p>{{boddy}}', '{"X-City": "{{city}}"}', false),
+	(1, 'Names', '<p>{{boddy}}', '{}', true);
+SELECT subject, error FROM mailman_preview_all(currval('mailman.letter_id_seq') - 1)
+ LIMIT 1;
+SELECT mailman_send(currval('mailman.letter_id_seq'), '{1}');
+:sqlstate
+
+--
 -- Whose partials
 --
 GRANT USAGE ON SCHEMA mailman TO regress_mailman_app, regress_mailman_guest;

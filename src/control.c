@@ -196,6 +196,7 @@ mailman_resume(PG_FUNCTION_ARGS)
 	if (letter_is(letter, "paused"))
 	{
 		letter_check_sendable(letter, role);
+		letter_check_names(letter, true);
 		state = control_set(letter, "sending", NULL);
 	}
 	control_hurry(letter);

@@ -5,9 +5,11 @@
  *
  * Signed are all header fields that say whose mail it is, how to read it and
  * how to leave the list (RFC 8058 4 asks for those two), as far as they are
- * there; From: once more than it is there, so that nobody can add a second
- * one above ours.  What other hosts may add or change (Return-Path:,
- * Received:, a letter's own fields) is left out.
+ * there.  Most of them once more than they are there, so that whoever passes
+ * our mail on cannot put a second one above ours, which many readers show
+ * (RFC 6376 8.15); some even if they are not there, as a Reply-To: or a Cc: of
+ * theirs is as bad.  What other hosts may add or change (Return-Path:,
+ * Received:, Feedback-ID:, a letter's own fields) is not, or is left out.
  *
  * The time of the signature is the Date: of the message, not the clock's: a
  * message has the same bytes on every attempt.  For the same reason there is
@@ -25,11 +27,36 @@
 
 #define LINE_GOOD	76
 
+/* Is one more of them signed? */
+typedef enum Oversigned
+{
+	NEVER,
+	IF_THERE,
+	ALWAYS
+} Oversigned;
+
 /* In the order of h= */
-static const char *const signed_names[] = {
-	"From", "Reply-To", "To", "Subject", "Date", "Message-ID", "MIME-Version",
-	"Content-Type", "Content-Transfer-Encoding", "List-Id",
-	"List-Unsubscribe", "List-Unsubscribe-Post", "Feedback-ID"
+static const struct
+{
+	const char *name;
+	Oversigned	over;
+}			signed_names[] =
+
+{
+	{"From", ALWAYS},
+	{"Reply-To", ALWAYS},
+	{"To", ALWAYS},
+	{"Cc", ALWAYS},
+	{"Subject", ALWAYS},
+	{"Date", IF_THERE},
+	{"Message-ID", IF_THERE},
+	{"MIME-Version", IF_THERE},
+	{"Content-Type", IF_THERE},
+	{"Content-Transfer-Encoding", IF_THERE},
+	{"List-Id", IF_THERE},
+	{"List-Unsubscribe", IF_THERE},
+	{"List-Unsubscribe-Post", IF_THERE},
+	{"Feedback-ID", NEVER}
 };
 
 /* A header field of the message, with its CRLF */
@@ -84,8 +111,8 @@ fields_find(Signed *fields, const char *s, const char *end)
 
 		for (i = 0; colon != NULL && i < lengthof(signed_names); i++)
 		{
-			if (strlen(signed_names[i]) == (size_t) (colon - s) &&
-				pg_strncasecmp(s, signed_names[i], colon - s) == 0)
+			if (strlen(signed_names[i].name) == (size_t) (colon - s) &&
+				pg_strncasecmp(s, signed_names[i].name, colon - s) == 0)
 			{
 				fields[i].start = s;
 				fields[i].end = stop;
@@ -174,6 +201,20 @@ append_folded(StringInfo out, int *line, const char *text)
 	appendStringInfoString(out, text);
 }
 
+/* Append the name of a field to the list of h= */
+static void
+append_name(StringInfo out, int *line, const char *name)
+{
+	if (out->data[out->len - 1] != '=')
+		appendStringInfoChar(out, ':');
+	if (out->len - *line + strlen(name) + 2 > LINE_GOOD)
+	{
+		appendBinaryStringInfo(out, "\r\n ", 3);
+		*line = out->len - 1;
+	}
+	appendStringInfoString(out, name);
+}
+
 /* Append base64, folded, behind "b=" */
 static void
 append_base64(StringInfo out, const uint8 *bytes, size_t len)
@@ -211,18 +252,16 @@ signature_begin(StringInfo out, const DkimSigner *signer, int64 date,
 	tag = psprintf("t=" INT64_FORMAT ";", date);
 	append_folded(out, &line, tag);
 	pfree(tag);
-	append_folded(out, &line, "h=From");
+	append_folded(out, &line, "h=");
 	for (i = 0; i < lengthof(signed_names); i++)
 	{
-		if (fields[i].start == NULL)
-			continue;
-		appendStringInfoChar(out, ':');
-		if (out->len - line + strlen(signed_names[i]) + 2 > LINE_GOOD)
-		{
-			appendBinaryStringInfo(out, "\r\n ", 3);
-			line = out->len - 1;
-		}
-		appendStringInfoString(out, signed_names[i]);
+		int			times = fields[i].start != NULL;
+
+		if (signed_names[i].over == ALWAYS ||
+			(signed_names[i].over == IF_THERE && times > 0))
+			times++;
+		for (; times > 0; times--)
+			append_name(out, &line, signed_names[i].name);
 	}
 	appendBinaryStringInfo(out, ";\r\n bh=", 7);
 	mime_reserve(out, DKIM_HASH_LENGTH * 2);

@@ -24,6 +24,9 @@ extern bool guard_is_owner(void);
 /* Logical replication applying what was checked elsewhere */
 extern bool guard_is_replica(void);
 
+/* We ourselves, or logical replication applying what we wrote elsewhere */
+extern bool guard_lets_pass(void);
+
 extern int	guard_column(TriggerData *trigger, const char *column);
 extern Datum guard_value(TriggerData *trigger, HeapTuple row,
 						 const char *column, bool *isnull);

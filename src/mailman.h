@@ -105,19 +105,10 @@ typedef struct ExtensionScope
 extern void extension_enter_reading(ExtensionScope *scope);
 extern void extension_enter(ExtensionScope *scope);
 extern void extension_may_write(void);
-
-/* ERROR if a table we write has a trigger of anybody else's */
-extern void extension_check_tables(void);
-extern bool extension_lock_tables_nowait(void);
 extern void extension_leave(ExtensionScope *scope);
 extern bool extension_is_writing(void);
 extern Oid	extension_writer(void);
 extern void extension_set_writer(Oid writer);
-
-/* The same checks for the tables that few write: they lock them */
-extern void extension_check_events(void);
-extern bool extension_may_notify(void);
-extern void extension_check_purge(void);
 extern Oid	extension_oid(bool missing_ok);
 extern Oid	extension_hold(bool wait);
 extern bool extension_fits(Oid extension);
@@ -155,6 +146,19 @@ extern int64 row_int64(uint64 row, int column, int64 if_null);
 extern bool row_bool(uint64 row, int column);
 extern char *row_text(uint64 row, int column);	/* NULL if null */
 
+/* ---- tables.c: what we write ---- */
+
+/* Lock the tables; ERROR if one has a trigger of anybody else's */
+extern void extension_check_tables(void);
+
+/* False: somebody is in the way */
+extern bool extension_lock_tables_nowait(void);
+
+/* The same checks for the tables that few write: they lock them */
+extern void extension_check_events(void);
+extern bool extension_may_notify(void);
+extern void extension_check_purge(void);
+
 /* ---- relay.c: foreign servers ---- */
 
 typedef struct Relay
@@ -172,6 +176,9 @@ extern void relay_defaults_set(Relay *relay);
 extern void relay_apply(Relay *relay, List *options, Oid catalog);
 
 extern RatePlan *relay_plan(Oid serverid);
+
+/* WARNING if there is no such relay; it may be made before it is needed. */
+extern void relay_warn(const char *name);
 
 /* May this role send through it?  Else an ERROR that says why not. */
 extern void relay_check(const char *name, Oid role);
@@ -322,6 +329,14 @@ extern void letter_load_fields(Letter *letter, const Partials *partials);
 
 /* After render_prepare(), which has encoded them */
 extern void letter_free_attachments(Letter *letter);
+
+/* ---- letter_names.c ---- */
+
+/*
+ * WARNING if a template names what never has a value; an ERROR if that would
+ * fail every delivery and the letter is about to be sent.
+ */
+extern void letter_check_names(const Letter *letter, bool sends);
 
 /* ---- lookup.c: jsonb as templates see it ---- */
 

@@ -120,6 +120,7 @@ mailman_preview(PG_FUNCTION_ARGS)
 	extension_enter_reading(&scope);
 	letter = preview_letter(PG_GETARG_INT64(0), role);
 	letter_load_content(letter);
+	letter_check_names(letter, false);
 	preview_recipient(letter, subscription, &recipient);
 	if (!render_message(&letter->render, &recipient, &rendered))
 		ereport(ERROR,

@@ -168,6 +168,7 @@ mailman_preview_all(PG_FUNCTION_ARGS)
 	extension_enter_reading(&scope);
 	letter = preview_letter(PG_GETARG_INT64(0), role);
 	letter_load_content(letter);
+	letter_check_names(letter, false);
 	preview_rows(letter, (ReturnSetInfo *) fcinfo->resultinfo);
 	extension_leave(&scope);
 	return (Datum) 0;

@@ -401,6 +401,18 @@ extern bool render_message(const RenderLetter *letter,
 						   const RenderRecipient *recipient,
 						   Rendered *result);
 
+/* ---- template_names.c ---- */
+
+/*
+ * Does a template of the letter name, outside of sections, what never has a
+ * value, as a variable or as a section?  Then false, with *error filled.
+ * Each partial is looked at once for all templates of the letter.
+ */
+extern bool template_check_variables(const RenderLetter *letter,
+									 Template *tmpl, TemplateError *error);
+extern bool template_check_sections(const RenderLetter *letter,
+									Template *tmpl, TemplateError *error);
+
 /* ---- token.c: unsubscribe tokens and links ---- */
 
 #define TOKEN_HMAC_BYTES 16

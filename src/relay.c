@@ -62,6 +62,24 @@ relay_server(const char *name, Oid role)
 	return server;
 }
 
+/* see mailman.h */
+void
+relay_warn(const char *name)
+{
+	ForeignServer *server = GetForeignServerByName(name, true);
+
+	if (server == NULL)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("relay \"%s\" does not exist", name),
+				 errhint("Relays are made with CREATE SERVER ... FOREIGN DATA WRAPPER mailman_smtp; newsletter.relays has their names.")));
+	else if (!server_is_relay(server))
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("server \"%s\" is not a relay", name),
+				 errhint("Relays are servers of the foreign-data wrapper mailman_smtp.")));
+}
+
 /* Does the server have any user mapping? */
 static bool
 relay_has_mappings(Oid serverid)

@@ -54,6 +54,7 @@ send_prepare(int64 letter_id, Oid role)
 				 errmsg("letter " INT64_FORMAT " is cancelled", letter_id),
 				 errhint("Cancelling is final; make a new letter.")));
 	letter_check_sendable(letter, role);
+	letter_check_names(letter, true);
 	return letter;
 }
 

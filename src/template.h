@@ -53,6 +53,7 @@ struct Template
 	const char *name;			/* of a partial, else NULL */
 	size_t		text_len;		/* sum of all text, to size the output */
 	bool		linked;
+	int			checked;		/* by template_names.c, for what */
 	bool		visiting;		/* template_link() is on its way through */
 	int			depth;			/* of partials, whatever the data; or -1 */
 	int			nops;

@@ -415,7 +415,9 @@ turn_try(Worker *w, TurnStage *stage)
 static bool
 turn_yields(Worker *w)
 {
-	int64		after = w->progressed ? YIELD_AFTER_US : YIELD_IDLE_US;
+	bool		barred = w->nroutes > 0 && routes_first(w) == NULL;
+	int64		after = w->progressed || barred ?
+		YIELD_AFTER_US : YIELD_IDLE_US;
 
 	if (!w->yielding && transfer_now() - w->started_us >= after &&
 		shmem_somebody_waits())

@@ -325,6 +325,7 @@ RESET ROLE;
 --
 -- A newsletter's relays, and its retry schedule
 --
+SET LOCAL client_min_messages = error;	-- none of them exists
 SELECT lives_ok($$
 	INSERT INTO mailman.newsletter (id, name, from_address, relays)
 	SELECT 900001, 'Weekly', 'weekly@example.com',
@@ -337,6 +338,7 @@ SELECT throws_ok($$
 SELECT throws_ok($$
 	UPDATE mailman.newsletter SET relays = relays || '{one_more}'
 	 WHERE id = 900001$$, '23514', NULL, 'nor one more later');
+RESET client_min_messages;
 SELECT lives_ok(format('UPDATE mailman.newsletter SET retry_schedule = %L
 	WHERE id = 900001', schedule), format('%s is a retry schedule', schedule))
   FROM unnest(ARRAY['1min', '5min, 15min, 1h', '1s,2d', NULL]) AS r(schedule);

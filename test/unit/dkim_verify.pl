@@ -114,6 +114,11 @@ sub forgeries
 		["a second From: above", "From: eve\@evil.example\r\n$message"],
 		["another time", $message =~ s/ t=(\d+);/ t=1$1;/r],
 		["a line more", "$message.\r\n"]);
+	push @forged, ["a $_: above", "$_: evil\r\n$message"]
+	  foreach qw(Reply-To To Cc Subject),
+	  grep { $header =~ /^$_:/mi } qw(Date Message-ID MIME-Version
+	  Content-Type Content-Transfer-Encoding List-Id List-Unsubscribe
+	  List-Unsubscribe-Post);
 	push @forged, ["another Subject:", $message =~ s/^Subject: ?/Subject: x/imr];
 	push @forged, ["another byte", "$header\r\n" . $body =~ s/(\w)(?=\W*\z)/_/r]
 	  if $body =~ /\w\W*\z/;
@@ -147,7 +152,7 @@ while (my $r = read_record())
 		$verifier->result_detail) or next;
 
 	# Mail::DKIM takes the last of several, so it cannot be fooled: but it
-	# must not call a message good to which a second From: was added
+	# must not call a message good to which a second field was added
 	if ($verified{$algorithm}++ < 8)
 	{
 		isnt(verify($_->[1])->result, 'pass', "$algorithm: $_->[0]")

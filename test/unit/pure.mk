@@ -13,6 +13,7 @@ PURE_MK := $(abspath $(lastword $(MAKEFILE_LIST)))
 PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 
 PURE_SRC := address template template_scan template_link template_render \
+	template_names \
 	mime_header mime_body mime_date mime_part mime_field hmac token verp \
 	dkim dkim_key render_prepare render_context render pace outcome \
 	meter report_text report_status

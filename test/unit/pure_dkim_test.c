@@ -90,9 +90,11 @@ test_dkim_signature(void)
 {
 	static const char *const starts[] = {
 		"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; "
-		"d=news.example; s=s1;\r\n t=1795345351; h=From:From:Subject;\r\n"
+		"d=news.example; s=s1;\r\n t=1795345351; "
+		"h=From:From:Reply-To:To:Cc:Subject:Subject;\r\n"
 		" bh=", "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; "
-		"d=news.example;\r\n s=s1; t=1795345351; h=From:From:Subject;\r\n"
+		"d=news.example;\r\n s=s1; t=1795345351; "
+		"h=From:From:Reply-To:To:Cc:Subject:Subject;\r\n"
 		" bh="
 	};
 	static const char message[] = "X-Own: 1\r\nFrom: a@b.example\r\n"

@@ -389,9 +389,81 @@ test_render_much(void)
 	pfree(source.data);
 }
 
+/* What nobody can have shows without any recipient */
+static const struct
+{
+	const char *source;
+	const char *variable;		/* NULL: all may have a value */
+	const char *section;
+	const char *partial;		/* where it is */
+	int			column;
+}			name_faults[] =
+{
+	{"{{email}}{{name}}{{data.a.b}}{{variables.x}}{{.}}", NULL, NULL, NULL, 0},
+	{"{{subscription.data.x}}{{unsubscribe_url}}", NULL, NULL, NULL, 0},
+	{"{{newsletter.ref}}{{newsletter.ref.x}}{{letter.id}}", NULL, NULL, NULL, 0},
+	{"\303\251 {{nme}}", "{{nme}}", NULL, NULL, 3},
+	{"{{&nme}}{{{mail}}}", "{{nme}}", NULL, NULL, 1},
+	{"{{subscription}}{{subscription.city}}", "{{subscription.city}}", NULL,
+	NULL, 17},
+	{"{{letter.subject}}", "{{letter.subject}}", NULL, NULL, 1},
+	{"{{newsletter.name.x}}", "{{newsletter.name.x}}", NULL, NULL, 1},
+	{"{{#data}}{{nme}}{{>bad}}{{/data}}{{>good}}", NULL, NULL, NULL, 0},
+	{"{{#promo}}{{nme}}{{/promo}}", NULL, "{{#promo}}", NULL, 1},
+	{"{{^promo}}{{nme}}{{/promo}}", "{{nme}}", "{{^promo}}", NULL, 11},
+	{"{{^name}}{{>bad}}{{/name}}", "{{nme}}", NULL, "bad", 3},
+	{"{{>good}}{{>bad}}{{>bad}}", "{{nme}}", NULL, "bad", 3},
+	{"{{^name}}{{>self}}{{/name}}", "{{nme}}", NULL, "self", 28}
+};
+
+static void
+test_name_fault(int i)
+{
+	TemplatePartial partials[] = {
+		{.name = "good",.source = "{{name}}"},
+		{.name = "bad",.source = "- {{nme}}"},
+		{.name = "self",.source = "{{^name}}{{>self}}{{/name}}{{nme}}"}
+	};
+	const char *source = name_faults[i].source;
+	const char *partial = name_faults[i].partial;
+	RenderLetter letter = {0};
+	TemplateError error;
+	TemplateError section;
+	Template   *tmpl = template_parse(source, strlen(source), &error);
+	bool		good;
+	int			n;
+
+	for (n = 0; n < (int) lengthof(partials); n++)
+		partials[n].len = strlen(partials[n].source);
+	letter.newsletter = tree_parse("{\"name\": \"Weekly\", \"ref\": null}");
+	letter.letter = tree_parse("{\"id\": 1}");
+	good = template_link(tmpl, partials, lengthof(partials), &error);
+	if (name_faults[i].variable == NULL)
+		good = good && template_check_variables(&letter, tmpl, &error);
+	else
+		good = good && !template_check_variables(&letter, tmpl, &error) &&
+			strcmp(error.message, psprintf("%s never has a value",
+										   name_faults[i].variable)) == 0 &&
+			error.column == name_faults[i].column &&
+			(partial ? error.partial && strcmp(error.partial, partial) == 0 :
+			 error.partial == NULL);
+	if (name_faults[i].section == NULL)
+		good = good && template_check_sections(&letter, tmpl, &section);
+	else
+		good = good && !template_check_sections(&letter, tmpl, &section) &&
+			strcmp(section.message, psprintf("%s never has a value",
+											 name_faults[i].section)) == 0;
+	if (!ok(good, "names: %s", source))
+		diag("%d: %s", error.column, error.message);
+}
+
 void
 test_templates(void)
 {
+	int			i;
+
+	for (i = 0; i < (int) lengthof(name_faults); i++)
+		test_name_fault(i);
 	test_template_values();
 	test_template_faults();
 	test_partial_faults();

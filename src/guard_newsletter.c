@@ -1,0 +1,132 @@
+/*-------------------------------------------------------------------------
+ *
+ * guard_newsletter.c
+ *	  Whose newsletter is it, and are there its relays?
+ *
+ * owner, relays and policy decide whose rights, servers and code are used:
+ * they are set by members of the owner, old and new.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "guard.h"
+#include "mailman.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+PG_FUNCTION_INFO_V1(mailman_guard_newsletter);
+
+/* The current user must be a member of the role a newsletter names as owner */
+static void
+guard_owner_member(const char *owner, const char *what)
+{
+	Oid			role = get_role_oid(owner, true);
+
+	if (!OidIsValid(role))
+	{
+		if (superuser())
+			return;				/* a restore may come before its roles */
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("role \"%s\" does not exist", owner),
+				 errhint("newsletter.owner is the name of a role.")));
+	}
+	if (!has_privs_of_role(GetUserId(), role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to set %s of a newsletter", what),
+				 errdetail("Role \"%s\" is not a member of \"%s\", the newsletter's owner.",
+						   GetUserNameFromId(GetUserId(), false), owner),
+				 errhint("Only members of the old and the new owner set owner, relays and policy.")));
+}
+
+/* With it go its partials, secret and key, and what it has forgotten */
+static void
+guard_newsletter_delete(TriggerData *trigger, HeapTuple row)
+{
+	char	   *owner = guard_text(trigger, row, "owner");
+
+	if (!superuser() &&
+		!has_privs_of_role(GetUserId(), get_role_oid(owner, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to delete newsletter %s",
+						guard_text(trigger, row, "id")),
+				 errdetail("Role \"%s\" is not a member of \"%s\", the newsletter's owner.",
+						   GetUserNameFromId(GetUserId(), false), owner),
+				 errhint("Only members of newsletter.owner delete it.")));
+	extension_check_tables();	/* foreign keys delete as the owner */
+}
+
+/*
+ * A name is a name until the letter is sent, as a server may be made after
+ * the newsletter; but most often it is misspelt.  pg_dump makes servers first.
+ */
+static void
+guard_warn_relays(TriggerData *trigger, HeapTuple row)
+{
+	bool		isnull;
+	Datum		relays = guard_value(trigger, row, "relays", &isnull);
+	Datum	   *names;
+	bool	   *nulls;
+	int			count;
+	int			i;
+
+	if (isnull || guard_is_replica())
+		return;
+	deconstruct_array(DatumGetArrayTypeP(relays), TEXTOID, -1, false,
+					  TYPALIGN_INT, &names, &nulls, &count);
+	for (i = 0; i < count; i++)
+	{
+		if (!nulls[i])
+			relay_warn(TextDatumGetCString(names[i]));
+	}
+}
+
+static void
+guard_newsletter_update(TriggerData *trigger, const char *owner)
+{
+	static const char *const columns[] = {"owner", "relays", "policy"};
+	size_t		i;
+
+	for (i = 0; i < lengthof(columns); i++)
+	{
+		if (!guard_changes(trigger, columns[i]))
+			continue;
+		guard_owner_member(guard_text(trigger, trigger->tg_trigtuple, "owner"),
+						   columns[i]);
+		guard_owner_member(owner, columns[i]);
+	}
+}
+
+Datum
+mailman_guard_newsletter(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = guard_trigger(fcinfo);
+	HeapTuple	row = guard_row(trigger);
+	char	   *owner = guard_text(trigger, row, "owner");
+
+	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+	{
+		guard_newsletter_delete(trigger, row);
+		return PointerGetDatum(row);
+	}
+	if (owner == NULL)
+		return PointerGetDatum(row);	/* NOT NULL will say so */
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		guard_owner_member(owner, "the owner");
+	else
+		guard_newsletter_update(trigger, owner);
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
+		guard_changes(trigger, "relays"))
+		guard_warn_relays(trigger, row);
+	return PointerGetDatum(row);
+}
