@@ -217,17 +217,19 @@ my %relations = map { split(/\|/, $_, 2) } split(
 	$node->sql(q{SELECT relname, relkind FROM pg_class
 		WHERE relnamespace = 'mailman'::regnamespace AND relkind IN ('r', 'v')})
 );
-my ($internal) = section('## Tables') =~ /^(.*?) are internal\./ms;
+my ($internal) = section('## Tables') =~ /(`posting`.*?) are internal\./s;
 my %internal = map { $_ => 1 } $internal =~ /`(\w+)`/g;
+my ($common) = section('## Tables') =~ /^Not listed: (.*?), when/ms;
+my %common = map { $_ => 1 } $common =~ /`(\w+)`/g;
 my %short = ('timestamp with time zone' => 'timestamptz');
 foreach my $relation (sort keys %relations)
 {
 	next if $internal{$relation};
-	my $text = section("#### `mailman.$relation`");
-	isnt($text, '', "mailman.$relation is in the reference");
-	$text =~ s/\n\n(?!\|).*?(?=\n\n\||\z)//s unless $text =~ /\| default \|/;
+	my ($text) = $readme =~
+	  /^(\| \*\*`mailman\.$relation`\*\* \|.*?\n)(?!\| `)/ms;
+	isnt($text, undef, "mailman.$relation is in the reference") or next;
 	my %columns;
-	my $written = $text =~ /\| column \| type \| default \|/;
+	my $written = $text =~ /\A.*?\| \| \|/;
 	foreach (split(/\n/, $text))
 	{
 		next unless /^\| `/;
@@ -248,7 +250,7 @@ foreach my $relation (sort keys %relations)
 			}
 		}
 	}
-	if ($written && $text =~ /^.*Written by the extension: (.*?)\n\n/ms)
+	if ($readme =~ /^In `mailman.$relation` the extension writes: (.*?)\n\n/ms)
 	{
 		$columns{$_} = 'any' foreach $1 =~ /`(\w+)`/g;
 	}
@@ -267,6 +269,7 @@ foreach my $relation (sort keys %relations)
 	{
 		my ($column, $type, $default) = split(/\|/, $_, -1);
 		my $told = delete $columns{$column};
+		next if $written && !defined $told && $common{$column};
 		$type = $short{$type} || $type;
 		isnt($told, undef, "mailman.$relation.$column is in the reference")
 		  or next;
@@ -290,6 +293,58 @@ foreach my $relation (sort keys %relations)
 }
 is(join(' ', grep { !$relations{$_} } sort keys %internal),
 	'', 'internal tables there are');
+
+# ---- what may be done with a letter in which state
+
+$node->sql("RESET ROLE; CREATE SERVER dead FOREIGN DATA WRAPPER mailman_smtp"
+	  . " OPTIONS (url 'smtp://127.0.0.1:1', tls 'none')");
+my $newsletter =
+  $node->newsletter(relays => ['dead'], subscriptions => 2);
+my %letter = map { $_ => $node->letter($newsletter) }
+  qw(draft scheduled sending paused cancelled);
+$node->sql("UPDATE mailman.letter SET send_at = now() + interval '1 d'"
+	  . " WHERE id = $letter{scheduled}");
+$node->send($letter{$_}) foreach qw(scheduled sending paused cancelled);
+$node->sql("SELECT mailman_pause($letter{paused}),"
+	  . " mailman_cancel($letter{cancelled})");
+$letter{sent} = 4;
+$node->sql("SELECT mailman_subscribe(1, 'late\@example.org')");
+foreach my $state (qw(draft scheduled sending paused sent cancelled))
+{
+	my $id = $letter{$state};
+	my ($row) = section('### States') =~ /^\| `$state` \| (.*) \|$/m;
+	my @cells = split(/ \| /, $row);
+
+	foreach my $what (
+		"mailman_send($id)", "mailman_pause($id)",
+		"mailman_resume($id)", "mailman_cancel($id)", 'content')
+	{
+		my $cell = shift @cells;
+		my $do = $what eq 'content'
+		  ? "UPDATE mailman.letter SET subject = 'Other' WHERE id = $id"
+		  : "SELECT $what";
+		my $session = $node->session;
+		my (undef, $error) = $session->try("BEGIN; $do");
+		my $name = "$what of a letter that is $state: $cell";
+
+		if ($cell =~ /^(55\d+|no)$/)
+		{
+			my $code = $1 eq 'no' ? '55006' : $1;
+			like($error || '', qr/^ERROR:  $code:/, $name);
+		}
+		else
+		{
+			my @states = $cell =~ /`(\w+)`/g;
+			@states = ($state) unless @states;
+			is($error, undef, "$name, no error");
+			my $now = $session->query('SELECT coalesce((SELECT state FROM'
+				  . " mailman.progress WHERE letter_id = $id), 'draft')");
+			ok((grep { $_ eq $now } @states) > 0, "$name, now $now");
+		}
+		$session->try('ROLLBACK');
+		$session->quit;
+	}
+}
 
 # ---- settings
 
@@ -370,6 +425,14 @@ while ($readme =~ /\b(mailman_\w+)/g)
 	  unless grep { $name =~ /^\Q$_\E_/ } $metrics =~ /^(mailman_\w+):/mg;
 }
 is(join(' ', sort keys %unknown), '', 'every name in it exists');
+
+# ---- what a worker waits for
+
+my ($events) = $readme =~ /^\| wait event .*?\n(.*?and `mailman_wait.*?\n|.*?in `MailmanLetter`)/ms;
+is_deeply(
+	[ sort { $a cmp $b } $events =~ /`(Mailman\w+)`/g ],
+	[ sort { $a cmp $b } slurp_file('src/wait.c') =~ /"(Mailman\w+)"/g ],
+	'wait events');
 
 # ---- messages are in the source
 
