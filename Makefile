@@ -26,7 +26,8 @@
 EXTENSION = mailman
 MODULE_big = mailman
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
-DATA = src/mailman--1.0.sql src/mailman-metrics.yaml src/mailman-from-listmonk.sql
+DATA = src/mailman--1.0.sql src/mailman-metrics.yaml \
+	src/mailman-from-listmonk.sql
 PGFILEDESC = "mailman - the mail room of a newsletter"
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))

@@ -17,9 +17,10 @@
 --	unsubscribe_url	newsletter.unsubscribe_url; default none
 --
 -- One transaction: all of it or nothing.  It may run again, until the day of the
--- move: it adds who is new, and takes back whoever has left listmonk since; what
--- was changed on this side stays.  At its end it prints what it took, and what
--- a person has to look at; pg_temp.migration_report keeps that for the session.
+-- move: it adds who is new, takes back whoever has left listmonk since, and lets in
+-- whoever has confirmed; what else was changed on this side stays.  At its end it
+-- prints what it took, and what a person has to look at; the temporary table
+-- migration_report keeps that for the session.
 --
 --	listmonk					mailman
 --	list						newsletter (ref listmonk-list-UUID)

@@ -31,8 +31,7 @@ use Mailman::Cluster;
 use Mailman::Relay;
 
 my $readme = slurp_file('README.md');
-my $top    = Cwd::getcwd();
-my $node   = Mailman::Cluster->create(
+my $node = Mailman::Cluster->create(
 	'main',
 	preload => 1,
 	extension => 0);
@@ -141,7 +140,10 @@ ok( $node->wait_for(
 is( $node->sql("SELECT string_agg(id || state, ' ' ORDER BY id)"
 		  . " FROM mailman.letter WHERE id IN (1, 4)"),
 	'1sent 4sent', 'both letters');
-is($secure->pairs, 3, 'and a test');
+ok( $node->wait_for(
+		"SELECT string_agg(state, ' ') FROM mailman.test", 'delivered'),
+	'and a test');
+is($secure->pairs, 3, 'which are all mails there were');
 is($secure->violations + $plain->violations, 0, 'decently');
 
 # ---- headings and links
