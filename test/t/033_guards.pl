@@ -269,6 +269,7 @@ foreach my $how ('np', 'pre')
 	diag(sprintf '%s: obeyed after %.2f s', $name, time - $start);
 	$slow->open_gate;
 	ok($on->wait_for_no_worker($long), "$name: its worker ends");
+	ok($on->wait_for_no_worker, "$name: so do those that only linger");
 	my $count = $slow->status->{accepted};
 	is($count, 6, "$name: in the middle");
 	is_deeply(

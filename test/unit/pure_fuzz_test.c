@@ -185,7 +185,7 @@ fuzz_templates(StringInfo in)
 		if (!good)
 			diag("%s", in->data);
 	}
-	ok(good && passed > 10000, "templates from random bytes");
+	ok(good && passed > rounds(10000), "templates from random bytes");
 	pfree(out.data);
 }
 
