@@ -300,7 +300,7 @@ extern Jsonb *preview_fill(const Letter *letter, uint64 row,
 
 /* The recipient of that id, else the first active one; else an ERROR */
 extern Jsonb *preview_recipient(const Letter *letter, NullableDatum subscription,
-							  RenderRecipient *recipient);
+								RenderRecipient *recipient);
 
 /* ---- send.c ---- */
 

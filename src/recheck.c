@@ -68,7 +68,7 @@ recheck_remove(Worker *w, uint64 rows)
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
 		if (rows > 0 && d->test_id == 0 && bsearch(&d->subscription_id, ids, rows,
-								sizeof(int64), recheck_compare) != NULL)
+												   sizeof(int64), recheck_compare) != NULL)
 			recheck_hand_back(w, d);
 	}
 }

@@ -46,13 +46,13 @@ typedef struct ReportFact
 {
 	const char *name;
 	const char *value;
-}			ReportFact;
+} ReportFact;
 
 typedef struct ReportFacts
 {
 	ReportFact *facts;
 	int			count;
-}			ReportFacts;
+} ReportFacts;
 
 /* Why recipients did not get it (yet) */
 typedef struct ReportReason
@@ -63,7 +63,7 @@ typedef struct ReportReason
 	int64		recipients;
 	const char *sample;			/* of one of them, without addresses */
 	int64		subscription_id;	/* whose */
-}			ReportReason;
+} ReportReason;
 
 typedef struct ReportDomain
 {
@@ -72,7 +72,7 @@ typedef struct ReportDomain
 	int64		delivered;
 	int64		failed;
 	int64		waiting;		/* pending, sending, deferred */
-}			ReportDomain;
+} ReportDomain;
 
 typedef struct ReportRelay
 {
@@ -81,7 +81,7 @@ typedef struct ReportRelay
 	int64		bytes;
 	double		mean;			/* seconds a mail took */
 	double		slowest;
-}			ReportRelay;
+} ReportRelay;
 
 /* A mail whose reply was long in coming */
 typedef struct ReportSlow
@@ -92,20 +92,20 @@ typedef struct ReportSlow
 	const char *sent_at;
 	double		duration;		/* seconds */
 	int64		bytes;
-}			ReportSlow;
+} ReportSlow;
 
 /* Those who were queued at the same moment */
 typedef struct ReportPosting
 {
 	const char *queued_at;
 	int64		recipients;
-}			ReportPosting;
+} ReportPosting;
 
 typedef struct ReportBar
 {
 	const char *from;			/* start of its time */
 	int64		count;
-}			ReportBar;
+} ReportBar;
 
 /* Mails accepted, by time */
 typedef struct ReportTimes
@@ -113,7 +113,7 @@ typedef struct ReportTimes
 	ReportBar	bars[REPORT_BARS + 2];
 	int			count;
 	double		width;			/* seconds of a bar */
-}			ReportTimes;
+} ReportTimes;
 
 typedef struct Report
 {
@@ -162,7 +162,7 @@ typedef struct Report
 	ReportFacts newsletter_facts;
 	ReportFacts servers;
 	ReportFacts settings;
-}			Report;
+} Report;
 
 /* ---- report_load.c (SQL layer) ---- */
 

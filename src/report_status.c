@@ -17,7 +17,7 @@ typedef struct Meaning
 {
 	int			number;
 	const char *words;
-}			Meaning;
+} Meaning;
 
 #define X(subject, detail) ((subject) * 1000 + (detail))
 

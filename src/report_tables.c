@@ -194,7 +194,7 @@ report_domains(StringInfo out, const Report *r)
 				lengthof(columns));
 	for (i = 0; i < r->ndomains; i++)
 	{
-		const		ReportDomain *d = &r->domains[i];
+		const ReportDomain *d = &r->domains[i];
 
 		appendStringInfoString(out, "<tr>");
 		cell_head(out, d->name);
@@ -232,7 +232,7 @@ report_relays(StringInfo out, const Report *r)
 	table_begin(out, "Accepted mails by relay", columns, lengthof(columns));
 	for (i = 0; i < r->nrelays; i++)
 	{
-		const		ReportRelay *relay = &r->relays[i];
+		const ReportRelay *relay = &r->relays[i];
 
 		appendStringInfoString(out, "<tr>");
 		cell_head(out, relay->name);
@@ -264,7 +264,7 @@ report_slow(StringInfo out, const Report *r)
 				lengthof(columns));
 	for (i = 0; i < r->nslow; i++)
 	{
-		const		ReportSlow *slow = &r->slow[i];
+		const ReportSlow *slow = &r->slow[i];
 
 		appendStringInfo(out, "<tr><th scope=\"row\">" INT64_FORMAT "</th>"
 						 "<td class=\"n\">" INT64_FORMAT "</td>",

@@ -104,7 +104,7 @@ html_text(StringInfo out, const char *text)
 
 	while (s != NULL && *s != '\0')
 	{
-		if (s - (const unsigned char *) text >=HTML_TEXT_MAX)
+		if (s - (const unsigned char *) text >= HTML_TEXT_MAX)
 		{
 			appendStringInfoString(out, "\xe2\x80\xa6");
 			return;
@@ -228,7 +228,7 @@ is_word(unsigned char c)
 static bool
 word_is_at(const char *text, size_t at, const char *word, size_t len)
 {
-	return pg_strncasecmp(text +at, word, len) == 0 &&
+	return pg_strncasecmp(text + at, word, len) == 0 &&
 		(at == 0 || !is_word((unsigned char) text[at - 1])) &&
 		!is_word((unsigned char) text[at + len]);
 }

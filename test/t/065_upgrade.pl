@@ -1,7 +1,7 @@
 
 #-------------------------------------------------------------------------
 #
-# 060_upgrade.pl
+# 065_upgrade.pl
 #	  Another version of the extension, while letters are in the post.
 #
 # Two versions to come are made here, of the library as it is but for its

@@ -1,7 +1,7 @@
 
 #-------------------------------------------------------------------------
 #
-# 061_stuck.pl
+# 066_stuck.pl
 #	  A row that makes turns fail delays itself alone.
 #
 # Somebody has locked the row of one recipient whose mail is in flight.  The
