@@ -240,4 +240,3 @@ mailman_guard_attachment(PG_FUNCTION_ARGS)
 				 errhint("Insert it there.")));
 	return PointerGetDatum(row);
 }
-
