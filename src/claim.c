@@ -343,7 +343,7 @@ claim_rows(Worker *w, const Candidates *c)
 		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
 		" state = CASE WHEN " CLAIM_ACTIVE " THEN 'sending' "
 		CLAIM_SKIPPED "d.variables END"
-		" FROM unnest($2, $3) AS c(id, state)" CLAIM_ROWS,
+		" FROM (SELECT unnest($2), unnest($3)) AS c(id, state)" CLAIM_ROWS,
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
 	};

@@ -142,6 +142,10 @@ typedef struct Statement
 extern uint64 statement_run(Statement *statement, int expected,
 							const Datum *values, const char *nulls);
 
+/* An INSERT whose rows refer to rows that this transaction holds */
+extern uint64 statement_run_referring(Statement *statement, int expected,
+									  const Datum *values);
+
 /*
  * The same for a SELECT with the snapshot of the query that called us: several
  * of them see one state of the tables.

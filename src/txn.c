@@ -41,18 +41,33 @@
  */
 static Oid	writing_as = InvalidOid;
 
+/* Foreign keys are not looked up: statement_run_referring() */
+static bool referring = false;
+static int	role_before_referring;
+
+static void
+referring_end(void)
+{
+	if (referring)
+		SessionReplicationRole = role_before_referring;
+	referring = false;
+}
+
 static void
 extension_xact_callback(XactEvent event, void *arg)
 {
 	writing_as = InvalidOid;
+	referring_end();
 }
 
 static void
 extension_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 						   SubTransactionId parentSubid, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		writing_as = InvalidOid;
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	writing_as = InvalidOid;
+	referring_end();
 }
 
 void
@@ -417,6 +432,27 @@ statement_run(Statement *statement, int expected, const Datum *values,
 			  const char *nulls)
 {
 	return statement_execute(statement, expected, values, nulls, false);
+}
+
+/*
+ * The triggers of foreign keys do not fire in the role of a replica, as what
+ * is replicated was looked up before; our guards do, being ENABLE ALWAYS, and
+ * nobody else has a trigger here: extension_check_trigger().  The variable
+ * is set and not the setting, which would throw all plans away.  An error
+ * that ends the statement sets it back in the callbacks above.
+ */
+uint64
+statement_run_referring(Statement *statement, int expected,
+						const Datum *values)
+{
+	uint64		rows;
+
+	role_before_referring = SessionReplicationRole;
+	referring = true;
+	SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
+	rows = statement_execute(statement, expected, values, NULL, false);
+	referring_end();
+	return rows;
 }
 
 uint64
