@@ -94,6 +94,7 @@ struct Worker
 	Letter	   *letter;			/* loaded content, or NULL */
 	char		letter_version[LETTER_VERSION_SIZE];	/* of what was loaded */
 	MemoryContext letter_context;
+	MemoryContext scratch_context;	/* where mails are made */
 	Route	   *routes[TRANSFERS_MAX];	/* by rank; then those retired */
 	int			nroutes;
 	Domain	  **domains;		/* limits, if there are any */
@@ -143,6 +144,7 @@ struct Worker
 	DeliveryList free;
 	DeliveryList claiming;		/* in a turn that has not committed */
 	DeliveryList claimed;
+	bool		unrendered;		/* some of them may have no mail yet */
 	DeliveryList begun;
 	DeliveryList done;
 	DeliveryList tested;		/* done, but tests: mailman.test knows them */
@@ -481,7 +483,11 @@ extern void answer_wait(Worker *w, Delivery *d);
 
 /* ---- rendering.c: their mails ---- */
 
+/* After a turn: make what the sessions can take at once */
 extern void sending_render(Worker *w);
+
+/* Make the next few of those claimed; one that cannot be made fails alone */
+extern void sending_render_more(Worker *w, int count);
 
 /* ---- sending.c: the relays ---- */
 
