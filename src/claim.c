@@ -284,7 +284,7 @@ candidates_update(Worker *w, Statement *update, const Candidates *c)
 	values[2] = array_of(c->states, NULL, c->count, TEXTOID);
 	if (update->nargs > 3)
 		candidates_answers(c, &values[3], &values[4]);
-	return statement_run(update, SPI_OK_UPDATE_RETURNING, values, NULL);
+	return statement_run_referring(update, SPI_OK_UPDATE_RETURNING, values);
 }
 
 /* A slot for a row just claimed */

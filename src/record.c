@@ -132,7 +132,7 @@ delivery_record_rows(Worker *w, DeliveryList *list)
 	for (i = 0; i < 9; i++)
 		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
 								 types[i]);
-	rows = statement_run(&record, SPI_OK_UPDATE, values, NULL);
+	rows = statement_run_referring(&record, SPI_OK_UPDATE, values);
 	if (rows != (uint64) list->count)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),

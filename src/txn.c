@@ -110,12 +110,12 @@ extension_oid(bool missing_ok)
  * The extension, which nobody drops from now on until the end of the
  * transaction.  DROP EXTENSION locks it before its tables, and so do we, so
  * neither deadlocks with the other.  InvalidOid if it is gone or, unless we
- * wait, about to go.
+ * wait, about to go.  Who knows it need not look for it first.
  */
 Oid
-extension_hold(bool wait)
+extension_hold(Oid known, bool wait)
 {
-	Oid			extension = extension_oid(true);
+	Oid			extension = OidIsValid(known) ? known : extension_oid(true);
 	LOCKTAG		tag;
 
 	if (!OidIsValid(extension))
@@ -160,12 +160,11 @@ extension_read(Oid extension, Oid *owner, char **version)
  * that our statements were written for.
  */
 bool
-extension_fits(Oid extension)
+extension_fits(Oid extension, Oid *owner)
 {
-	Oid			owner;
 	char	   *version;
 
-	return extension_read(extension, &owner, &version) &&
+	return extension_read(extension, owner, &version) &&
 		strcmp(version, MAILMAN_VERSION) == 0;
 }
 
@@ -366,10 +365,8 @@ extension_may_notify(void)
 }
 
 void
-extension_enter_reading(ExtensionScope *scope)
+extension_enter_reading_as(ExtensionScope *scope, Oid owner)
 {
-	Oid			owner = extension_owner(extension_oid(false));
-
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
@@ -381,6 +378,12 @@ extension_enter_reading(ExtensionScope *scope)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
+}
+
+void
+extension_enter_reading(ExtensionScope *scope)
+{
+	extension_enter_reading_as(scope, extension_owner(extension_oid(false)));
 }
 
 void
