@@ -17,6 +17,7 @@
 #include "mailman.h"
 #include "meter.h"
 #include "route.h"
+#include "storage/itemptr.h"
 
 /*
  * One recipient while its row is 'sending': a slot, used again and again, in
@@ -33,6 +34,7 @@ typedef struct Delivery
 	/* as claimed */
 	int64		test_id;		/* not 0: a row of mailman.test, no delivery */
 	int64		subscription_id;
+	ItemPointerData subscription_place; /* where its row was read */
 	char	   *email;			/* UTF-8 */
 	char	   *test_address;	/* where a test goes */
 	char	   *name;			/* UTF-8, may be NULL */
