@@ -338,7 +338,9 @@ answer_outcome(Worker *w, Delivery *d)
 	const Judgement *judgement = &d->mail.judgement;
 	char		reason[REPLY_TEXT_MAX + 128];
 
-	outcome_describe(&d->mail.attempt, reason, sizeof(reason));
+	reason[0] = '\0';			/* nobody asks why one was delivered */
+	if (judgement->verdict != VERDICT_DELIVERED)
+		outcome_describe(&d->mail.attempt, reason, sizeof(reason));
 	answer_note(w, d);
 	if (d->test_id != 0)
 	{

@@ -284,7 +284,7 @@ candidates_update(Worker *w, Statement *update, const Candidates *c)
 	values[2] = array_of(c->states, NULL, c->count, TEXTOID);
 	if (update->nargs > 3)
 		candidates_answers(c, &values[3], &values[4]);
-	return statement_run(update, SPI_OK_UPDATE_RETURNING, values, NULL);
+	return statement_run_referring(update, SPI_OK_UPDATE_RETURNING, values);
 }
 
 /* A slot for a row just claimed */
@@ -306,8 +306,10 @@ delivery_fill(Worker *w, uint64 row, const Candidates *c)
 	d->variables = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
 	d->attempts = (int) row_int64(row, 8, 0);
 	d->queued_at = row_int64(row, 9, 0);
+	d->subscription_place = *(ItemPointer)
+		DatumGetPointer(row_datum(row, 10, &isnull));
 	d->domain = domains_find(w, d->email);
-	d->wish = c->asked ? c->wishes[row_int64(row, 10, 1) - 1] : InvalidOid;
+	d->wish = c->asked ? c->wishes[row_int64(row, 11, 1) - 1] : InvalidOid;
 	MemoryContextSwitchTo(old);
 	delivery_move(d, &w->free, &w->claiming);
 }
@@ -334,7 +336,7 @@ delivery_fill(Worker *w, uint64 row, const Candidates *c)
 	" WHERE " DELIVERY_IS_OF("c") \
 	" AND d.state = c.state" \
 	" RETURNING d.subscription_id, c.state, d.state, s.email, s.name," \
-	" s.data, d.variables, d.attempts::int8, d.queued_at"
+	" s.data, d.variables, d.attempts::int8, d.queued_at, s.ctid"
 
 static uint64
 claim_rows(Worker *w, const Candidates *c)
@@ -343,7 +345,7 @@ claim_rows(Worker *w, const Candidates *c)
 		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
 		" state = CASE WHEN " CLAIM_ACTIVE " THEN 'sending' "
 		CLAIM_SKIPPED "d.variables END"
-		" FROM unnest($2, $3) AS c(id, state)" CLAIM_ROWS,
+		" FROM (SELECT unnest($2), unnest($3)) AS c(id, state)" CLAIM_ROWS,
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
 	};

@@ -16,31 +16,59 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 
+/* A secret that is longer is keyed with anew each time */
+#define KEPT_KEY_MAX	64
+
 /*
  * HMAC-SHA-256 without a key yet.  OpenSSL finds its algorithms by name, which
  * takes longer than to compute one of these: so it is asked once a process.
  */
 static EVP_MAC_CTX *
-hmac_begin(void)
+hmac_create(void)
 {
-	static EVP_MAC_CTX *unkeyed = NULL;
+	EVP_MAC    *hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+	EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(hmac);
+	OSSL_PARAM	params[2];
 
-	if (unkeyed == NULL)
+	params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+												 OSSL_DIGEST_NAME_SHA2_256, 0);
+	params[1] = OSSL_PARAM_construct_end();
+	EVP_MAC_free(hmac);			/* the context keeps it */
+	if (ctx != NULL && EVP_MAC_CTX_set_params(ctx, params) == 1)
+		return ctx;
+	EVP_MAC_CTX_free(ctx);
+	return NULL;
+}
+
+/*
+ * The context, keyed and about to begin; NULL if there is none.  All mails of
+ * a letter are made with one secret, so what was derived from the last one is
+ * kept: that is half of the work for so little data.
+ */
+static EVP_MAC_CTX *
+hmac_begin(const uint8 *secret, size_t secret_len)
+{
+	static EVP_MAC_CTX *ctx = NULL;
+	static uint8 key[KEPT_KEY_MAX];
+	static size_t key_len = 0;	/* 0: not keyed */
+	bool		same = key_len > 0 && key_len == secret_len &&
+		memcmp(key, secret, key_len) == 0;
+
+	if (ctx == NULL)
+		ctx = hmac_create();
+	if (ctx == NULL)
+		return NULL;
+	if (same && EVP_MAC_init(ctx, NULL, 0, NULL) == 1)
+		return ctx;
+	key_len = 0;
+	if (EVP_MAC_init(ctx, secret, secret_len, NULL) != 1)
+		return NULL;
+	if (secret_len <= KEPT_KEY_MAX)
 	{
-		EVP_MAC    *hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-		EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(hmac);
-		OSSL_PARAM	params[2];
-
-		params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-													 OSSL_DIGEST_NAME_SHA2_256, 0);
-		params[1] = OSSL_PARAM_construct_end();
-		if (ctx != NULL && EVP_MAC_CTX_set_params(ctx, params) == 1)
-			unkeyed = ctx;
-		else
-			EVP_MAC_CTX_free(ctx);
-		EVP_MAC_free(hmac);		/* the context keeps it */
+		memcpy(key, secret, secret_len);
+		key_len = secret_len;
 	}
-	return unkeyed ? EVP_MAC_CTX_dup(unkeyed) : NULL;
+	return ctx;
 }
 
 /* see pure.h */
@@ -48,19 +76,15 @@ bool
 hmac_sha256(uint8 *digest, const uint8 *secret, size_t secret_len,
 			const char *label, const void *data, size_t len)
 {
-	EVP_MAC_CTX *ctx = hmac_begin();
+	EVP_MAC_CTX *ctx = hmac_begin(secret, secret_len);
 	size_t		written = 0;
-	bool		ok;
 
-	ok = ctx != NULL &&
-		EVP_MAC_init(ctx, secret, secret_len, NULL) == 1 &&
+	return ctx != NULL &&
 		EVP_MAC_update(ctx, (const unsigned char *) label,
 					   strlen(label)) == 1 &&
 		EVP_MAC_update(ctx, data, len) == 1 &&
 		EVP_MAC_final(ctx, digest, &written, HMAC_BYTES) == 1 &&
 		written == HMAC_BYTES;
-	EVP_MAC_CTX_free(ctx);
-	return ok;
 }
 
 /* An id as the HMAC takes it: eight octets, most significant first */

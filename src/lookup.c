@@ -18,9 +18,28 @@
 
 #include "mailman.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 
 static const TemplateAccess lookup_access;
+
+/* A number is true if it is not 0 */
+static bool
+lookup_is_nonzero(Numeric numeric)
+{
+	static Numeric zero = NULL;
+
+	if (zero == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		zero = int64_to_numeric(0);
+		MemoryContextSwitchTo(old);
+	}
+	return DatumGetBool(DirectFunctionCall2(numeric_ne,
+											NumericGetDatum(numeric),
+											NumericGetDatum(zero)));
+}
 
 /* Nothing but digits and a point: no exponent or NaN comes out of jsonb */
 static char *
@@ -59,8 +78,7 @@ lookup_fill(const JsonbValue *value, TemplateNode *node)
 		case jbvNumeric:
 			node->kind = TEMPLATE_SCALAR;
 			node->data = value->val.numeric;
-			node->truth = strpbrk(lookup_number(node->data),
-								  "123456789") != NULL;
+			node->truth = lookup_is_nonzero(value->val.numeric);
 			break;
 		case jbvBool:
 			node->kind = TEMPLATE_SCALAR;

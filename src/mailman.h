@@ -100,9 +100,11 @@ typedef struct ExtensionScope
  * Between enter and leave: SPI connected, current user is the extension's
  * owner (security-restricted), search_path pinned, and the guards let us
  * write.  An error leaves the scope by itself.  The first form is for those
- * who only read: it waits for nobody's lock on a table.
+ * who only read: it waits for nobody's lock on a table; the second for who of
+ * them has just read who the owner is.
  */
 extern void extension_enter_reading(ExtensionScope *scope);
+extern void extension_enter_reading_as(ExtensionScope *scope, Oid owner);
 extern void extension_enter(ExtensionScope *scope);
 extern void extension_may_write(void);
 extern void extension_leave(ExtensionScope *scope);
@@ -110,8 +112,8 @@ extern bool extension_is_writing(void);
 extern Oid	extension_writer(void);
 extern void extension_set_writer(Oid writer);
 extern Oid	extension_oid(bool missing_ok);
-extern Oid	extension_hold(bool wait);
-extern bool extension_fits(Oid extension);
+extern Oid	extension_hold(Oid known, bool wait);
+extern bool extension_fits(Oid extension, Oid *owner);
 extern Oid	extension_owner(Oid extension);
 extern void extension_callbacks_register(void);
 
@@ -132,6 +134,13 @@ typedef struct Statement
  */
 extern uint64 statement_run(Statement *statement, int expected,
 							const Datum *values, const char *nulls);
+
+/*
+ * The same for rows that refer to rows which this transaction holds, or that
+ * keep the keys they have.
+ */
+extern uint64 statement_run_referring(Statement *statement, int expected,
+									  const Datum *values);
 
 /*
  * The same for a SELECT with the snapshot of the query that called us: several

@@ -30,6 +30,7 @@
 #include "pure.h"
 
 #include "mime.h"
+#include "mime_scan.h"
 
 #define LINE_GOOD		76		/* RFC 2045 6.7 (5) and 6.8 */
 #define BASE64_INPUT	57		/* makes a line of 76 */
@@ -48,62 +49,6 @@ typedef struct BodyTraits
 	size_t		encode;			/* bytes quoted-printable has to encode */
 	bool		fragile;		/* not safe as it is */
 } BodyTraits;
-
-/* 0: stands for itself, 1: only in 7bit ("="), 2: always to be encoded */
-static const uint8 byte_class[256] = {
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 0, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0,
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2,
-	2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2
-};
-
-/* The end of the line that begins at s: its LF, or the end of the text */
-static inline const char *
-line_end(const char *s, const char *end)
-{
-	const char *lf = memchr(s, '\n', end - s);
-
-	return lf ? lf : end;
-}
-
-#define EACH(byte)	(UINT64CONST(0x0101010101010101) * (byte))
-
-/* Has one of the eight bytes at s a class (a tab counts as one, too)? */
-static inline bool
-any_class(const char *s)
-{
-	uint64		bytes;
-	uint64		equals;
-
-	memcpy(&bytes, s, sizeof(bytes));
-	equals = bytes ^ EACH('=');
-	return ((bytes | (bytes + EACH(1)) |	/* 0x7F and above */
-			 ((bytes - EACH(' ')) & ~bytes) |
-			 ((equals - EACH(1)) & ~equals)) & EACH(0x80)) != 0;
-}
-
-/* The first byte from s on that does not stand for itself, or the end */
-static inline const char *
-literals_end(const char *s, const char *end)
-{
-	while (end - s >= 8 && !any_class(s))
-		s += 8;
-	while (s < end && byte_class[(unsigned char) *s] == 0)
-		s++;
-	return s;
-}
 
 static inline bool
 is_blank(char c)
@@ -150,7 +95,7 @@ body_normalise(const char *body, size_t *len)
 	return copy;
 }
 
-/* Look at every line of a body once */
+/* Look at every line of a body once; its LF is a byte of a class, too */
 static void
 body_inspect(BodyTraits *traits, const char *body, size_t len)
 {
@@ -162,20 +107,17 @@ body_inspect(BodyTraits *traits, const char *body, size_t len)
 	traits->fragile = false;
 	while (body < end)
 	{
-		const char *stop = line_end(body, end);
-		const char *p;
+		const char *stop = literals_end(body, end);
 
-		for (p = literals_end(body, stop); p < stop;
-			 p = literals_end(p, stop))
+		while (stop < end && *stop != '\n')
 		{
-			uint8		class;
+			uint8		class = byte_class[(unsigned char) *stop++];
 
-			while (p < stop && (class = byte_class[(unsigned char) *p]) != 0)
-			{
-				weight += class;
-				equals += class & 1;
-				p++;
-			}
+			weight += class;
+			equals += class & 1;
+			/* where there is one, others often follow */
+			if (stop < end && byte_class[(unsigned char) *stop] == 0)
+				stop = literals_end(stop, end);
 		}
 		traits->lines++;
 		if (stop > body &&
@@ -422,18 +364,17 @@ mime_wire(StringInfo out, const char *message, size_t len)
 {
 	const char *end = message + len;
 	const char *run = message;
-	const char *line = message;
+	const char *dot = message;
 
 	mime_reserve(out, len + 16);
-	while (line < end)
+	if (len > 0 && *message != '.')
+		dot = leading_dot(message + 1, end);
+	while (dot < end)
 	{
-		if (*line == '.')
-		{
-			appendBinaryStringInfo(out, run, (int) (line - run));
-			appendBinaryStringInfo(out, ".", 1);
-			run = line;
-		}
-		line = line_end(line, end) + 1;
+		appendBinaryStringInfo(out, run, (int) (dot - run));
+		appendBinaryStringInfo(out, ".", 1);
+		run = dot;
+		dot = leading_dot(dot + 1, end);
 	}
 	appendBinaryStringInfo(out, run, (int) (end - run));
 	if (len > 0 && (len < 2 || memcmp(end - 2, "\r\n", 2) != 0))

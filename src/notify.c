@@ -217,7 +217,7 @@ notify_visit(Visit *visit)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (OidIsValid(extension_hold(false)))
+	if (OidIsValid(extension_hold(InvalidOid, false)))
 	{
 		extension_enter_reading(&scope);
 		if ((visit->since = event_waits_since()) != 0)

@@ -257,6 +257,16 @@ outcome_enhanced(const Attempt *a, char *buf)
 {
 	if (a->enhanced[0] == 0)
 		return NULL;
+	/* nearly always 2.0.0, once a mail: snprintf() would take longer */
+	if (a->enhanced[1] < 10 && a->enhanced[2] < 10)
+	{
+		buf[0] = (char) ('0' + a->enhanced[0] % 10);
+		buf[1] = buf[3] = '.';
+		buf[2] = (char) ('0' + a->enhanced[1]);
+		buf[4] = (char) ('0' + a->enhanced[2]);
+		buf[5] = '\0';
+		return buf;
+	}
 	snprintf(buf, 16, "%d.%d.%d", a->enhanced[0] % 10,
 			 a->enhanced[1] % 1000, a->enhanced[2] % 1000);
 	return buf;

@@ -11,6 +11,10 @@
  * after the claim has committed, so it sees every unsubscription that
  * committed before.
  *
+ * It looks first where the claim has found the subscription's row: no index
+ * need be searched, and if the row was changed or has moved since, it is not
+ * found there and looked for by its id.
+ *
  * Who is found goes back to the queue, and the next claim says what becomes
  * of them.
  *
@@ -53,22 +57,91 @@ recheck_compare(const void *a, const void *b)
 	return left < right ? -1 : left > right;
 }
 
-/* Take those out who were found, in order of their ids */
-static void
-recheck_remove(Worker *w, uint64 rows)
+/* The ids in a statement's rows, in order */
+static int64 *
+recheck_ids(uint64 rows)
 {
 	int64	   *ids = palloc(rows * sizeof(int64) + 1);
-	dlist_mutable_iter iter;
 	uint64		row;
 
 	for (row = 0; row < rows; row++)
 		ids[row] = row_int64(row, 1, 0);
+	qsort(ids, rows, sizeof(int64), recheck_compare);
+	return ids;
+}
+
+static bool
+recheck_is_among(const Delivery *d, const int64 *ids, uint64 count)
+{
+	return count > 0 && bsearch(&d->subscription_id, ids, count,
+								sizeof(int64), recheck_compare) != NULL;
+}
+
+/*
+ * Whose rows are where the claim has read them, and as it has?  That is nearly
+ * everybody, and takes no search.  The others are left in ids; returns how
+ * many.
+ */
+static int
+recheck_at_place(Worker *w, Datum *ids)
+{
+	static Statement look = {
+		.sql = "SELECT s.id FROM mailman.subscription s"
+		" WHERE s.ctid = ANY ($1) AND s.state = 'active'",
+		.nargs = 1,
+		.argtypes = {TIDARRAYOID}
+	};
+	Datum		values[1];
+	dlist_iter	iter;
+	int			count = 0;
+	uint64		rows;
+	int64	   *found;
+
+	dlist_foreach(iter, &w->claimed.head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (recheck_is_due(d))
+			ids[count++] = PointerGetDatum(&d->subscription_place);
+	}
+	values[0] = array_of(ids, NULL, count, TIDOID);
+	rows = statement_run(&look, SPI_OK_SELECT, values, NULL);
+	found = recheck_ids(rows);
+	count = 0;
+	dlist_foreach(iter, &w->claimed.head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (recheck_is_due(d) && !recheck_is_among(d, found, rows))
+			ids[count++] = Int64GetDatum(d->subscription_id);
+	}
+	return count;
+}
+
+/* Their rows have changed: hand those back who are not active any more */
+static void
+recheck_changed(Worker *w, Datum *ids, int count)
+{
+	static Statement look = {
+		.sql = "SELECT s.id FROM unnest($1) AS c(id)"
+		" JOIN mailman.subscription s ON s.id = c.id"
+		" WHERE s.state <> 'active'",
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID}
+	};
+	Datum		values[1];
+	dlist_mutable_iter iter;
+	uint64		rows;
+	int64	   *found;
+
+	values[0] = array_of(ids, NULL, count, INT8OID);
+	rows = statement_run(&look, SPI_OK_SELECT, values, NULL);
+	found = recheck_ids(rows);
 	dlist_foreach_modify(iter, &w->claimed.head)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
-		if (rows > 0 && d->test_id == 0 && bsearch(&d->subscription_id, ids, rows,
-												   sizeof(int64), recheck_compare) != NULL)
+		if (d->test_id == 0 && recheck_is_among(d, found, rows))
 			recheck_hand_back(w, d);
 	}
 }
@@ -76,29 +149,14 @@ recheck_remove(Worker *w, uint64 rows)
 static void
 recheck_transaction(Worker *w, void *arg)
 {
-	static Statement look = {
-		.sql = "SELECT s.id FROM unnest($1) AS c(id)"
-		" JOIN mailman.subscription s ON s.id = c.id"
-		" WHERE s.state <> 'active' ORDER BY s.id",
-		.nargs = 1,
-		.argtypes = {INT8ARRAYOID}
-	};
-	Datum	   *ids = arg;
-	Datum		values[1];
 	ExtensionScope scope;
-	dlist_iter	iter;
-	int			count = 0;
+	Datum	   *ids = arg;
+	int			changed;
 
 	run_begin_reading(w, &scope);
-	dlist_foreach(iter, &w->claimed.head)
-	{
-		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
-		if (recheck_is_due(d))
-			ids[count++] = Int64GetDatum(d->subscription_id);
-	}
-	values[0] = array_of(ids, NULL, count, INT8OID);
-	recheck_remove(w, statement_run(&look, SPI_OK_SELECT, values, NULL));
+	changed = recheck_at_place(w, ids);
+	if (changed > 0)
+		recheck_changed(w, ids, changed);
 	run_commit(&scope);
 }
 

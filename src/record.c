@@ -5,7 +5,9 @@
  *
  * All statements on rows of mailman.delivery, here and in claim.c, are by key,
  * batched with arrays, planned once, and keep the rows HOT: no index names a
- * column they change, save due_at of those that wait.  Each moves the turn's
+ * column they change, save due_at of those that wait.  Arrays are taken apart
+ * side by side in a select list, which needs no room for what
+ * unnest(a, b, ...) would hold first.  Each moves the turn's
  * tally along with the rows; row counts must match, or the turn fails.
  *
  * Copyright (c) 2026, the mailman authors
@@ -92,7 +94,8 @@ delivery_record_rows(Worker *w, DeliveryList *list)
 		" attempts = d.attempts + o.cost, due_at = o.due_at, code = o.code,"
 		" enhanced = o.enhanced, reply = o.reply, reason = o.reason,"
 		" doubts = d.doubts + o.doubts"
-		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10)"
+		" FROM (SELECT unnest($2), unnest($3), unnest($4), unnest($5),"
+		" unnest($6), unnest($7), unnest($8), unnest($9), unnest($10))"
 		" AS o(id, state, cost, due_at, code, enhanced, reply, reason, doubts)"
 		" WHERE " DELIVERY_IS_OF("o")
 		" AND d.state = 'sending'",
@@ -129,7 +132,7 @@ delivery_record_rows(Worker *w, DeliveryList *list)
 	for (i = 0; i < 9; i++)
 		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
 								 types[i]);
-	rows = statement_run(&record, SPI_OK_UPDATE, values, NULL);
+	rows = statement_run_referring(&record, SPI_OK_UPDATE, values);
 	if (rows != (uint64) list->count)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
@@ -138,7 +141,11 @@ delivery_record_rows(Worker *w, DeliveryList *list)
 				 errhint("Somebody else has changed mailman.delivery.")));
 }
 
-/* newsletter_email rows for the accepted among them */
+/*
+ * newsletter_email rows for the accepted among them.  Each refers to the row
+ * of a delivery that delivery_record_rows() has just updated in this
+ * transaction, which nobody deletes or gives another key before it ends.
+ */
 static void
 delivery_record_emails(Worker *w, DeliveryList *list)
 {
@@ -149,8 +156,9 @@ delivery_record_emails(Worker *w, DeliveryList *list)
 		" SELECT $1, o.id, o.address, o.message_id, o.bytes, o.code, o.reply,"
 		" o.attempts, o.took * interval '1 microsecond', o.sent_at, o.relay,"
 		" o.revision"
-		" FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
-		" AS o(id, address, message_id, bytes, code, reply, attempts, took,"
+		" FROM (SELECT unnest($2), unnest($3), unnest($4), unnest($5),"
+		" unnest($6), unnest($7), unnest($8), unnest($9), unnest($10),"
+		" unnest($11), unnest($12)) AS o(id, address, message_id, bytes, code, reply, attempts, took,"
 		" sent_at, relay, revision)",
 		.nargs = 12,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
@@ -189,7 +197,7 @@ delivery_record_emails(Worker *w, DeliveryList *list)
 	for (i = 0; i < 11; i++)
 		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
 								 types[i]);
-	statement_run(&record, SPI_OK_INSERT, values, NULL);
+	statement_run_referring(&record, SPI_OK_INSERT, values);
 }
 
 /*

@@ -26,6 +26,7 @@
 
 #define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
 #define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
+#define BOUNDARY_SIZE		(4 + BOUNDARY_BYTES / 5 * 8 + 1)	/* with prefix */
 #define HMAC_LABEL			"message-id"
 #define TEST_LABEL			"test-message-id"
 #define TEST_PREFIX			"[Test] "
@@ -89,13 +90,34 @@ render_marks(Marks *marks, const RenderLetter *letter,
 				 letter->secret_len);
 }
 
+static void
+put_boundary(char *to, const char *prefix, const Marks *marks)
+{
+	size_t		len = strlen(prefix);
+
+	memcpy(to, prefix, len);
+	memcpy(to + len, marks->boundary, sizeof(marks->boundary));
+}
+
+/* A delimiter behind its own CRLF, and what else is in its line */
+static void
+delimiter(StringInfo out, const char *boundary, const char *end)
+{
+	appendStringInfoString(out, "\r\n--");
+	appendStringInfoString(out, boundary);
+	appendStringInfoString(out, end);
+}
+
 /* The field of a multipart, and the delimiter of its first part */
 static void
 multipart_begin(StringInfo out, const char *type, const char *boundary)
 {
-	appendStringInfo(out, "Content-Type: multipart/%s;\r\n"
-					 " boundary=\"%s\"\r\n\r\n--%s\r\n",
-					 type, boundary, boundary);
+	appendStringInfoString(out, "Content-Type: multipart/");
+	appendStringInfoString(out, type);
+	appendStringInfoString(out, ";\r\n boundary=\"");
+	appendStringInfoString(out, boundary);
+	appendStringInfoString(out, "\"\r\n");
+	delimiter(out, boundary, "\r\n");
 }
 
 /*
@@ -109,10 +131,10 @@ multipart_end(StringInfo out, const Parts *parts, const char *boundary)
 
 	for (i = 0; i < parts->count; i++)
 	{
-		appendStringInfo(out, "\r\n--%s\r\n", boundary);
+		delimiter(out, boundary, "\r\n");
 		appendBinaryStringInfo(out, parts->list[i].data, parts->list[i].len);
 	}
-	appendStringInfo(out, "\r\n--%s--\r\n", boundary);
+	delimiter(out, boundary, "--\r\n");
 }
 
 /* Append Content-Type and body: text, HTML, or both with the text first */
@@ -136,7 +158,7 @@ render_text(StringInfo out, const RenderContext *context,
 		mime_text_part(out, "plain", body.data, body.len);
 	}
 	if (both)
-		appendStringInfo(out, "\r\n--%s\r\n", boundary);
+		delimiter(out, boundary, "\r\n");
 	if (letter->html_body)
 	{
 		resetStringInfo(&body);
@@ -161,10 +183,13 @@ render_content(StringInfo out, const RenderContext *context,
 			   const RenderFixed *fixed, const Marks *marks,
 			   const char **error)
 {
-	char	   *text = psprintf("=_%s", marks->boundary);
-	char	   *related = psprintf("=_r_%s", marks->boundary);
-	char	   *mixed = psprintf("=_m_%s", marks->boundary);
+	char		text[BOUNDARY_SIZE];
+	char		related[BOUNDARY_SIZE];
+	char		mixed[BOUNDARY_SIZE];
 
+	put_boundary(text, "=_", marks);
+	put_boundary(related, "=_r_", marks);
+	put_boundary(mixed, "=_m_", marks);
 	if (fixed->attached.count > 0)
 		multipart_begin(out, "mixed", mixed);
 	if (fixed->inlines.count > 0)
@@ -177,9 +202,6 @@ render_content(StringInfo out, const RenderContext *context,
 		multipart_end(out, &fixed->inlines, related);
 	if (fixed->attached.count > 0)
 		multipart_end(out, &fixed->attached, mixed);
-	pfree(text);
-	pfree(related);
-	pfree(mixed);
 	return true;
 }
 

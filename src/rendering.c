@@ -6,6 +6,10 @@
  * The glue of the worker with the pure layer: rows in, RFC 5322 bytes out.
  * One that cannot be rendered fails alone.
  *
+ * A turn claims many, and while their mails are made the relay would have
+ * nothing to do.  So what the sessions can take is made first, the others
+ * while the relay is at work: sending_transfer().
+ *
  * Copyright (c) 2026, the mailman authors
  *
  *-------------------------------------------------------------------------
@@ -19,6 +23,9 @@
 
 /* A usual mail is made within it */
 #define SCRATCH_SIZE (64 * 1024)
+
+/* Made before the first is handed over, beside one a session and the riders */
+#define RENDER_AHEAD 4
 
 /* see mailman.h */
 bool
@@ -117,30 +124,47 @@ sending_render_failed(Worker *w, Delivery *d)
 	delivery_end(w, d, &w->claimed);
 }
 
-/* Make the mails of all that were claimed; one that fails fails alone */
-void
-sending_render(Worker *w)
+/* One in the scratch memory, which is used again and again */
+static void
+sending_render_next(Worker *w, Delivery *d)
 {
-	MemoryContext scratch = AllocSetContextCreate(TopMemoryContext,
-												  "mailman rendering", 0,
-												  SCRATCH_SIZE,
-												  ALLOCSET_DEFAULT_MAXSIZE);
+	MemoryContext old = MemoryContextSwitchTo(w->scratch_context);
+	bool		ok = sending_render_one(w, d);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->scratch_context);
+	if (!ok)
+		sending_render_failed(w, d);
+}
+
+/* see worker.h */
+void
+sending_render_more(Worker *w, int count)
+{
 	dlist_mutable_iter iter;
 
+	if (w->scratch_context == NULL)
+		w->scratch_context = AllocSetContextCreate(TopMemoryContext,
+												   "mailman rendering", 0,
+												   SCRATCH_SIZE,
+												   ALLOCSET_DEFAULT_MAXSIZE);
 	dlist_foreach_modify(iter, &w->claimed.head)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-		MemoryContext old;
-		bool		ok;
 
 		if (d->mail.wire != NULL)
 			continue;
-		old = MemoryContextSwitchTo(scratch);
-		ok = sending_render_one(w, d);
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(scratch);
-		if (!ok)
-			sending_render_failed(w, d);
+		if (count-- == 0)
+			return;
+		sending_render_next(w, d);
 	}
-	MemoryContextDelete(scratch);
+	w->unrendered = false;
+}
+
+/* see worker.h */
+void
+sending_render(Worker *w)
+{
+	if (w->unrendered)
+		sending_render_more(w, routes_sessions(w) * 5 / 4 + RENDER_AHEAD);
 }

@@ -75,20 +75,21 @@ void
 run_begin_reading(Worker *w, ExtensionScope *scope)
 {
 	Oid			extension;
+	Oid			owner;
 
 	if (!proc_exit_inprogress)
 		CHECK_FOR_INTERRUPTS();
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	extension = extension_hold(!proc_exit_inprogress);
+	extension = extension_hold(w->extension, !proc_exit_inprogress);
 	if (!OidIsValid(w->extension))
 		w->extension = extension;
 	if (!OidIsValid(extension) || extension != w->extension)
 		run_misfit(w, "dropped");
-	if (!extension_fits(extension))
+	if (!extension_fits(extension, &owner))
 		run_misfit(w, "updated");
-	extension_enter_reading(scope);
+	extension_enter_reading_as(scope, owner);
 	/* a claim must survive a crash that its mail survives */
 	if (synchronous_commit < SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
 		(void) set_config_option("synchronous_commit", "local", PGC_USERSET,

@@ -281,7 +281,7 @@ scout_visit(TimestampTz *next, bool *waits)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (OidIsValid(extension_hold(true)))
+	if (OidIsValid(extension_hold(InvalidOid, true)))
 	{
 		extension_enter_reading(&scope);
 		(void) scout_look(next, waits);

@@ -23,6 +23,9 @@
 /* Idle sessions are given back to the relay after this */
 #define SESSION_IDLE_US		INT64CONST(5000000)
 
+/* Mails made between two looks at the sockets, if there are any to make */
+#define RENDER_AT_ONCE	8
+
 /* How soon a mail that waits for a seat of others is tried again */
 #define SEAT_AGAIN_US	INT64CONST(20000)
 
@@ -252,6 +255,8 @@ sending_submit(Worker *w)
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 		Route	   *r;
 
+		if (d->mail.wire == NULL)
+			break;				/* nor have those behind */
 		if (d->domain != NULL && !domain_may_begin(d->domain, now))
 			continue;
 		r = routes_choose(w, d->wish);
@@ -295,7 +300,7 @@ sending_is_over(Worker *w)
 		since >= 5000)
 		return true;
 	/* some are done, more are waiting, and the sessions soon run dry */
-	return (w->done.count > 0 || w->aside) &&
+	return !w->unrendered && (w->done.count > 0 || w->aside) &&
 		(w->more || routes_have_room(w)) &&
 		sending_runs_dry(routes_counts(w)) && sending_room(w) > 0;
 }
@@ -328,6 +333,8 @@ sending_timeout(Worker *w)
 	int64		now = transfer_now();
 	int64		until = w->look_us;
 
+	if (w->unrendered)
+		return 0;
 	if (w->claimed.count + w->begun.count > 0)
 		until = w->last_turn_us + mailman_turn_interval * INT64CONST(1000);
 	if (worker_sends(w))
@@ -373,7 +380,8 @@ sending_kind(Worker *w)
 
 /*
  * Exchange mails with the relay until it is time for a turn.  What has come
- * in during the turn is read before anything else happens.
+ * in during the turn is read before anything else happens.  While the relay
+ * is at work, the mails that are not made yet are.
  */
 void
 sending_transfer(Worker *w)
@@ -393,6 +401,8 @@ sending_transfer(Worker *w)
 		if (waiter_wait(w->waiter, &transfers, timeout, sending_kind(w)))
 			sending_poked(w);
 		sending_collect(w);
+		if (w->unrendered)
+			sending_render_more(w, RENDER_AT_ONCE);
 		if (w->claimed.count > 0)
 			sending_submit(w);
 		timeout = sending_timeout(w);

@@ -114,6 +114,7 @@ smtp_tell(Smtp *s, AttemptEnd end, const char *text)
 {
 	Mail	   *mail = s->mail;
 	Attempt    *a;
+	size_t		len;
 
 	if (mail == NULL)
 		return;
@@ -130,7 +131,9 @@ smtp_tell(Smtp *s, AttemptEnd end, const char *text)
 		memcpy(a->enhanced, s->reply.enhanced, sizeof(a->enhanced));
 		text = s->reply.text;
 	}
-	snprintf(a->text, sizeof(a->text), "%s", text);
+	len = strnlen(text, sizeof(a->text) - 1);
+	memcpy(a->text, text, len);
+	a->text[len] = '\0';
 	smtp_hand_over(s, mail);
 }
 

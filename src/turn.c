@@ -301,6 +301,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 		if (d->domain != NULL)
 			d->domain->claimed++;
 		delivery_move(d, &w->claiming, &w->claimed);
+		w->unrendered = true;
 		if (d->test_id != 0)
 			dlist_move_head(&w->claimed.head, &d->node);	/* goes first */
 	}

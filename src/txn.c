@@ -37,18 +37,33 @@
  */
 static Oid	writing_as = InvalidOid;
 
+/* Foreign keys are not looked up: statement_run_referring() */
+static bool referring = false;
+static int	role_before_referring;
+
+static void
+referring_end(void)
+{
+	if (referring)
+		SessionReplicationRole = role_before_referring;
+	referring = false;
+}
+
 static void
 extension_xact_callback(XactEvent event, void *arg)
 {
 	writing_as = InvalidOid;
+	referring_end();
 }
 
 static void
 extension_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 						   SubTransactionId parentSubid, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		writing_as = InvalidOid;
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	writing_as = InvalidOid;
+	referring_end();
 }
 
 void
@@ -91,12 +106,12 @@ extension_oid(bool missing_ok)
  * The extension, which nobody drops from now on until the end of the
  * transaction.  DROP EXTENSION locks it before its tables, and so do we, so
  * neither deadlocks with the other.  InvalidOid if it is gone or, unless we
- * wait, about to go.
+ * wait, about to go.  Who knows it need not look for it first.
  */
 Oid
-extension_hold(bool wait)
+extension_hold(Oid known, bool wait)
 {
-	Oid			extension = extension_oid(true);
+	Oid			extension = OidIsValid(known) ? known : extension_oid(true);
 	LOCKTAG		tag;
 
 	if (!OidIsValid(extension))
@@ -141,12 +156,11 @@ extension_read(Oid extension, Oid *owner, char **version)
  * that our statements were written for.
  */
 bool
-extension_fits(Oid extension)
+extension_fits(Oid extension, Oid *owner)
 {
-	Oid			owner;
 	char	   *version;
 
-	return extension_read(extension, &owner, &version) &&
+	return extension_read(extension, owner, &version) &&
 		strcmp(version, MAILMAN_VERSION) == 0;
 }
 
@@ -174,10 +188,8 @@ extension_owner(Oid extension)
 }
 
 void
-extension_enter_reading(ExtensionScope *scope)
+extension_enter_reading_as(ExtensionScope *scope, Oid owner)
 {
-	Oid			owner = extension_owner(extension_oid(false));
-
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
@@ -189,6 +201,12 @@ extension_enter_reading(ExtensionScope *scope)
 	(void) set_config_option("search_path", "pg_catalog, pg_temp",
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
+}
+
+void
+extension_enter_reading(ExtensionScope *scope)
+{
+	extension_enter_reading_as(scope, extension_owner(extension_oid(false)));
 }
 
 void
@@ -240,6 +258,27 @@ statement_run(Statement *statement, int expected, const Datum *values,
 			  const char *nulls)
 {
 	return statement_execute(statement, expected, values, nulls, false);
+}
+
+/*
+ * The triggers of foreign keys do not fire in the role of a replica, as what
+ * is replicated was looked up before; our guards do, being ENABLE ALWAYS, and
+ * nobody else has a trigger here: extension_check_trigger().  The variable
+ * is set and not the setting, which would throw all plans away.  An error
+ * that ends the statement sets it back in the callbacks above.
+ */
+uint64
+statement_run_referring(Statement *statement, int expected,
+						const Datum *values)
+{
+	uint64		rows;
+
+	role_before_referring = SessionReplicationRole;
+	referring = true;
+	SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
+	rows = statement_execute(statement, expected, values, NULL, false);
+	referring_end();
+	return rows;
 }
 
 uint64

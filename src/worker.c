@@ -169,6 +169,7 @@ worker_pin_settings(void)
 		{"enable_mergejoin", "off"},
 		{"enable_material", "off"},
 		{"enable_memoize", "off"},
+		{"enable_tidscan", "on"},
 		{NULL, NULL}
 	};
 

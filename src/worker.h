@@ -17,6 +17,7 @@
 #include "mailman.h"
 #include "meter.h"
 #include "route.h"
+#include "storage/itemptr.h"
 
 /*
  * One recipient while its row is 'sending': a slot, used again and again, in
@@ -33,6 +34,7 @@ typedef struct Delivery
 	/* as claimed */
 	int64		test_id;		/* not 0: a row of mailman.test, no delivery */
 	int64		subscription_id;
+	ItemPointerData subscription_place; /* where its row was read */
 	char	   *email;			/* UTF-8 */
 	char	   *test_address;	/* where a test goes */
 	char	   *name;			/* UTF-8, may be NULL */
@@ -94,6 +96,7 @@ struct Worker
 	Letter	   *letter;			/* loaded content, or NULL */
 	char		letter_version[LETTER_VERSION_SIZE];	/* of what was loaded */
 	MemoryContext letter_context;
+	MemoryContext scratch_context;	/* where mails are made */
 	Route	   *routes[TRANSFERS_MAX];	/* by rank; then those retired */
 	int			nroutes;
 	Domain	  **domains;		/* limits, if there are any */
@@ -143,6 +146,7 @@ struct Worker
 	DeliveryList free;
 	DeliveryList claiming;		/* in a turn that has not committed */
 	DeliveryList claimed;
+	bool		unrendered;		/* some of them may have no mail yet */
 	DeliveryList begun;
 	DeliveryList done;
 	DeliveryList tested;		/* done, but tests: mailman.test knows them */
@@ -481,7 +485,11 @@ extern void answer_wait(Worker *w, Delivery *d);
 
 /* ---- rendering.c: their mails ---- */
 
+/* After a turn: make what the sessions can take at once */
 extern void sending_render(Worker *w);
+
+/* Make the next few of those claimed; one that cannot be made fails alone */
+extern void sending_render_more(Worker *w, int count);
 
 /* ---- sending.c: the relays ---- */
 
