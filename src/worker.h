@@ -311,8 +311,10 @@ struct Turn;
 /* Record the outcomes so far, claim the next few; false: nothing left */
 extern bool turn(Worker *w);
 
-/* Parts of it that the last transaction has, too */
+/* ---- fence.c: the letter's row; in the last transaction of a run, too ---- */
+
 extern bool turn_fence(Worker *w, Look *look);
+extern void turn_prepare(Worker *w, const Look *look);
 extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 
 /* ---- record.c: one half of a turn's statements ---- */
