@@ -105,9 +105,9 @@ foreach my $how (qw(terminate worker postmaster))
 	{
 		$node->sql("SELECT pg_terminate_backend($pid)");
 
-		# what is in flight is answered, and what each session may have begun
-		# before it knew; nothing that would come after that
-		$relay->gate(10);
+		# what is in flight is answered, ten sessions' and what rides behind
+		# it; not all that would come after that
+		$relay->gate(20);
 	}
 	elsif ($how eq 'worker')
 	{
