@@ -165,6 +165,9 @@ sending_render_more(Worker *w, int count)
 void
 sending_render(Worker *w)
 {
-	if (w->unrendered)
-		sending_render_more(w, routes_sessions(w) * 5 / 4 + RENDER_AHEAD);
+	int			enough = routes_sessions(w) * 5 / 4 + RENDER_AHEAD;
+	int			queued = routes_counts(w).queued;
+
+	if (w->unrendered && queued < enough)
+		sending_render_more(w, enough - queued);
 }

@@ -378,16 +378,40 @@ sending_kind(Worker *w)
 	return w->idle_kind;
 }
 
+/* See what has come in, for so many ms, and go on with it */
+static void
+sending_step(Worker *w, int64 timeout)
+{
+	Transfers	transfers;
+
+	QueryCancelPending = false; /* there is no query to cancel */
+	CHECK_FOR_INTERRUPTS();
+	routes_transfers(w, &transfers);
+	if (waiter_wait(w->waiter, &transfers, timeout, sending_kind(w)))
+		sending_poked(w);
+	sending_collect(w);
+}
+
 /*
- * Exchange mails with the relay until it is time for a turn.  What has come
- * in during the turn is read before anything else happens.  While the relay
+ * After a turn: what has come in meanwhile is read, and the sessions go on with
+ * the mails that were made before it, so that the relay is at work while we
+ * are.
+ */
+void
+sending_catch_up(Worker *w)
+{
+	if (w->begun.count > 0)
+		sending_step(w, 0);
+}
+
+/*
+ * Exchange mails with the relay until it is time for a turn.  While the relay
  * is at work, the mails that are not made yet are.
  */
 void
 sending_transfer(Worker *w)
 {
 	int64		timeout = 0;
-	Transfers	transfers;
 
 	sending_submit(w);
 	if (w->idle_since_us != 0 &&
@@ -395,12 +419,7 @@ sending_transfer(Worker *w)
 		routes_close(w);
 	do
 	{
-		QueryCancelPending = false; /* there is no query to cancel */
-		CHECK_FOR_INTERRUPTS();
-		routes_transfers(w, &transfers);
-		if (waiter_wait(w->waiter, &transfers, timeout, sending_kind(w)))
-			sending_poked(w);
-		sending_collect(w);
+		sending_step(w, timeout);
 		if (w->unrendered)
 			sending_render_more(w, RENDER_AT_ONCE);
 		if (w->claimed.count > 0)

@@ -4,8 +4,9 @@
  *	  The worker of one letter.
  *
  * A letter is sent by turns: record the outcomes so far and claim the next
- * few recipients in one transaction, render their mails, exchange them with
- * the relay, and again.  A worker that finds nothing left to do gives up the
+ * few recipients in one transaction, look up from it at the relay, look at the
+ * recipients again, render their mails, exchange them with the relay, and
+ * again.  A worker that finds nothing left to do gives up the
  * letter's lock and looks once more, so that what was posted meanwhile is
  * never left behind.
  *
@@ -56,6 +57,7 @@ mailman_letter_main(Datum arg)
 	{
 		while (turn(w))
 		{
+			sending_catch_up(w);
 			recheck(w);
 			sending_render(w);
 			sending_transfer(w);

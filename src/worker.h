@@ -499,6 +499,7 @@ extern void sending_render_more(Worker *w, int count);
 extern void sending_unclaim(Delivery *d);
 
 extern void sending_collect(Worker *w);
+extern void sending_catch_up(Worker *w);
 extern void sending_transfer(Worker *w);
 extern int	sending_most(Worker *w);
 extern int	sending_room(Worker *w);
