@@ -84,10 +84,25 @@ static const RelayConfig relay_defaults = {
 
 PG_FUNCTION_INFO_V1(mailman_smtp_validator);
 
-/* An unknown option: name the nearest one we know, else all */
+/* What other wrappers call so, and where it is here */
+static const char *
+relay_option_elsewhere(const char *name, Oid catalog)
+{
+	if (catalog != ForeignServerRelationId)
+		return NULL;
+	if (strcmp(name, "host") == 0 || strcmp(name, "port") == 0)
+		return "Write OPTIONS (url 'smtps://host:465').";
+	if (strcmp(name, "user") == 0 || strcmp(name, "username") == 0 ||
+		strcmp(name, "password") == 0)
+		return "Credentials are options of a user mapping: CREATE USER MAPPING FOR role SERVER server OPTIONS (username '...', password '...').";
+	return NULL;
+}
+
+/* An unknown option: say where it is, name the nearest one we know, else all */
 static void
 relay_option_unknown(const char *name, Oid catalog)
 {
+	const char *elsewhere = relay_option_elsewhere(name, catalog);
 	const char *nearest = NULL;
 	int			nearest_distance = 4;
 	StringInfoData all;
@@ -121,6 +136,7 @@ relay_option_unknown(const char *name, Oid catalog)
 	ereport(ERROR,
 			(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
 			 errmsg("invalid option \"%s\"", name),
+			 elsewhere ? errhint("%s", elsewhere) :
 			 nearest ? errhint("Perhaps you meant the option \"%s\".", nearest)
 			 : all.len > 0 ? errhint("Valid options here are: %s.", all.data)
 			 : errhint("There are no valid options here.")));
