@@ -39,9 +39,10 @@ INSERT INTO mailman.subscription (newsletter_id, email, name, data)
 SELECT 1, format('r%s@example.com', n), 'Reader ' || n, '{"city": "X"}'
   FROM generate_series(1, 250) n;
 SELECT count(*), count(error), count(DISTINCT size),
-	   array_agg(subscription_id) = array_agg(subscription_id
-											  ORDER BY subscription_id) AS ordered
-  FROM mailman_preview_all(1);
+	   array_agg(subscription_id ORDER BY n)
+	   = array_agg(subscription_id ORDER BY subscription_id) AS ordered
+  FROM mailman_preview_all(1) WITH ORDINALITY
+	   AS p(subscription_id, email, subject, error, size, n);
 SELECT email FROM mailman_preview_all(1) LIMIT 1;
 DELETE FROM mailman.subscription WHERE email LIKE 'r%';
 
