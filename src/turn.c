@@ -197,6 +197,17 @@ error_is_lasting(const ErrorData *error)
 	}
 }
 
+/* In words; of a template, where in it */
+static void
+turn_pause(Worker *w, const ErrorData *error)
+{
+	bool		where = error->sqlerrcode == ERRCODE_SYNTAX_ERROR &&
+		error->detail != NULL;
+
+	snprintf(w->pause_reason, sizeof(w->pause_reason), "%s%s%s",
+			 error->message, where ? ": " : "", where ? error->detail : "");
+}
+
 /* One try.  False: it failed, nothing has changed; *stage tells where. */
 static bool
 turn_try(Worker *w, TurnStage *stage)
@@ -208,7 +219,7 @@ turn_try(Worker *w, TurnStage *stage)
 	if (*stage == TURN_PREPARE)
 		w->relay_stale = true;	/* nothing was loaded */
 	if (*stage == TURN_PREPARE && error_is_lasting(error))
-		strlcpy(w->pause_reason, error->message, sizeof(w->pause_reason));
+		turn_pause(w, error);
 	run_log_failure(w, w->pause_reason[0] ? (w->mode == MODE_SEND ?
 											 "pausing" : "tests fail") :
 					"a turn failed and is repeated", error);
