@@ -285,11 +285,23 @@ sub violation
 
 # ---------------------------------------------------------------- sessions
 
+# Whoever has hung up before the one just accepted called is not there any more
+sub read_pending
+{
+	return unless select(my $r = $rvec, undef, undef, 0) > 0;
+	foreach my $fd (keys %sessions)
+	{
+		read_session($sessions{$fd}) if $sessions{$fd} && vec($r, $fd, 1);
+	}
+	return;
+}
+
 sub accept_sessions
 {
 	my ($listener) = @_;
 	while (my $sock = $listener->{sock}->accept)
 	{
+		read_pending();
 		$sock->blocking(0);
 		setsockopt($sock, IPPROTO_TCP, TCP_NODELAY, 1);
 		my $fd = fileno($sock);
