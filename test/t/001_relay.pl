@@ -22,7 +22,7 @@ use IO::Socket::SSL;
 use MIME::Base64 qw(encode_base64);
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 use Mailman::Relay;
 use Mailman::Sink;
@@ -296,15 +296,17 @@ is($relay->violations, $clean, 'a line of 998 and a stuffed dot are none');
 sub leave_with
 {
 	my ($bytes) = @_;
-	my $before = $relay->status->{active};
-	my $v      = hello($relay->port);
+	my $v  = hello($relay->port);
+	my $id = ($relay->events('open'))[-1]{session};
 	command($v, 'MAIL FROM:<a@example.com>');
 	command($v, 'RCPT TO:<b@example.com>');
 	command($v, 'DATA');
 	say_bytes($v, "Subject: x\r\n\r\n$bytes");
 	close($v->{sock});
 	my $until = time + $patience;
-	1 while $relay->status->{active} > $before && time < $until;
+	sleep 0.01
+	  while time < $until
+	  && !grep { $_->{session} == $id } $relay->events('close');
 	return;
 }
 violated('in a message that never ends',
