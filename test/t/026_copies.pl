@@ -239,6 +239,9 @@ my $queued = $node->letter($newsletter);
 my $said   = $node->told("SELECT mailman_send($queued)");
 like($said, qr/^$number$/m, 'mailman_send() queues');
 $node->sql('SELECT mailman_wake()');
+
+# the one that COMMIT has started looks, and ends
+$node->wait_for_no_worker(undef);
 ok( $node->stays(
 		"SELECT count(*) FROM pg_stat_activity"
 		  . " WHERE backend_type = 'mailman letter' AND state IS NOT NULL",
