@@ -55,6 +55,10 @@ my $from = $node->sql("SELECT min(id) FROM mailman.subscription");
 my ($first, $last) = ($from, $from + 59);
 $node->send($letter);
 ok($relay->wait_for_held(3), 'the letter is on its way');
+
+# the first five are answered: not one of those
+$node->wait_for("SELECT count(*) >= 5 FROM mailman.newsletter_email"
+	  . " WHERE letter_id = $letter", 't');
 my $flying = $node->sql("SELECT min(subscription_id) FROM mailman.delivery"
 	  . " WHERE letter_id = $letter AND state = 'sending'");
 my ($output, $error) = $node->session->try("SELECT mailman_forget($flying)");
