@@ -227,6 +227,9 @@ cmp_ok($waits[1], '>=', 1,  'the second waits a second');
 cmp_ok($waits[2], '>=', 2,  'the third two');
 ok($node->wait_for_letter($other, 'sent'), 'the other letter is sent');
 is($relay->pairs - $before, 200, 'to everybody');
+
+# the worker that has paused it may take a moment to end
+$node->wait_for_no_worker($loop);
 ok( $node->stays(
 		    "SELECT count(*) FROM pg_stat_activity"
 		  . " WHERE application_name = 'mailman letter $loop'",
