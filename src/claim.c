@@ -20,134 +20,6 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
-/* Most postings a turn goes through */
-#define POSTINGS_AT_ONCE 500
-
-void
-candidates_add(Candidates *c, uint64 rows, const char *state)
-{
-	uint64		row;
-
-	for (row = 0; row < rows; row++)
-	{
-		bool		isnull;
-
-		c->ids[c->count] = row_datum(row, 1, &isnull);
-		c->states[c->count] = state ? CStringGetTextDatum(state) :
-			CStringGetTextDatum(row_text(row, 2));
-		c->count++;
-	}
-}
-
-/* Those whose time has come: retries, and what was handed back */
-static void
-candidates_due(Worker *w, Candidates *c, int limit, TimestampTz until)
-{
-	static Statement due = {
-		.sql = "SELECT d.subscription_id, d.state FROM mailman.delivery d"
-		" WHERE d.letter_id = $1 AND d.due_at IS NOT NULL AND d.due_at <= $2"
-		" ORDER BY d.due_at LIMIT $3",
-		.nargs = 3,
-		.argtypes = {INT8OID, TIMESTAMPTZOID, INT8OID}
-	};
-	Datum		values[3] = {Int64GetDatum(w->letter_id),
-	TimestampTzGetDatum(until), Int64GetDatum(limit)};
-
-	if (limit > 0)
-		candidates_add(c, statement_run(&due, SPI_OK_SELECT, values, NULL),
-					   NULL);
-}
-
-/* Those of one posting who were never claimed */
-static void
-candidates_of_posting(Worker *w, Candidates *c, Datum id, int64 low,
-					  int64 high)
-{
-	static Statement range = {
-		.sql = "SELECT d.subscription_id FROM mailman.delivery d"
-		" WHERE d.letter_id = $1 AND d.subscription_id >= $2"
-		" AND d.subscription_id <= $3"
-		" AND d.state = 'pending' AND d.due_at IS NULL"
-		" ORDER BY d.subscription_id LIMIT $4",
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID}
-	};
-	int			limit = c->room - c->count;
-	Datum		values[4] = {Int64GetDatum(w->letter_id), Int64GetDatum(low),
-	Int64GetDatum(high), Int64GetDatum(limit)};
-	uint64		rows = statement_run(&range, SPI_OK_SELECT, values, NULL);
-
-	candidates_add(c, rows, "pending");
-	if (rows < (uint64) limit)
-		c->exhausted[c->nexhausted++] = id;
-	else
-	{
-		c->posting = DatumGetInt64(id);
-		c->low = DatumGetInt64(c->ids[c->count - 1]) + 1;
-	}
-}
-
-/* Go through the postings, oldest first, as far as there is room */
-static void
-candidates_posted(Worker *w, Candidates *c, bool only_old)
-{
-	static Statement postings = {
-		.sql = "SELECT id, low, high, created_at FROM mailman.posting"
-		" WHERE letter_id = $1 ORDER BY id LIMIT $2",
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID}
-	};
-	Datum		values[2] = {Int64GetDatum(w->letter_id),
-	Int64GetDatum(POSTINGS_AT_ONCE)};
-	uint64		rows;
-	uint64		row;
-	int64	   *bounds;
-
-	rows = statement_run(&postings, SPI_OK_SELECT, values, NULL);
-	bounds = palloc(rows * 3 * sizeof(int64) + 1);
-	for (row = 0; row < rows; row++)
-	{
-		/* while no relay is of use, nobody new need be touched */
-		if (only_old && !look_is_too_old(w, row_int64(row, 4, 0)))
-			break;
-		bounds[row * 3] = row_int64(row, 1, 0);
-		bounds[row * 3 + 1] = row_int64(row, 2, 0);
-		bounds[row * 3 + 2] = row_int64(row, 3, 0);
-	}
-	rows = row;
-	for (row = 0; row < rows && c->count < c->room && c->posting == 0; row++)
-		candidates_of_posting(w, c, Int64GetDatum(bounds[row * 3]),
-							  bounds[row * 3 + 1], bounds[row * 3 + 2]);
-}
-
-/* One of them moves up in the list */
-void
-candidates_keep(Candidates *c, int from, int to)
-{
-	c->ids[to] = c->ids[from];
-	c->states[to] = c->states[from];
-	if (c->asked == NULL)
-		return;
-	c->asked[to] = c->asked[from];
-	c->variables[to] = c->variables[from];
-	c->wishes[to] = c->wishes[from];
-}
-
-void
-candidates_choose(Worker *w, Candidates *c, int limit, TimestampTz until)
-{
-	memset(c, 0, sizeof(*c));
-	c->room = limit;
-	c->ids = palloc(limit * sizeof(Datum));
-	c->states = palloc(limit * sizeof(Datum));
-	c->exhausted = palloc(POSTINGS_AT_ONCE * sizeof(Datum));
-	/* half for retries, so that neither keeps the other waiting */
-	candidates_due(w, c, (limit + 1) / 2, until);
-	if (until != DT_NOEND && decide_is_needed(w))
-		candidates_fetch(w, c, until);
-	candidates_posted(w, c, until != DT_NOEND && routes_first(w) == NULL);
-}
-
 /*
  * A letter that was scheduled for a whole list starts: whoever has subscribed
  * since gets it, too.  It may have to wait for somebody who is about to send
@@ -274,7 +146,21 @@ candidates_answers(const Candidates *c, Datum *asked, Datum *variables)
 	*variables = array_of(added, nulls, c->count, JSONBOID);
 }
 
-/* Run an UPDATE of exactly these rows, while they are as they were chosen */
+static Datum
+candidates_places(const Candidates *c)
+{
+	Datum	   *places = palloc(c->count * sizeof(Datum));
+	int			i;
+
+	for (i = 0; i < c->count; i++)
+		places[i] = PointerGetDatum(&c->places[i]);
+	return array_of(places, NULL, c->count, TIDOID);
+}
+
+/*
+ * Run an UPDATE of exactly these rows, while they are as they were chosen.  By
+ * its arguments beyond ids and states it wants places, or answers.
+ */
 static uint64
 candidates_update(Worker *w, Statement *update, const Candidates *c)
 {
@@ -282,34 +168,58 @@ candidates_update(Worker *w, Statement *update, const Candidates *c)
 
 	values[1] = array_of(c->ids, NULL, c->count, INT8OID);
 	values[2] = array_of(c->states, NULL, c->count, TEXTOID);
-	if (update->nargs > 3)
+	if (update->nargs == 4)
+		values[3] = candidates_places(c);
+	else if (update->nargs == 5)
 		candidates_answers(c, &values[3], &values[4]);
 	return statement_run_referring(update, SPI_OK_UPDATE_RETURNING, values);
 }
 
+/* What a claim returns of a row */
+typedef enum ClaimColumn
+{
+	CLAIM_ID,
+	CLAIM_FROM,					/* the state it had, and the one it has */
+	CLAIM_TO,
+	CLAIM_EMAIL,
+	CLAIM_NAME,
+	CLAIM_DATA,
+	CLAIM_VARIABLES,
+	CLAIM_ATTEMPTS,
+	CLAIM_QUEUED_AT,
+	CLAIM_SUBSCRIPTION,			/* where its row is */
+	CLAIM_NUMBER,				/* among the candidates, from 1; with a policy */
+	CLAIM_COLUMNS
+} ClaimColumn;
+
+static TemplateNode
+delivery_data(Datum value, bool isnull)
+{
+	return lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
+}
+
 /* A slot for a row just claimed */
 static void
-delivery_fill(Worker *w, uint64 row, const Candidates *c)
+delivery_fill(Worker *w, const Datum *row, const bool *nulls,
+			  const Candidates *c)
 {
 	Delivery   *d = dlist_container(Delivery, node,
 									dlist_head_node(&w->free.head));
 	MemoryContext old = MemoryContextSwitchTo(d->context);
-	bool		isnull;
-	Datum		value;
 
-	d->subscription_id = row_int64(row, 1, 0);
-	d->email = row_text(row, 4);
-	d->name = row_text(row, 5);
-	value = row_datum(row, 6, &isnull);
-	d->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
-	value = row_datum(row, 7, &isnull);
-	d->variables = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
-	d->attempts = (int) row_int64(row, 8, 0);
-	d->queued_at = row_int64(row, 9, 0);
-	d->subscription_place = *(ItemPointer)
-		DatumGetPointer(row_datum(row, 10, &isnull));
+	d->subscription_id = DatumGetInt64(row[CLAIM_ID]);
+	d->email = TextDatumGetCString(row[CLAIM_EMAIL]);
+	d->name = nulls[CLAIM_NAME] ? NULL : TextDatumGetCString(row[CLAIM_NAME]);
+	d->data = delivery_data(row[CLAIM_DATA], nulls[CLAIM_DATA]);
+	d->variables = delivery_data(row[CLAIM_VARIABLES],
+								 nulls[CLAIM_VARIABLES]);
+	d->attempts = DatumGetInt32(row[CLAIM_ATTEMPTS]);
+	d->queued_at = DatumGetTimestampTz(row[CLAIM_QUEUED_AT]);
+	d->subscription_place =
+		*(ItemPointer) DatumGetPointer(row[CLAIM_SUBSCRIPTION]);
 	d->domain = domains_find(w, d->email);
-	d->wish = c->asked ? c->wishes[row_int64(row, 11, 1) - 1] : InvalidOid;
+	d->wish = c->asked ?
+		c->wishes[DatumGetInt64(row[CLAIM_NUMBER]) - 1] : InvalidOid;
 	MemoryContextSwitchTo(old);
 	delivery_move(d, &w->free, &w->claiming);
 }
@@ -331,41 +241,69 @@ delivery_fill(Worker *w, uint64 row, const Candidates *c)
 	" OR d.reason = '" DELIVERY_FORGOTTEN "' THEN '" DELIVERY_FORGOTTEN "'" \
 	" WHEN s.state <> 'active' THEN 'subscription is ' || s.state END," \
 	" variables = CASE WHEN s.forgotten_at IS NULL THEN "
-#define CLAIM_ROWS \
-	" JOIN mailman.subscription s ON s.id = c.id" \
-	" WHERE " DELIVERY_IS_OF("c") \
+#define CLAIM_OF(rows, where) \
+	" FROM " rows " JOIN mailman.subscription s ON s.id = c.id" \
+	" WHERE " where \
 	" AND d.state = c.state" \
 	" RETURNING d.subscription_id, c.state, d.state, s.email, s.name," \
-	" s.data, d.variables, d.attempts::int8, d.queued_at, s.ctid"
+	" s.data, d.variables, d.attempts, d.queued_at, s.ctid"
+#define CLAIM_UPDATE "UPDATE mailman.delivery d SET due_at = NULL," \
+	" state = CASE WHEN " CLAIM_ACTIVE " THEN 'sending' " \
+	CLAIM_SKIPPED "d.variables END"
 
-static uint64
-claim_rows(Worker *w, const Candidates *c)
+/* Those whose rows are where they were read: nearly always everybody */
+static Statement claim_at = {
+	.sql = CLAIM_UPDATE CLAIM_OF("(SELECT unnest($2), unnest($3), unnest($4))"
+								 " AS c(id, state, place)",
+								 DELIVERY_IS_AT("c")),
+	.nargs = 4,
+	.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TIDARRAYOID}
+};
+
+static Statement claim_of = {
+	.sql = CLAIM_UPDATE CLAIM_OF("(SELECT unnest($2), unnest($3))"
+								 " AS c(id, state)", DELIVERY_IS_OF("c")),
+	.nargs = 3,
+	.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
+};
+
+/* With what the policy has said */
+static Statement claim_decided = {
+	.sql = "UPDATE mailman.delivery d SET"
+	" due_at = CASE WHEN " CLAIM_ACTIVE " AND NOT c.asked"
+	" THEN clock_timestamp() END,"
+	" state = CASE WHEN " CLAIM_ACTIVE " AND c.asked THEN 'sending'"
+	" WHEN " CLAIM_ACTIVE " THEN d.state "
+	CLAIM_SKIPPED
+	"CASE WHEN c.added IS NULL OR d.attempts > 0 OR d.doubts > 0"
+	" THEN d.variables ELSE coalesce(d.variables, '{}') || c.added END END"
+	CLAIM_OF("unnest($2, $3, $4, $5) WITH ORDINALITY"
+			 " AS c(id, state, asked, added, n)", DELIVERY_IS_OF("c")) ", c.n",
+	.nargs = 5,
+	.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID,
+	JSONBARRAYOID}
+};
+
+/* Claim the candidates by one of these; returns how many were found */
+static int
+claim_rows(Worker *w, Turn *turn, Statement *claim, const Candidates *c)
 {
-	static Statement claim = {
-		.sql = "UPDATE mailman.delivery d SET due_at = NULL,"
-		" state = CASE WHEN " CLAIM_ACTIVE " THEN 'sending' "
-		CLAIM_SKIPPED "d.variables END"
-		" FROM (SELECT unnest($2), unnest($3)) AS c(id, state)" CLAIM_ROWS,
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
-	};
-	static Statement decided = {
-		.sql = "UPDATE mailman.delivery d SET"
-		" due_at = CASE WHEN " CLAIM_ACTIVE " AND NOT c.asked"
-		" THEN clock_timestamp() END,"
-		" state = CASE WHEN " CLAIM_ACTIVE " AND c.asked THEN 'sending'"
-		" WHEN " CLAIM_ACTIVE " THEN d.state "
-		CLAIM_SKIPPED
-		"CASE WHEN c.added IS NULL OR d.attempts > 0 OR d.doubts > 0"
-		" THEN d.variables ELSE coalesce(d.variables, '{}') || c.added END END"
-		" FROM unnest($2, $3, $4, $5) WITH ORDINALITY"
-		" AS c(id, state, asked, added, n)" CLAIM_ROWS ", c.n",
-		.nargs = 5,
-		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, BOOLARRAYOID,
-		JSONBARRAYOID}
-	};
+	uint64		rows = candidates_update(w, claim, c);
+	uint64		row;
 
-	return candidates_update(w, c->asked ? &decided : &claim, c);
+	for (row = 0; row < rows; row++)
+	{
+		Datum		values[CLAIM_COLUMNS];
+		bool		nulls[CLAIM_COLUMNS];
+		DeliveryState to;
+
+		row_all(row, values, nulls);
+		to = delivery_state(values[CLAIM_TO]);
+		turn_move(turn, delivery_state(values[CLAIM_FROM]), to, 1);
+		if (to == DELIVERY_SENDING)
+			delivery_fill(w, values, nulls, c);
+	}
+	return (int) rows;
 }
 
 /*
@@ -376,8 +314,6 @@ void
 delivery_claim(Worker *w, Turn *turn, int limit)
 {
 	Candidates	c;
-	uint64		rows;
-	uint64		row;
 
 	candidates_take(w, turn, &c, limit, GetCurrentTimestamp());
 	turn->claimed = true;
@@ -387,16 +323,10 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 	candidates_settle(w, turn, &c);
 	if (c.count == 0)
 		return;
-	rows = claim_rows(w, &c);
-	for (row = 0; row < rows; row++)
-	{
-		DeliveryState from = delivery_state(row_text(row, 2));
-		DeliveryState to = delivery_state(row_text(row, 3));
-
-		turn_move(turn, from, to, 1);
-		if (to == DELIVERY_SENDING)
-			delivery_fill(w, row, &c);
-	}
+	if (c.asked != NULL)
+		claim_rows(w, turn, &claim_decided, &c);
+	else if (claim_rows(w, turn, &claim_at, &c) < c.count)
+		claim_rows(w, turn, &claim_of, &c); /* the others, if anybody */
 }
 
 /*
@@ -418,16 +348,11 @@ delivery_skip_rest(Worker *w, Turn *turn, int limit)
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID}
 	};
 	Candidates	c;
-	uint64		rows;
-	uint64		row;
 
 	w->chosen = NULL;			/* to be claimed, some of them set aside */
 	candidates_take(w, turn, &c, limit, DT_NOEND);
 	if (c.count == 0)
 		return c.nexhausted;
-	rows = candidates_update(w, &skip, &c);
-	for (row = 0; row < rows; row++)
-		turn_move(turn, delivery_state(row_text(row, 1)),
-				  delivery_state(row_text(row, 2)), 1);
+	turn_move_rows(turn, candidates_update(w, &skip, &c));
 	return c.count;
 }

@@ -155,6 +155,9 @@ extern int64 row_int64(uint64 row, int column, int64 if_null);
 extern bool row_bool(uint64 row, int column);
 extern char *row_text(uint64 row, int column);	/* NULL if null */
 
+/* All of a row at once, which is cheaper for one of many columns */
+extern void row_all(uint64 row, Datum *values, bool *nulls);
+
 /* ---- tables.c: what we write ---- */
 
 /* Lock the tables; ERROR if one has a trigger of anybody else's */
@@ -211,7 +214,7 @@ typedef enum DeliveryState
 #define DELIVERY_STATES 7
 
 extern const char *const delivery_state_names[DELIVERY_STATES];
-extern DeliveryState delivery_state(const char *name);
+extern DeliveryState delivery_state(Datum name); /* text */
 
 /* delivery.reason of who waits for mailman.domain_limit */
 #define REASON_ASIDE "waits for the limit of its domain"

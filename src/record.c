@@ -32,6 +32,22 @@ turn_move(Turn *turn, DeliveryState from, DeliveryState to, int64 count)
 	turn->changed = true;
 }
 
+void
+turn_move_rows(Turn *turn, uint64 rows)
+{
+	uint64		row;
+
+	for (row = 0; row < rows; row++)
+	{
+		Datum		states[2];
+		bool		nulls[2];
+
+		row_all(row, states, nulls);
+		turn_move(turn, delivery_state(states[0]), delivery_state(states[1]),
+				  1);
+	}
+}
+
 Datum
 array_of(Datum *values, bool *nulls, int count, Oid type)
 {
@@ -85,9 +101,58 @@ columns_set_text(Columns *c, int column, const char *text)
 				isnull);
 }
 
-/* The delivery rows of a list of outcomes */
+/* All of them as arguments of a statement, from values[1] on */
 static void
-delivery_record_rows(Worker *w, DeliveryList *list)
+columns_bind(Columns *c, const Oid *types, int columns, Datum *values)
+{
+	int			i;
+
+	for (i = 0; i < columns; i++)
+		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
+								 types[i]);
+}
+
+/*
+ * The rows of those who have it: nearly everybody, and little to say of them,
+ * as the words are in newsletter_email.  Returns how many there were.
+ */
+static uint64
+delivery_record_delivered(Worker *w, DeliveryList *list)
+{
+	static Statement record = {
+		.sql = "UPDATE mailman.delivery d SET state = 'delivered',"
+		" attempts = d.attempts + 1, due_at = NULL, code = o.code,"
+		" enhanced = NULL, reply = NULL, reason = NULL"
+		" FROM (SELECT unnest($2), unnest($3)) AS o(id, code)"
+		" WHERE " DELIVERY_IS_OF("o")
+		" AND d.state = 'sending'",
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8ARRAYOID, INT2ARRAYOID}
+	};
+	static const Oid types[2] = {INT8OID, INT2OID};
+	Columns    *c = columns_create(2, list->count);
+	Datum		values[3] = {Int64GetDatum(w->letter_id)};
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &list->head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->state != DELIVERY_DELIVERED)
+			continue;
+		columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
+		columns_set(c, 1, Int16GetDatum(d->code), d->code == 0);
+		c->count++;
+	}
+	if (c->count == 0)
+		return 0;
+	columns_bind(c, types, 2, values);
+	return statement_run_referring(&record, SPI_OK_UPDATE, values);
+}
+
+/* The rows of all others; returns how many there were */
+static uint64
+delivery_record_others(Worker *w, DeliveryList *list)
 {
 	static Statement record = {
 		.sql = "UPDATE mailman.delivery d SET state = o.state,"
@@ -109,30 +174,37 @@ delivery_record_rows(Worker *w, DeliveryList *list)
 	Columns    *c = columns_create(9, list->count);
 	Datum		values[10] = {Int64GetDatum(w->letter_id)};
 	dlist_iter	iter;
-	uint64		rows;
-	int			i;
 
 	dlist_foreach(iter, &list->head)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-		bool		delivered = d->state == DELIVERY_DELIVERED;
 
+		if (d->state == DELIVERY_DELIVERED)
+			continue;
 		columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
 		columns_set_text(c, 1, delivery_state_names[d->state]);
 		columns_set(c, 2, Int32GetDatum(d->costs_attempt ? 1 : 0), false);
 		columns_set(c, 3, TimestampTzGetDatum(d->due_at), d->due_at == 0);
 		columns_set(c, 4, Int16GetDatum(d->code), d->code == 0);
-		/* of the delivered, the words are in newsletter_email */
-		columns_set_text(c, 5, delivered ? NULL : d->enhanced);
-		columns_set_text(c, 6, delivered ? NULL : d->reply);
+		columns_set_text(c, 5, d->enhanced);
+		columns_set_text(c, 6, d->reply);
 		columns_set_text(c, 7, d->reason);
 		columns_set(c, 8, Int16GetDatum(d->doubt ? 1 : 0), false);
 		c->count++;
 	}
-	for (i = 0; i < 9; i++)
-		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
-								 types[i]);
-	rows = statement_run_referring(&record, SPI_OK_UPDATE, values);
+	if (c->count == 0)
+		return 0;
+	columns_bind(c, types, 9, values);
+	return statement_run_referring(&record, SPI_OK_UPDATE, values);
+}
+
+/* The delivery rows of a list of outcomes */
+static void
+delivery_record_rows(Worker *w, DeliveryList *list)
+{
+	uint64		rows = delivery_record_delivered(w, list) +
+		delivery_record_others(w, list);
+
 	if (rows != (uint64) list->count)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
@@ -158,8 +230,8 @@ delivery_record_emails(Worker *w, DeliveryList *list)
 		" o.revision"
 		" FROM (SELECT unnest($2), unnest($3), unnest($4), unnest($5),"
 		" unnest($6), unnest($7), unnest($8), unnest($9), unnest($10),"
-		" unnest($11), unnest($12)) AS o(id, address, message_id, bytes, code, reply, attempts, took,"
-		" sent_at, relay, revision)",
+		" unnest($11), unnest($12)) AS o(id, address, message_id, bytes,"
+		" code, reply, attempts, took, sent_at, relay, revision)",
 		.nargs = 12,
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 			INT2ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID,
@@ -170,7 +242,6 @@ delivery_record_emails(Worker *w, DeliveryList *list)
 	Columns    *c = columns_create(11, list->count);
 	Datum		values[12] = {Int64GetDatum(w->letter_id)};
 	dlist_iter	iter;
-	int			i;
 
 	dlist_foreach(iter, &list->head)
 	{
@@ -194,9 +265,7 @@ delivery_record_emails(Worker *w, DeliveryList *list)
 	}
 	if (c->count == 0)
 		return;
-	for (i = 0; i < 11; i++)
-		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
-								 types[i]);
+	columns_bind(c, types, 11, values);
 	statement_run_referring(&record, SPI_OK_INSERT, values);
 }
 

@@ -161,8 +161,8 @@ candidates_waiting(Worker *w, Candidates *c, Route *r, int limit,
 				   TimestampTz until)
 {
 	static Statement waiting = {
-		.sql = "SELECT f.subscription_id, f.state FROM"
-		" (SELECT d.subscription_id, d.state, d.reason"
+		.sql = "SELECT f.subscription_id, f.ctid, f.state FROM"
+		" (SELECT d.subscription_id, d.ctid, d.state, d.reason"
 		" FROM mailman.delivery d"
 		" WHERE d.letter_id = $1 AND d.due_at IS NOT NULL AND d.due_at > $2"
 		" ORDER BY d.due_at LIMIT 1000) f WHERE f.reason = $3 LIMIT $4",

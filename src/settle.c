@@ -81,8 +81,6 @@ candidates_write_settled(Worker *w, Turn *turn, const Candidates *c)
 	Datum		values[6] = {Int64GetDatum(w->letter_id)};
 	Datum	   *columns[5];
 	bool	   *no_until = palloc(c->nsettled * sizeof(bool));
-	uint64		rows;
-	uint64		row;
 	int			i;
 
 	for (i = 0; i < 5; i++)
@@ -104,10 +102,8 @@ candidates_write_settled(Worker *w, Turn *turn, const Candidates *c)
 	values[3] = array_of(columns[2], NULL, c->nsettled, TEXTOID);
 	values[4] = array_of(columns[3], no_until, c->nsettled, TIMESTAMPTZOID);
 	values[5] = array_of(columns[4], NULL, c->nsettled, TEXTOID);
-	rows = statement_run(&settle, SPI_OK_UPDATE_RETURNING, values, NULL);
-	for (row = 0; row < rows; row++)
-		turn_move(turn, delivery_state(row_text(row, 1)),
-				  delivery_state(row_text(row, 2)), 1);
+	turn_move_rows(turn, statement_run(&settle, SPI_OK_UPDATE_RETURNING,
+									   values, NULL));
 }
 
 void

@@ -28,16 +28,20 @@ const char *const delivery_state_names[DELIVERY_STATES] = {
 };
 
 DeliveryState
-delivery_state(const char *name)
+delivery_state(Datum name)
 {
+	text	   *packed = DatumGetTextPP(name);
+	size_t		len = VARSIZE_ANY_EXHDR(packed);
 	int			state;
 
 	for (state = 0; state < DELIVERY_STATES; state++)
 	{
-		if (strcmp(delivery_state_names[state], name) == 0)
+		if (strlen(delivery_state_names[state]) == len &&
+			memcmp(delivery_state_names[state], VARDATA_ANY(packed),
+				   len) == 0)
 			return (DeliveryState) state;
 	}
-	elog(ERROR, "unknown delivery state \"%s\"", name);
+	elog(ERROR, "unknown delivery state \"%s\"", TextDatumGetCString(name));
 }
 
 int64

@@ -294,6 +294,13 @@ row_datum(uint64 row, int column, bool *isnull)
 						 column, isnull);
 }
 
+void
+row_all(uint64 row, Datum *values, bool *nulls)
+{
+	heap_deform_tuple(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+					  values, nulls);
+}
+
 int64
 row_int64(uint64 row, int column, int64 if_null)
 {

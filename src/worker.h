@@ -328,6 +328,14 @@ extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 #define DELIVERY_IS_OF(alias) \
 	"d.letter_id = $1 + 0 * " alias ".id AND d.subscription_id = " alias ".id"
 
+/*
+ * The same, looked for at alias.place only, which takes no search.  The row may
+ * have moved, and another may lie there: who finds fewer than expected looks
+ * for the others by key.
+ */
+#define DELIVERY_IS_AT(alias) \
+	"d.ctid = " alias ".place AND " DELIVERY_IS_OF(alias)
+
 /* What a turn changes, kept apart until it has committed */
 typedef struct Turn
 {
@@ -344,6 +352,9 @@ typedef struct Turn
 
 extern void turn_move(Turn *turn, DeliveryState from, DeliveryState to,
 					  int64 count);
+
+/* By the rows of a statement: the state that each had, and the one it has */
+extern void turn_move_rows(Turn *turn, uint64 rows);
 extern Datum array_of(Datum *values, bool *nulls, int count, Oid type);
 
 extern void delivery_record(Worker *w, Turn *turn, DeliveryList *list);
@@ -379,6 +390,7 @@ typedef enum Asked
 typedef struct Candidates
 {
 	Datum	   *ids;
+	ItemPointerData *places;	/* where their rows were read */
 	Datum	   *states;
 	int			count;
 	int			room;
@@ -399,13 +411,21 @@ typedef struct Candidates
 	int			nsettled;
 } Candidates;
 
+/* ---- choose.c ---- */
+
+/* Most postings a turn goes through */
+#define POSTINGS_AT_ONCE 500
+
 extern void candidates_choose(Worker *w, Candidates *c, int limit,
 							  TimestampTz until);
 
-/* Rows of a statement, all in that state, or the second column is it */
+/* Rows of a statement: id, place, and state, unless that is given for all */
 extern void candidates_add(Candidates *c, uint64 rows, const char *state);
 
+/* One of them moves up in the list */
 extern void candidates_keep(Candidates *c, int from, int to);
+
+/* ---- claim.c ---- */
 
 extern void delivery_fold(Worker *w, Turn *turn);
 extern void delivery_claim(Worker *w, Turn *turn, int limit);

@@ -41,22 +41,28 @@ $node->send($letter);
 ok($node->wait_for_letter($letter, 'sent'), 'sent');
 
 # How the delivery rows were found, by statement
-my (%by_key, %by_letter);
+my (%by_key, %by_place, %by_letter);
 my $query = '';
 my $scan  = 0;
 foreach my $line (split /\n/, slurp_file($node->logfile))
 {
-	$query = $1 if $line =~ /Query Text: (.*)/;
+	$query = substr($1, 0, 60) if $line =~ /Query Text: (.*)/;
 	if ($scan && $line =~ /Index Cond: (.*)/)
 	{
 		my $of = $1 =~ /subscription_id/ ? \%by_key : \%by_letter;
-		$of->{ substr($query, 0, 60) }++;
+		$of->{$query}++;
 	}
+	$by_place{$query}++ if $line =~ /Tid Scan on delivery d\b/;
 	$scan = $line =~ /Index Scan.* using delivery_pkey on delivery d\b/;
 }
-my @updates = grep { /^UPDATE/ } keys %by_key;
-is(scalar @updates, 2, 'claims and outcomes find their rows by key')
+my @by_key   = grep { /^UPDATE/ } keys %by_key;
+my @by_place = keys %by_place;
+is(scalar @by_key, 1, 'outcomes find their rows by key')
   or diag(explain(\%by_key));
+like($by_key[0] || '', qr/SET state = 'delivered'/, 'so they do');
+is(scalar @by_place, 1, 'claims find theirs where they were read')
+  or diag(explain(\%by_place));
+like($by_place[0] || '', qr/SET due_at = NULL/, 'so they do');
 is_deeply(\%by_letter, {}, 'no statement goes through the whole letter');
 
 $node->stop;
