@@ -6,7 +6,7 @@
 #	make test-long	kill rounds: 40 letters, each hit in the middle; and a
 #				rate over some minutes; and a million deliveries purged
 #	make bench	how fast, beside others; also bench-quick, bench-scale,
-#				bench-distance, bench-letters: see test/bench
+#				bench-distance, bench-letters, bench-kills: see test/bench
 #	make, make install, make installcheck	as with any PGXS extension
 #
 # For who works on it, beside "make test" (TESTS=... chooses, see the scripts):
@@ -54,7 +54,7 @@ all install installcheck clean:
 endif
 
 .PHONY: demo test test-long fuzz fuzz-targets unit built \
-	bench bench-quick bench-scale bench-distance bench-letters \
+	bench bench-quick bench-scale bench-distance bench-letters bench-kills \
 	check-style check-indent indent check-asan check-valgrind check-majors \
 	coverage
 
@@ -84,7 +84,7 @@ fuzz:
 fuzz-targets:
 	@$(MAKE) -s -f test/fuzz/fuzz.mk O=test/fuzz/bin PG_CONFIG=$(PG_CONFIG)
 
-bench bench-quick bench-scale bench-distance bench-letters:
+bench bench-quick bench-scale bench-distance bench-letters bench-kills:
 	@PG_CONFIG=$(PG_CONFIG) test/packages $@
 	@$(MAKE) -s built
 	@PG_CONFIG=$(PG_CONFIG) test/bench/run $(or $(@:bench-%=%))

@@ -50,8 +50,7 @@ sub new
 		max_wal_size             => '8GB',
 		checkpoint_timeout       => '30min',
 		%conf);
-	$self->_run('pg_ctl', '-D', "$dir/data", '-l', "$dir/log", '-s', '-w',
-		'start');
+	$self->_start;
 	$self->{db} = $self->connect;
 	$self->{db}->do("CREATE EXTENSION $_") for 'mailman', 'pgstattuple';
 	return $self;
@@ -63,9 +62,11 @@ sub dir { return "$_[0]->{dir}"; }
 sub connect
 {
 	my ($self) = @_;
-	return DBI->connect("dbi:Pg:host=$self->{dir};dbname=postgres",
+	my $db = DBI->connect("dbi:Pg:host=$self->{dir};dbname=postgres",
 		'postgres', '',
 		{ RaiseError => 1, PrintWarn => 0, PrintError => 0, AutoCommit => 1 });
+	$db->do('SET client_min_messages = error');
+	return $db;
 }
 
 sub _run
@@ -306,10 +307,63 @@ sub bloat
 	return @lines;
 }
 
+# $options: capture, a file it appends all mails to
 sub sink
 {
+	my ($self, %options) = @_;
+	return Bench::Sink->start($self->dir, %options);
+}
+
+# ---- crashes
+
+sub _start
+{
 	my ($self) = @_;
-	return Bench::Sink->start($self->dir);
+	return $self->_run('pg_ctl', '-D', "$self->{dir}/data", '-l',
+		"$self->{dir}/log", '-s', '-w', 'start');
+}
+
+# "postmaster" is killed, or stopped "immediate"; then it is started
+sub crash
+{
+	my ($self, $how) = @_;
+	my $until = time + 60;
+
+	if ($how eq 'immediate')
+	{
+		$self->_run('pg_ctl', '-D', "$self->{dir}/data", '-m', 'immediate',
+			'-s', '-w', 'stop');
+		return $self->_start;
+	}
+	open(my $fh, '<', "$self->{dir}/data/postmaster.pid") or croak $!;
+	chomp(my $pid = <$fh>);
+	kill 'KILL', $pid;
+	# its children hold its memory for a moment yet
+	until (eval { $self->_start; 1 })
+	{
+		croak $@ if time > $until;
+		sleep 0.05;
+	}
+	return;
+}
+
+# To a server that has crashed, as soon as it answers
+sub connect_again
+{
+	my ($self) = @_;
+	my $until = time + 60;
+
+	while (1)
+	{
+		return if eval {
+			$self->{db} = $self->connect;
+			$self->one(
+				q{SELECT pg_postmaster_start_time() IS NOT NULL});
+		};
+		croak $@ if time > $until;
+		sleep 0.01;
+	}
+	return;
 }
 
 sub DESTROY

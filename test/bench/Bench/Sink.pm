@@ -4,11 +4,11 @@
 # Bench::Sink
 #	  Postfix's smtp-sink, into which everybody throws the same mail.
 #
-#	my $sink = Bench::Sink->start($dir);
+#	my $sink = Bench::Sink->start($dir, capture => "$dir/mails");
 #	$sink->url, $sink->port, $sink->count
 #
-# It counts by itself and keeps nothing.  Stopped by its pid when the object
-# goes.
+# It counts by itself and keeps nothing, but with "capture" a copy of every
+# mail whose final dot has come.  Stopped by its pid when the object goes.
 #
 # Copyright (c) 2026, the mailman authors
 #
@@ -81,7 +81,8 @@ sub reap
 
 sub start
 {
-	my ($class, $dir) = @_;
+	my ($class, $dir, %options) = @_;
+	my @capture = $options{capture} ? ('-D', $options{capture}) : ();
 	my ($program) = grep { -x } map { "$_/smtp-sink" }
 	  split(/:/, $ENV{PATH}), '/usr/sbin';
 	croak 'smtp-sink is not installed' unless $program;
@@ -92,7 +93,8 @@ sub start
 		owner => $$
 	}, $class;
 	$self->{pid} =
-	  spawn($self->{file}, $program, '-c', "127.0.0.1:$port", 500);
+	  spawn($self->{file}, $program, '-c', @capture, "127.0.0.1:$port",
+		500);
 	await_port($port, $self->{pid});
 	return $self;
 }
