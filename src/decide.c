@@ -143,14 +143,6 @@ decide_defer(Batch *batch, int asked, TimestampTz until, const char *reason)
 					  DELIVERY_DEFERRED, Min(until, expire_at), reason);
 }
 
-static char *
-decide_words(const char *what, const PolicyAnswer *answer)
-{
-	if (answer->reason == NULL)
-		return psprintf("%s by policy", what);
-	return psprintf("%s by policy: %s", what, answer->reason);
-}
-
 /* It must take this relay: if there is room for one more now */
 static bool
 decide_relay(Worker *w, Batch *batch, int asked, const char *name,
@@ -203,13 +195,13 @@ decide_apply(Worker *w, Batch *batch, int asked, const PolicyAnswer *answer,
 			break;
 		case POLICY_SKIP:
 			decide_settle(c, position, DELIVERY_SKIPPED, 0,
-						  decide_words("skipped", answer));
+						  policy_describe_answer(answer));
 			return true;
 		case POLICY_DEFER:
 			decide_defer(batch, asked, Max(answer->until,
 										   GetCurrentTimestamp() +
 										   DECIDE_AGAIN_US),
-						 decide_words("deferred", answer));
+						 policy_describe_answer(answer));
 			return true;
 	}
 	return answer->relay == NULL ||
