@@ -109,6 +109,9 @@ typedef struct Domain
 
 /* ---- route.c, route_sessions.c: which relay, with how many sessions ---- */
 
+/* The one to that server among them; NULL: there is none */
+extern Route *routes_find(Route *const *routes, int count, Oid server);
+
 /* The list as just loaded; sessions of those that stay are kept */
 extern void routes_update(Worker *w, List *relays);
 
@@ -140,6 +143,7 @@ extern Route *routes_choose(Worker *w, Oid wish);
 
 /* ---- route_wish.c: mails that must take a certain one ---- */
 
+/* One of the list; NULL: it is not there any more */
 extern Route *routes_named(Worker *w, const char *name);
 extern Route *routes_wished(Worker *w, Oid wish);
 extern void routes_count_wishes(Worker *w);
