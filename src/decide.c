@@ -105,8 +105,7 @@ decide_load(Worker *w, Batch *batch)
 			PointerGetDatum(DatumGetHeapTupleHeaderCopy(row_datum(row, 2,
 																  &isnull)));
 		batch->expire_at[row] =
-			Max(row_int64(row, 3, 0), w->letter->send_at) +
-			w->letter->max_age;
+			letter_too_old_at(w->letter, row_int64(row, 3, 0));
 	}
 }
 

@@ -283,6 +283,10 @@ extern void letter_check_sendable(Letter *letter, Oid role);
 /* The second of the Date: field, Unix time */
 extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
 
+/* When who was queued then has waited as long as the newsletter allows */
+extern TimestampTz letter_too_old_at(const Letter *letter,
+									 TimestampTz queued_at);
+
 /* ---- rendering.c ---- */
 
 /*
