@@ -501,12 +501,19 @@ extern void sending_unclaim(Delivery *d);
 extern void sending_collect(Worker *w);
 extern void sending_catch_up(Worker *w);
 extern void sending_transfer(Worker *w);
-extern int	sending_most(Worker *w);
-extern int	sending_room(Worker *w);
-extern int	sending_rate(Worker *w);
 
 /* Take back what was not begun; with wait_us, wait so long for replies, then
  * give up on the rest.  Afterwards all outcomes are in w->done. */
 extern void sending_stop(Worker *w, int64 wait_us);
+
+/* ---- sending_room.c: how many more to claim ---- */
+
+/* So many have just left */
+extern void sending_left(Worker *w, int left);
+
+/* And so many in the last second */
+extern int	sending_rate(Worker *w);
+extern int	sending_most(Worker *w);
+extern int	sending_room(Worker *w);
 
 #endif							/* MAILMAN_WORKER_H */
