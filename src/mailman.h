@@ -312,7 +312,8 @@ extern Jsonb *preview_fill(const Letter *letter, uint64 row,
 						   RenderRecipient *recipient, char **verdict);
 
 /* The recipient of that id, else the first active one; else an ERROR */
-extern Jsonb *preview_recipient(const Letter *letter, NullableDatum subscription,
+extern Jsonb *preview_recipient(const Letter *letter,
+								NullableDatum subscription,
 								RenderRecipient *recipient);
 
 /* ---- send.c ---- */

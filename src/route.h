@@ -68,7 +68,7 @@ typedef struct Route
 	bool		out;			/* until a person acts */
 	bool		ask;			/* it was down: not without asking the others */
 	bool		probing;		/* they have left it to us to try it */
-	bool		waited;			/* others were told to come back when it is up */
+	bool		waited;			/* others were told to wait till it is up */
 	int64		retry_us;		/* not before (monotonic) */
 	int64		failed_us;		/* when it last failed */
 	int			seen;			/* connects failed that we have acted on */
@@ -191,7 +191,8 @@ extern void reserve_meet(Worker *w, Route *r);
 
 /* Choose whom to claim while somebody's domain is limited; grants as
  * w->domains */
-extern struct Candidates *domains_choose(Worker *w, int room, PaceGrant **grants);
+extern struct Candidates *domains_choose(Worker *w, int room,
+										 PaceGrant **grants);
 
 /* ---- domain.c: limits of recipients' domains ---- */
 
