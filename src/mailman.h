@@ -27,6 +27,7 @@
 #include "utils/jsonb.h"
 
 #include "compat.h"
+#include "hmac.h"
 #include "pace.h"
 #include "pure.h"
 #include "transfer.h"
