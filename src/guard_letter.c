@@ -15,6 +15,7 @@
 #include "guard.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(mailman_guard_letter);

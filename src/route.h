@@ -13,6 +13,7 @@
 
 #include "mailman.h"
 #include "pace.h"
+#include "process.h"
 #include "relay_state.h"
 
 typedef struct Worker Worker;
