@@ -17,7 +17,6 @@
 #include "relay_state.h"
 
 typedef struct Worker Worker;
-struct Candidates;
 
 /*
  * Moments at which a mail may leave, reserved by reserve.c and used up by
@@ -189,11 +188,6 @@ extern void reserve(Worker *w, int room);
 
 /* The first look at a route, in whatever transaction we are */
 extern void reserve_meet(Worker *w, Route *r);
-
-/* Choose whom to claim while somebody's domain is limited; grants as
- * w->domains */
-extern struct Candidates *domains_choose(Worker *w, int room,
-										 PaceGrant **grants);
 
 /* ---- domain.c: limits of recipients' domains ---- */
 
