@@ -156,6 +156,16 @@ extern int64 row_int64(uint64 row, int column, int64 if_null);
 extern bool row_bool(uint64 row, int column);
 extern char *row_text(uint64 row, int column);	/* NULL if null */
 
+/* 0 if null */
+static inline double
+row_float8(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetFloat8(value);
+}
+
 /* ---- tables.c: what we write ---- */
 
 /* Lock the tables; ERROR if one has a trigger of anybody else's */
