@@ -415,6 +415,11 @@ extern TimestampTz event_waits_since(void);
 /* Outside of a transaction; returns when to try again, DT_NOEND: all done */
 extern TimestampTz event_notify(void);
 
+/* ---- try.c ---- */
+
+/* In PG_CATCH(): roll back, and return a copy of the error in that context */
+extern ErrorData *try_abort(MemoryContext context);
+
 /* ---- errand.c ---- */
 
 /*
