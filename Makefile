@@ -71,7 +71,8 @@ test:
 test-long:
 	@PG_CONFIG=$(PG_CONFIG) test/packages test
 	@$(MAKE) -s built COPT=-Werror
-	@PG_CONFIG=$(PG_CONFIG) TESTS="test/long/kill_rounds.pl test/long/rates.pl test/long/purge.pl" \
+	@PG_CONFIG=$(PG_CONFIG) \
+		TESTS="test/long/kill_rounds.pl test/long/rates.pl test/long/purge.pl" \
 		test/run-tests
 
 FUZZ_SECONDS ?= 60
@@ -84,10 +85,17 @@ fuzz:
 fuzz-targets:
 	@$(MAKE) -s -f test/fuzz/fuzz.mk O=test/fuzz/bin PG_CONFIG=$(PG_CONFIG)
 
+bench: MEASURE = bench
+bench-quick: MEASURE = quick
+bench-scale: MEASURE = scale
+bench-distance: MEASURE = distance
+bench-letters: MEASURE = letters
+bench-kills: MEASURE = kills
+
 bench bench-quick bench-scale bench-distance bench-letters bench-kills:
 	@PG_CONFIG=$(PG_CONFIG) test/packages $@
 	@$(MAKE) -s built
-	@PG_CONFIG=$(PG_CONFIG) test/bench/run $(or $(@:bench-%=%))
+	@PG_CONFIG=$(PG_CONFIG) test/bench/run $(MEASURE)
 
 check-style:
 	@PG_CONFIG=$(PG_CONFIG) test/packages check

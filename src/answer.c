@@ -45,17 +45,10 @@ outcome_hand_back(Delivery *d, TimestampTz due_at, const char *reason)
 	d->code = 0;
 }
 
-/* When it has been waiting as long as the newsletter allows */
-static TimestampTz
-outcome_too_old_at(Worker *w, Delivery *d)
-{
-	return Max(d->queued_at, w->letter->send_at) + w->letter->max_age;
-}
-
 static bool
 outcome_is_too_old(Worker *w, Delivery *d)
 {
-	return d->ended_at > outcome_too_old_at(w, d);
+	return d->ended_at > letter_too_old_at(w->letter, d->queued_at);
 }
 
 /* Try again later, unless it was tried often or long enough */
@@ -215,7 +208,9 @@ answer_wait(Worker *w, Delivery *d)
 	else if (outcome_is_too_old(w, d))
 		outcome_defer(w, d, trouble ? trouble : "the relay took nothing");
 	else
-		outcome_hand_back(d, Min(due_at, outcome_too_old_at(w, d) + 1),
+		outcome_hand_back(d, Min(due_at,
+								 letter_too_old_at(w->letter,
+												   d->queued_at) + 1),
 						  trouble);
 }
 

@@ -22,6 +22,7 @@
 #include "mailman.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "process.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"

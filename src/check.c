@@ -17,6 +17,7 @@
 #include "funcapi.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 

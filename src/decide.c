@@ -105,8 +105,7 @@ decide_load(Worker *w, Batch *batch)
 			PointerGetDatum(DatumGetHeapTupleHeaderCopy(row_datum(row, 2,
 																  &isnull)));
 		batch->expire_at[row] =
-			Max(row_int64(row, 3, 0), w->letter->send_at) +
-			w->letter->max_age;
+			letter_too_old_at(w->letter, row_int64(row, 3, 0));
 	}
 }
 
@@ -141,14 +140,6 @@ decide_defer(Batch *batch, int asked, TimestampTz until, const char *reason)
 	else
 		decide_settle(batch->candidates, batch->positions[asked],
 					  DELIVERY_DEFERRED, Min(until, expire_at), reason);
-}
-
-static char *
-decide_words(const char *what, const PolicyAnswer *answer)
-{
-	if (answer->reason == NULL)
-		return psprintf("%s by policy", what);
-	return psprintf("%s by policy: %s", what, answer->reason);
 }
 
 /* It must take this relay: if there is room for one more now */
@@ -203,13 +194,13 @@ decide_apply(Worker *w, Batch *batch, int asked, const PolicyAnswer *answer,
 			break;
 		case POLICY_SKIP:
 			decide_settle(c, position, DELIVERY_SKIPPED, 0,
-						  decide_words("skipped", answer));
+						  policy_describe_answer(answer));
 			return true;
 		case POLICY_DEFER:
 			decide_defer(batch, asked, Max(answer->until,
 										   GetCurrentTimestamp() +
 										   DECIDE_AGAIN_US),
-						 decide_words("deferred", answer));
+						 policy_describe_answer(answer));
 			return true;
 	}
 	return answer->relay == NULL ||

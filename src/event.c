@@ -87,9 +87,11 @@ event_insert(const char *kind, int64 letter_id, const char *detail)
 		.nargs = 3,
 		.argtypes = {TEXTOID, INT8OID, JSONBOID}
 	};
-	Datum		values[3] = {CStringGetTextDatum(kind), Int64GetDatum(letter_id),
-	DirectFunctionCall1(jsonb_in, CStringGetDatum(detail))};
+	Datum		values[3];
 
+	values[0] = CStringGetTextDatum(kind);
+	values[1] = Int64GetDatum(letter_id);
+	values[2] = DirectFunctionCall1(jsonb_in, CStringGetDatum(detail));
 	extension_check_events();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -15,12 +15,13 @@
 #include "guard.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(mailman_guard_letter);
 PG_FUNCTION_INFO_V1(mailman_guard_attachment);
 
-/* Columns of a letter that the extension alone writes, and what a new one has */
+/* Columns that the extension alone writes, and what a new letter has there */
 static const char *const letter_accounts[][2] = {
 	{"state", "draft"}, {"state_reason", NULL}, {"state_at", NULL},
 	{"purged_at", NULL}, {"sender", NULL},
@@ -101,7 +102,8 @@ guard_letter_revised(TriggerData *trigger, HeapTuple row)
 	bool		no_null = false;
 
 	value = Int32GetDatum(DatumGetInt32(value) + 1);
-	return heap_modify_tuple_by_cols(row, RelationGetDescr(trigger->tg_relation),
+	return heap_modify_tuple_by_cols(row,
+									 RelationGetDescr(trigger->tg_relation),
 									 1, &column, &value, &no_null);
 }
 

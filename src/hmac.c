@@ -11,7 +11,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
+#include "hmac.h"
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -71,7 +71,7 @@ hmac_begin(const uint8 *secret, size_t secret_len)
 	return ctx;
 }
 
-/* see pure.h */
+/* see hmac.h */
 bool
 hmac_sha256(uint8 *digest, const uint8 *secret, size_t secret_len,
 			const char *label, const void *data, size_t len)
@@ -97,7 +97,7 @@ put_id(uint8 *to, int64 id)
 		to[i] = (uint8) ((uint64) id >> (56 - 8 * i));
 }
 
-/* see pure.h */
+/* see hmac.h */
 bool
 hmac_ids(uint8 *digest, const uint8 *secret, size_t secret_len,
 		 const char *label, int64 letter_id, int64 subscription_id)
@@ -109,7 +109,7 @@ hmac_ids(uint8 *digest, const uint8 *secret, size_t secret_len,
 	return hmac_sha256(digest, secret, secret_len, label, ids, sizeof(ids));
 }
 
-/* see pure.h */
+/* see hmac.h */
 void
 put_base32(char *to, const uint8 *bytes, int len)
 {

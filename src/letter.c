@@ -287,10 +287,21 @@ letter_check_sendable(Letter *letter, Oid role)
 	letter_load_content(letter);
 }
 
+/* Nobody is sent to before send_at, and nobody waits before it */
+static TimestampTz
+letter_starts_at(const Letter *letter, TimestampTz queued_at)
+{
+	return Max(queued_at, letter->send_at);
+}
+
 int64
 letter_date(const Letter *letter, TimestampTz queued_at)
 {
-	TimestampTz when = Max(queued_at, letter->send_at);
+	return timestamptz_to_time_t(letter_starts_at(letter, queued_at));
+}
 
-	return timestamptz_to_time_t(when);
+TimestampTz
+letter_too_old_at(const Letter *letter, TimestampTz queued_at)
+{
+	return letter_starts_at(letter, queued_at) + letter->max_age;
 }

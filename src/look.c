@@ -110,8 +110,7 @@ bool
 look_is_too_old(const Worker *w, TimestampTz since)
 {
 	return w->letter != NULL && since != 0 &&
-		Max(since, w->letter->send_at) + w->letter->max_age <
-		GetCurrentTimestamp();
+		letter_too_old_at(w->letter, since) < GetCurrentTimestamp();
 }
 
 static bool

@@ -16,6 +16,7 @@
 #include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 
 COMPAT_MODULE_MAGIC;
 

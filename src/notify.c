@@ -245,14 +245,7 @@ notify_visit_try(Visit *visit)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		MemoryContextSwitchTo(context);
-		notify_log(error);
+		notify_log(try_abort(context));
 		visit->told = -1;
 	}
 	PG_END_TRY();

@@ -21,6 +21,7 @@
 #include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "utils/acl.h"
 
 PG_FUNCTION_INFO_V1(mailman_adopt);

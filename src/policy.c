@@ -90,7 +90,8 @@ policy_find(const Letter *letter, Policy *policy)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("policy %s of newsletter " INT64_FORMAT " is not a function that returns jsonb",
 						letter->policy, letter->newsletter_id)));
-	if (compat_function_aclcheck(policy->function, policy->owner) != ACLCHECK_OK)
+	if (compat_function_aclcheck(policy->function,
+								 policy->owner) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for policy %s of newsletter " INT64_FORMAT,

@@ -89,4 +89,7 @@ extern char *policy_words(const char *words, int len);
 /* Read an answer; an ERROR if it is none.  NULL sends. */
 extern void policy_answer_read(Jsonb *jsonb, PolicyAnswer *answer);
 
+/* Of one that does not send: what the row of the delivery has as its reason */
+extern char *policy_describe_answer(const PolicyAnswer *answer);
+
 #endif							/* MAILMAN_POLICY_H */

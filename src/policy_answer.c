@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * policy_answer.c
- *	  What a policy answers, read.
+ *	  What a policy answers, read, and put into words.
  *
  *	{"action": "send" | "skip" | "defer", "reason": text, "until": time,
  *	 "variables": {...}, "relay": name}
@@ -151,4 +151,15 @@ policy_answer_read(Jsonb *jsonb, PolicyAnswer *answer)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the policy defers without \"until\"")));
+}
+
+char *
+policy_describe_answer(const PolicyAnswer *answer)
+{
+	const char *what = answer->action == POLICY_SKIP ? "skipped by policy" :
+		REASON_POLICY;
+
+	if (answer->reason == NULL)
+		return pstrdup(what);
+	return psprintf("%s: %s", what, answer->reason);
 }

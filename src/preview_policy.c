@@ -34,17 +34,12 @@ static char *
 preview_verdict(const Letter *letter, const Policy *policy,
 				const PolicyAnswer *answer)
 {
-	const char *what;
-
 	if (answer->action == POLICY_SEND && answer->relay != NULL &&
 		!preview_has_relay(letter, answer->relay))
 		return policy_describe_relay(policy, answer->relay);
 	if (answer->action == POLICY_SEND)
 		return NULL;
-	what = answer->action == POLICY_SKIP ? "skipped" : "deferred";
-	if (answer->reason == NULL)
-		return psprintf("%s by policy", what);
-	return psprintf("%s by policy: %s", what, answer->reason);
+	return policy_describe_answer(answer);
 }
 
 /*

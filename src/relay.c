@@ -85,7 +85,8 @@ static bool
 relay_has_mappings(Oid serverid)
 {
 	Relation	rel = table_open(UserMappingRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0,
+										  NULL);
 	HeapTuple	tuple;
 	bool		found = false;
 

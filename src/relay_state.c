@@ -50,15 +50,6 @@ enum
 
 /* ---- the row ---- */
 
-static double
-row_float8(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = row_datum(row, column, &isnull);
-
-	return isnull ? 0 : DatumGetFloat8(value);
-}
-
 static void
 relay_state_read(RelayState *s)
 {

@@ -26,7 +26,7 @@
 
 #define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
 #define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
-#define BOUNDARY_SIZE		(4 + BOUNDARY_BYTES / 5 * 8 + 1)	/* with prefix */
+#define BOUNDARY_SIZE		(4 + BOUNDARY_BYTES / 5 * 8 + 1)	/* prefixed */
 #define HMAC_LABEL			"message-id"
 #define TEST_LABEL			"test-message-id"
 #define TEST_PREFIX			"[Test] "

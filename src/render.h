@@ -10,7 +10,7 @@
 #ifndef MAILMAN_RENDER_H
 #define MAILMAN_RENDER_H
 
-#include "pure.h"
+#include "hmac.h"
 
 /* Whose values a template shows */
 typedef struct RenderContext

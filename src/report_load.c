@@ -20,15 +20,6 @@
 
 #define TIME_FORMAT "'YYYY-MM-DD HH24:MI:SS'"
 
-static double
-row_float8(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = row_datum(row, column, &isnull);
-
-	return isnull ? 0 : DatumGetFloat8(value);
-}
-
 static void
 load_states(Report *r)
 {

@@ -105,13 +105,14 @@ svg_shares(StringInfo out, const Report *r)
 static void
 svg_arc(StringInfo out, int state, double from, double length, double gap)
 {
+	double		dash = Max(length - gap, 0.3);
+
 	appendStringInfo(out,
 					 "<circle cx=\"100\" cy=\"100\" r=\"78\" pathLength=\"100\" fill=\"none\""
 					 " stroke=\"url(#p%d)\" stroke-width=\"30\""
 					 " stroke-dasharray=\"%.3f %.3f\" stroke-dashoffset=\"%.3f\""
 					 " transform=\"rotate(-90 100 100)\"/>\n",
-					 state, Max(length - gap, 0.3), 100 - Max(length - gap, 0.3),
-					 -from);
+					 state, dash, 100 - dash, -from);
 }
 
 static void

@@ -35,7 +35,7 @@ route_create(const Relay *relay)
 	return r;
 }
 
-static Route *
+Route *
 routes_find(Route *const *routes, int count, Oid server)
 {
 	int			i;

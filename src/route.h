@@ -13,10 +13,10 @@
 
 #include "mailman.h"
 #include "pace.h"
+#include "process.h"
 #include "relay_state.h"
 
 typedef struct Worker Worker;
-struct Candidates;
 
 /*
  * Moments at which a mail may leave, reserved by reserve.c and used up by
@@ -68,7 +68,7 @@ typedef struct Route
 	bool		out;			/* until a person acts */
 	bool		ask;			/* it was down: not without asking the others */
 	bool		probing;		/* they have left it to us to try it */
-	bool		waited;			/* others were told to come back when it is up */
+	bool		waited;			/* others were told to wait till it is up */
 	int64		retry_us;		/* not before (monotonic) */
 	int64		failed_us;		/* when it last failed */
 	int			seen;			/* connects failed that we have acted on */
@@ -109,6 +109,9 @@ typedef struct Domain
 
 /* ---- route.c, route_sessions.c: which relay, with how many sessions ---- */
 
+/* The one to that server among them; NULL: there is none */
+extern Route *routes_find(Route *const *routes, int count, Oid server);
+
 /* The list as just loaded; sessions of those that stay are kept */
 extern void routes_update(Worker *w, List *relays);
 
@@ -140,6 +143,7 @@ extern Route *routes_choose(Worker *w, Oid wish);
 
 /* ---- route_wish.c: mails that must take a certain one ---- */
 
+/* One of the list; NULL: it is not there any more */
 extern Route *routes_named(Worker *w, const char *name);
 extern Route *routes_wished(Worker *w, Oid wish);
 extern void routes_count_wishes(Worker *w);
@@ -184,10 +188,6 @@ extern void reserve(Worker *w, int room);
 
 /* The first look at a route, in whatever transaction we are */
 extern void reserve_meet(Worker *w, Route *r);
-
-/* Choose whom to claim while somebody's domain is limited; grants as
- * w->domains */
-extern struct Candidates *domains_choose(Worker *w, int room, PaceGrant **grants);
 
 /* ---- domain.c: limits of recipients' domains ---- */
 

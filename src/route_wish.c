@@ -44,14 +44,9 @@ routes_named(Worker *w, const char *name)
 Route *
 routes_wished(Worker *w, Oid wish)
 {
-	int			i;
+	Route	   *r = routes_find(w->routes, w->nroutes, wish);
 
-	for (i = 0; i < w->nroutes; i++)
-	{
-		if (w->routes[i]->relay != NULL && w->routes[i]->server == wish)
-			return w->routes[i];
-	}
-	return NULL;
+	return r != NULL && r->relay != NULL ? r : NULL;
 }
 
 void

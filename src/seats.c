@@ -20,6 +20,7 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"

@@ -19,6 +19,7 @@
 #include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 

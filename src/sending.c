@@ -3,8 +3,8 @@
  * sending.c
  *	  Between two turns: exchange what was claimed with the relays.
  *
- * The glue of the worker with the network layer.  No SQL is run
- * here and no transaction is open, however long a relay takes.
+ * The glue of the worker with the network layer.  No SQL is run here and no
+ * transaction is open, however long a relay takes.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -28,93 +28,6 @@
 
 /* How soon a mail that waits for a seat of others is tried again */
 #define SEAT_AGAIN_US	INT64CONST(20000)
-
-/* ---- what left lately ---- */
-
-/* Two half-second windows: the sum is about what left in the last second */
-static void
-sending_count_left(Worker *w, int left)
-{
-	int64		now = transfer_now();
-	int64		age = now - w->window_start_us;
-
-	if (age >= 500000)
-	{
-		w->window_left_before = age < 1000000 ? w->window_left : 0;
-		w->window_left = 0;
-		w->window_start_us = now;
-	}
-	w->window_left += left;
-}
-
-int
-sending_rate(Worker *w)
-{
-	sending_count_left(w, 0);
-	return w->window_left + w->window_left_before;
-}
-
-/* Slots of the relays that are used now; -1: one of them has no rate */
-static int
-sending_slots(Worker *w)
-{
-	Route	   *first = routes_first(w);
-	int64		now = transfer_now();
-	int			slots = 0;
-	int			i;
-
-	for (i = 0; i < w->nroutes; i++)
-	{
-		const Route *r = w->routes[i];
-
-		if (r->rank != first->rank || !route_is_usable(r, now))
-			continue;
-		if (!r->limited)
-			return -1;
-		slots += slots_count(&r->slots);
-	}
-	return slots;
-}
-
-/*
- * So many more may be 'sending' at the next commit: what is done is recorded in
- * the same turn, what is stuck is not.
- */
-int
-sending_most(Worker *w)
-{
-	return Max(w->most - w->claimed.count - w->begun.count - w->stuck.count,
-			   0);
-}
-
-/*
- * How many more recipients to claim: so that about a second's worth is
- * claimed, and always two per session, so that none of them waits; of relays
- * with a rate no more than may leave.
- */
-int
-sending_room(Worker *w)
-{
-	int			sessions = routes_sessions(w);
-	int			begun_elsewhere;
-	int			claimed;
-	int			room;
-	int			slots;
-
-	if (sessions == 0)
-		return 0;
-	/* who must take another relay does not keep the others waiting */
-	claimed = w->claimed.count - routes_wished_elsewhere(w, &begun_elsewhere);
-	room = Max(2 * sessions, sending_rate(w)) - claimed -
-		(w->begun.count - begun_elsewhere);
-	room = Min(room, sending_most(w));
-	slots = sending_slots(w);
-	if (slots >= 0)
-		room = Min(room, slots - claimed);
-	return Max(room, 0);
-}
-
-/* ---- the exchange ---- */
 
 void
 sending_unclaim(Delivery *d)
@@ -178,7 +91,7 @@ sending_collect(Worker *w)
 		if (w->routes[i]->transfer != NULL)
 			left += sending_collect_from(w, w->routes[i]);
 	}
-	sending_count_left(w, left);
+	sending_left(w, left);
 }
 
 /* Back to the queue; the next claim knows what is of use */
@@ -460,9 +373,10 @@ sending_only_tests(Worker *w)
 }
 
 /*
- * Take back what was not begun, save tests.  With wait_us >= 0, wait so long for replies
- * and then give up on the rest, tests too: the worker is ending, interrupts
- * are off.  Afterwards all outcomes known are in w->done and w->tested.
+ * Take back what was not begun, save tests.  With wait_us >= 0, wait so long
+ * for replies and then give up on the rest, tests too: the worker is ending,
+ * interrupts are off.  Afterwards all outcomes known are in w->done and
+ * w->tested.
  */
 void
 sending_stop(Worker *w, int64 wait_us)

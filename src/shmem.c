@@ -19,6 +19,7 @@
 
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"

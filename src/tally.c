@@ -66,14 +66,15 @@ tally_from_jsonb(Tally *tally, Jsonb *mail_order)
 	{
 		const char *name = delivery_state_names[state];
 		JsonbValue	value;
+		Datum		number;
 
 		if (getKeyJsonValueFromContainer(&mail_order->root, name, strlen(name),
 										 &value) == NULL ||
 			value.type != jbvNumeric)
 			elog(ERROR, "mail_order has no number \"%s\"", name);
+		number = NumericGetDatum(value.val.numeric);
 		tally->count[state] =
-			DatumGetInt64(DirectFunctionCall1(numeric_int8,
-											  NumericGetDatum(value.val.numeric)));
+			DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
 	}
 }
 

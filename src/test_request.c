@@ -17,6 +17,7 @@
 #include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(mailman_test);

@@ -19,7 +19,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
+#include "hmac.h"
 
 #define TOKEN_LABEL		"unsubscribe"
 #define TOKEN_VERSION	0x01
@@ -117,7 +117,7 @@ get_base64url(uint8 *to, const char *text, size_t len)
 
 /* ---- tokens ---- */
 
-/* see pure.h */
+/* see hmac.h */
 bool
 token_make(char *text, const Token *token, const uint8 *secret,
 		   size_t secret_len)
@@ -152,7 +152,7 @@ token_read(Token *token, int len)
 		at == token->signed_len;
 }
 
-/* see pure.h */
+/* see hmac.h */
 bool
 token_parse(Token *token, const char *text, size_t len)
 {
@@ -170,7 +170,7 @@ token_parse(Token *token, const char *text, size_t len)
 	return false;
 }
 
-/* see pure.h */
+/* see hmac.h */
 bool
 token_verify(const Token *token, const uint8 *secret, size_t secret_len)
 {
@@ -230,7 +230,7 @@ url_character_fault(const char *url)
 	return NULL;
 }
 
-/* see pure.h */
+/* see hmac.h */
 const char *
 unsubscribe_url_fault(const char *url)
 {
@@ -258,7 +258,7 @@ unsubscribe_url_fault(const char *url)
 	return NULL;
 }
 
-/* see pure.h */
+/* see hmac.h */
 char *
 unsubscribe_url(const RenderLetter *letter, int64 subscription_id, bool inert)
 {

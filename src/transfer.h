@@ -56,7 +56,7 @@ typedef struct Mail
 	/* set by the caller */
 	const char *from;			/* envelope sender, "" for the null sender */
 	const char *to;				/* envelope recipient, domain in A-labels */
-	const char *wire;			/* dot-stuffed message with the final dot line */
+	const char *wire;			/* message dot-stuffed, with the final dot */
 	size_t		wire_len;
 	size_t		size;			/* message size for SIZE= (before stuffing) */
 	bool		smtputf8;		/* needs SMTPUTF8 (RFC 6531) */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * try.c
- *	  Transactions of a worker that may fail.
+ *	  Transactions that may fail without ending whoever runs them.
  *
  * Somebody's lock, a full disk, a cancelled query: none of it ends a worker.
  * What failed is rolled back, logged once, and tried again while the sessions
@@ -21,11 +21,9 @@
 /* The same failure is logged again after this */
 #define LOG_AGAIN_US	INT64CONST(60000000)
 
-/* After an ERROR in a transaction of ours: back to where we were */
-static ErrorData *
-try_failed(Worker *w, MemoryContext context)
+ErrorData *
+try_abort(MemoryContext context)
 {
-	dlist_mutable_iter iter;
 	ErrorData  *error;
 
 	MemoryContextSwitchTo(context);
@@ -33,6 +31,16 @@ try_failed(Worker *w, MemoryContext context)
 	FlushErrorState();
 	AbortCurrentTransaction();
 	MemoryContextSwitchTo(context);
+	return error;
+}
+
+/* After an ERROR in a transaction of ours: back to where we were */
+static ErrorData *
+try_failed(Worker *w, MemoryContext context)
+{
+	ErrorData  *error = try_abort(context);
+	dlist_mutable_iter iter;
+
 	dlist_foreach_modify(iter, &w->claiming.head)
 		delivery_free(w, dlist_container(Delivery, node, iter.cur),
 					  &w->claiming);

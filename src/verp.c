@@ -18,7 +18,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
+#include "hmac.h"
 
 #define VERP_LABEL		"verp"
 #define VERP_BYTES		5		/* of the HMAC; makes the check's eight
@@ -45,7 +45,7 @@ is_alnum(char c)
 	return is_base32(c) || is_digit(c);
 }
 
-/* see pure.h */
+/* see hmac.h */
 bool
 verp_tag(char *tag, int64 letter_id, int64 subscription_id,
 		 const uint8 *secret, size_t secret_len)
@@ -102,7 +102,7 @@ verp_read(const char *s, const char *end, VerpTag *tag)
 	return s == end || !is_alnum(*s);
 }
 
-/* see pure.h */
+/* see hmac.h */
 bool
 verp_parse(const char *text, size_t len, VerpTag *tag)
 {
@@ -118,7 +118,7 @@ verp_parse(const char *text, size_t len, VerpTag *tag)
 	return false;
 }
 
-/* see pure.h */
+/* see hmac.h */
 bool
 verp_is_true(const VerpTag *tag, const uint8 *secret, size_t secret_len)
 {
@@ -136,7 +136,7 @@ verp_is_true(const VerpTag *tag, const uint8 *secret, size_t secret_len)
 	return differs == 0;
 }
 
-/* see pure.h */
+/* see hmac.h */
 bool
 verp_has_room(const char *address, const char **why)
 {

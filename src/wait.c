@@ -15,6 +15,7 @@
 
 #include "mailman.h"
 #include "miscadmin.h"
+#include "process.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
 

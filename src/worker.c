@@ -287,8 +287,8 @@ worker_report(Worker *w)
 			 n[DELIVERY_FAILED], n[DELIVERY_DEFERRED], counts.sessions,
 			 sending_rate(w),
 			 trouble ? "; " : "", trouble ? trouble : "");
-	pgstat_report_activity(worker_outstanding(w) > 0 ? STATE_RUNNING : STATE_IDLE,
-						   line);
+	pgstat_report_activity(worker_outstanding(w) > 0 ? STATE_RUNNING :
+						   STATE_IDLE, line);
 }
 
 /* Signals, and an end that is noticed, before anything can fail */

@@ -13,64 +13,11 @@
 #ifndef MAILMAN_WORKER_H
 #define MAILMAN_WORKER_H
 
-#include "lib/ilist.h"
+#include "candidates.h"
+#include "delivery.h"
 #include "mailman.h"
 #include "meter.h"
 #include "route.h"
-#include "storage/itemptr.h"
-
-/*
- * One recipient while its row is 'sending': a slot, used again and again, in
- * one of the worker's lists.
- *
- *	free -> claiming -> claimed -> begun -> done -> free
- *			(turn)		(render)   (transfer)   (turn)
- */
-typedef struct Delivery
-{
-	dlist_node	node;
-	MemoryContext context;		/* all its memory; reset when freed */
-
-	/* as claimed */
-	int64		test_id;		/* not 0: a row of mailman.test, no delivery */
-	int64		subscription_id;
-	ItemPointerData subscription_place; /* where its row was read */
-	char	   *email;			/* UTF-8 */
-	char	   *test_address;	/* where a test goes */
-	char	   *name;			/* UTF-8, may be NULL */
-	TemplateNode data;			/* of the subscription */
-	TemplateNode variables;
-	int			attempts;
-	TimestampTz queued_at;
-
-	/* as sent */
-	Rendered	rendered;
-	Mail		mail;
-	Oid			wish;			/* the relay it must take, if the policy says */
-	Route	   *route;			/* through which */
-	char	   *relay;			/* its name */
-	Domain	   *domain;			/* whose limit it is under, or NULL */
-	int			revision;		/* of the letter's content */
-
-	/* its outcome */
-	DeliveryState state;
-	TimestampTz due_at;			/* 0: none */
-	bool		costs_attempt;
-	bool		doubt;			/* counts in letter.doubts */
-	bool		handed_back;	/* no outcome: back to the queue as it was */
-	bool		dead;			/* no such mailbox: the subscription bounced */
-	int			code;			/* 0: none */
-	char		enhanced[16];	/* "": none */
-	char	   *reply;			/* NULL: none */
-	char	   *reason;			/* NULL: none */
-	TimestampTz ended_at;
-} Delivery;
-
-typedef struct DeliveryList
-{
-	dlist_head	head;
-	int			count;
-} DeliveryList;
 
 /* What the letter's row said in the last turn */
 typedef enum LetterMode
@@ -101,9 +48,9 @@ struct Worker
 	int			nroutes;
 	Domain	  **domains;		/* limits, if there are any */
 	int			ndomains;
-	struct Candidates *chosen;	/* whom the next turn claims, if limited */
+	Candidates *chosen;			/* whom the next turn claims, if limited */
 	MemoryContext chosen_context;
-	struct Candidates *decided; /* what the policy has said of them */
+	Candidates *decided;		/* what the policy has said of them */
 	MemoryContext decided_context;
 	int			policy_batch;	/* how many to ask about at once */
 	int			policy_row;		/* errors of it, in a row */
@@ -368,74 +315,10 @@ extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
 
 /* ---- claim.c: the other half ---- */
 
-/* Who is not to be sent to now, and what is to be written of them */
-typedef struct Settled
-{
-	Datum		id;
-	Datum		state;			/* in which they were chosen */
-	DeliveryState next;
-	TimestampTz until;			/* 0: for good */
-	const char *reason;
-} Settled;
-
-/* Was the policy asked about a candidate? */
-typedef enum Asked
-{
-	ASKED_NOT,					/* not active: the claim skips them */
-	ASKED_SEND,
-	ASKED_SETTLED
-} Asked;
-
-/* Rows a turn may claim, and what that means for the postings */
-typedef struct Candidates
-{
-	Datum	   *ids;
-	ItemPointerData *places;	/* where their rows were read */
-	Datum	   *states;
-	int			count;
-	int			room;
-	Datum	   *exhausted;		/* postings without an unclaimed row */
-	int			nexhausted;
-	int64		posting;		/* the one left half done, 0: none */
-	int64		low;			/* where it goes on */
-	Datum	   *aside;			/* those who must wait for their domain */
-	Datum	   *aside_states;
-	Datum	   *aside_until;
-	int			naside;
-
-	/* by newsletter.policy, as the candidates; NULL: there is none */
-	Asked	   *asked;
-	Jsonb	  **variables;		/* beside those of mailman_send(), or NULL */
-	Oid		   *wishes;			/* relays they must take, or InvalidOid */
-	Settled    *settled;
-	int			nsettled;
-} Candidates;
-
-/* ---- choose.c ---- */
-
-/* Most postings a turn goes through */
-#define POSTINGS_AT_ONCE 500
-
-extern void candidates_choose(Worker *w, Candidates *c, int limit,
-							  TimestampTz until);
-
-/* Rows of a statement: id, place, and state, unless that is given for all */
-extern void candidates_add(Candidates *c, uint64 rows, const char *state);
-
-/* One of them moves up in the list */
-extern void candidates_keep(Candidates *c, int from, int to);
-
-/* ---- claim.c ---- */
-
 extern void delivery_fold(Worker *w, Turn *turn);
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
 extern void delivery_top_up(Worker *w);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
-
-/* ---- route_wish.c ---- */
-
-/* Add those who wait for a relay that they must take and that has room now */
-extern void candidates_fetch(Worker *w, Candidates *c, TimestampTz until);
 
 /* ---- settle.c: those who are chosen and not claimed ---- */
 
@@ -443,13 +326,6 @@ extern void candidates_settle(Worker *w, Turn *turn, const Candidates *c);
 
 /* Those set aside need not wait any longer: a limit has changed */
 extern void delivery_recall_aside(Worker *w);
-
-/* ---- decide.c: the newsletter's policy ---- */
-
-extern bool decide_is_needed(const Worker *w);
-
-/* Choose whom the next turn claims, and ask about them */
-extern void decide(Worker *w, int room);
 
 /* ---- recheck.c ---- */
 
@@ -521,12 +397,19 @@ extern void sending_unclaim(Delivery *d);
 extern void sending_collect(Worker *w);
 extern void sending_catch_up(Worker *w);
 extern void sending_transfer(Worker *w);
-extern int	sending_most(Worker *w);
-extern int	sending_room(Worker *w);
-extern int	sending_rate(Worker *w);
 
 /* Take back what was not begun; with wait_us, wait so long for replies, then
  * give up on the rest.  Afterwards all outcomes are in w->done. */
 extern void sending_stop(Worker *w, int64 wait_us);
+
+/* ---- sending_room.c: how many more to claim ---- */
+
+/* So many have just left */
+extern void sending_left(Worker *w, int left);
+
+/* And so many in the last second */
+extern int	sending_rate(Worker *w);
+extern int	sending_most(Worker *w);
+extern int	sending_room(Worker *w);
 
 #endif							/* MAILMAN_WORKER_H */

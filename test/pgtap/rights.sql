@@ -14,21 +14,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 
 SELECT plan(99);
 
--- what a role gets from a statement: "ok", or SQLSTATE, message and hint; what
--- it did stays done
-CREATE FUNCTION pg_temp.verdict(role name, statement text) RETURNS text AS $$
-DECLARE
-	hint text;
-BEGIN
-	EXECUTE format('SET LOCAL ROLE %I', role);
-	EXECUTE statement;
-	RESET ROLE;
-	RETURN 'ok';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE, SQLERRM, nullif(hint, ''));
-END
-$$ LANGUAGE plpgsql;
+\ir verdict.psql
 CREATE FUNCTION pg_temp.answer(role name, query text) RETURNS text AS $$
 DECLARE
 	answer text;

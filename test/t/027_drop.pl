@@ -34,14 +34,12 @@ my $newsletter = $node->newsletter(
 	relays        => ['relay'],
 	subscriptions => 100);
 
-# A database with the extension, a newsletter and a letter (1, 1)
-sub make_database
+# The extension in a database, with so many subscriptions and a letter (1, 1)
+sub make_extension
 {
-	my ($name, $number) = @_;
+	my ($session, $name, $number) = @_;
 	my $url = $relay->url;
 
-	$node->sql("CREATE DATABASE $name TEMPLATE template0");
-	my $session = $node->session(dbname => $name);
 	$session->query('CREATE EXTENSION mailman');
 	$session->query("CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp"
 		  . " OPTIONS (url '$url', tls 'none', connections '5')");
@@ -52,7 +50,16 @@ sub make_database
 	$session->query("INSERT INTO mailman.subscription (newsletter_id, email)"
 		  . " SELECT 1, 'r' || n || '\@$name.example'"
 		  . " FROM generate_series(1, $number) n");
-	new_letter($session);
+	return new_letter($session);
+}
+
+sub make_database
+{
+	my ($name, $number) = @_;
+
+	$node->sql("CREATE DATABASE $name TEMPLATE template0");
+	my $session = $node->session(dbname => $name);
+	make_extension($session, $name, $number);
 	return $session;
 }
 
@@ -232,29 +239,10 @@ is(scalar(@loud), 0, 'and quietly') or diag(join("\n", @loud));
 
 # ---- made anew it is another one; and dropped at any moment
 
-# The extension again, with a letter (1, 1)
-sub make_extension
-{
-	my ($session, $name) = @_;
-	my $url = $relay->url;
-
-	$session->query('CREATE EXTENSION mailman');
-	$session->query("CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp"
-		  . " OPTIONS (url '$url', tls 'none')");
-	$session->query("INSERT INTO mailman.newsletter"
-		  . " (name, from_address, relays, unsubscribe_url)"
-		  . " VALUES ('$name', '$name\@example.com', '{relay}',"
-		  . " 'https://example.com/u/{{token}}')");
-	$session->query("INSERT INTO mailman.subscription (newsletter_id, email)"
-		  . " SELECT 1, 'r' || n || '\@$name.example'"
-		  . " FROM generate_series(1, 10) n");
-	return new_letter($session);
-}
-
 $relay->set(slow => 0.01);
 $second->quit;
 $second = $node->session(dbname => 'second');
-make_extension($second, 'again');
+make_extension($second, 'again', 10);
 $second->query('SELECT mailman_send(1)');
 ok(wait_until($second, 'SELECT state FROM mailman.letter', 'sent'),
 	'CREATE EXTENSION again: sends');
@@ -278,7 +266,7 @@ foreach my $round (1 .. 12)
 	sleep 0.1;
 	$second->quit;
 	$second = $node->session(dbname => 'second');
-	make_extension($second, "round$round");
+	make_extension($second, "round$round", 10);
 }
 is(join("\n", @errors), '', 'DROP EXTENSION, a dozen times');
 ok( $node->wait_for(

@@ -14,66 +14,10 @@ use warnings;
 
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
-use Mailman::Cluster;
-use Mailman::Relay;
+use Mailman::Policy qw(policy_cluster policy letter_with);
 
-my $node = Mailman::Cluster->create(
-	'main',
-	preload => 1,
-	conf => {
-		max_worker_processes => 24,
-		'mailman.max_workers' => 12,
-		'mailman.turn_size' => 20,
-		'mailman.policy_timeout' => '300ms'
-	});
-my %relays;
-
-foreach my $name ('a', 'b')
-{
-	$relays{$name} = Mailman::Relay->new(save => 1)->start;
-	$node->relay($name, $relays{$name}->url, connections => 6);
-}
-$node->sql(
-	q{
-	CREATE ROLE editor;
-	CREATE SCHEMA app AUTHORIZATION editor;
-	CREATE TABLE app.seen (id bigint);
-	ALTER TABLE app.seen OWNER TO editor;
-});
-
-# A policy of that name, plpgsql; s is the subscription, l the letter
-sub policy
-{
-	my ($name, $body, $declare) = @_;
-	$declare = $declare ? "DECLARE $declare" : '';
-	$node->sql(
-		qq{
-		CREATE OR REPLACE FUNCTION app.$name
-			(l mailman.letter, s mailman.subscription)
-		RETURNS jsonb LANGUAGE plpgsql AS \$f\$
-		$declare
-		BEGIN
-			$body
-		END \$f\$;
-		ALTER FUNCTION app.$name OWNER TO editor});
-	return "app.$name";
-}
-
-# A letter to so many, whose newsletter has that policy
-sub letter_with
-{
-	my ($policy, $number, %options) = @_;
-	my $newsletter = $node->newsletter(
-		relays => [ 'a', 'b' ],
-		owner => 'editor',
-		policy => $policy,
-		subscriptions => $number,
-		%{ $options{newsletter} || {} });
-
-	return $node->letter($newsletter, %{ $options{letter} || {} });
-}
+my ($node, %relays) = policy_cluster(save => 1);
 
 sub one
 {
@@ -112,7 +56,7 @@ sub mails_at
 }
 
 subtest 'send, skip, defer, variables, errors, relays' => sub {
-	my $policy = policy('mixed', q{
+	my $policy = policy($node, 'mixed', q{
 		CASE (s.data->>'number')::int % 6
 		WHEN 0 THEN
 			RETURN '{"action": "skip", "reason": "no more, \n please"}';
@@ -134,7 +78,7 @@ subtest 'send, skip, defer, variables, errors, relays' => sub {
 			RETURN '{"relay": "b"}';
 		END CASE;});
 	my $letter = letter_with(
-		$policy, 60,
+		$node, $policy, 60,
 		letter => {
 			subject => 'Mixed',
 			text_body => "Offer {{variables.offer}}.\n"
@@ -195,8 +139,9 @@ subtest 'send, skip, defer, variables, errors, relays' => sub {
 };
 
 subtest 'many errors in a row pause the letter, and burn nobody' => sub {
-	my $policy = policy('broken', q{RETURN to_jsonb(1 / (s.id - s.id));});
-	my $letter = letter_with($policy, 60);
+	my $policy =
+	  policy($node, 'broken', q{RETURN to_jsonb(1 / (s.id - s.id));});
+	my $letter = letter_with($node, $policy, 60);
 
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'paused'), 'paused');
@@ -205,22 +150,22 @@ subtest 'many errors in a row pause the letter, and burn nobody' => sub {
 		qr/^10 recipients in a row could not be decided on: policy app\.broken: division by zero \(SQLSTATE 22012\)/,
 		'why');
 	is($node->states($letter)->{failed}, 0, 'nobody has failed');
-	policy('broken', 'RETURN NULL;');
+	policy($node, 'broken', 'RETURN NULL;');
 	$node->sql("SELECT mailman_resume($letter)");
 	ok($node->wait_for_letter($letter, 'sent'), 'mended and resumed: sent');
 	states_are($letter, 'delivered 60', 'broken');
 };
 
 subtest 'it writes: refused' => sub {
-	my $policy =
-	  policy('writes', 'INSERT INTO app.seen VALUES (s.id); RETURN NULL;');
-	my $letter = letter_with($policy, 30);
+	my $policy = policy($node, 'writes',
+		'INSERT INTO app.seen VALUES (s.id); RETURN NULL;');
+	my $letter = letter_with($node, $policy, 30);
 
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'paused'), 'paused');
 	like(one('state_reason', $letter),
 		qr/cannot execute INSERT in a read-only transaction/, 'why');
-	policy('writes',
+	policy($node, 'writes',
 		"PERFORM set_config('transaction_read_only', 'off', true);"
 		  . ' INSERT INTO app.seen VALUES (s.id); RETURN NULL;');
 	$node->sql("SELECT mailman_resume($letter)");
@@ -233,7 +178,7 @@ subtest 'it writes: refused' => sub {
 };
 
 subtest 'it runs as the owner, and settings do not leak' => sub {
-	my $policy = policy('settings', q{
+	my $policy = policy($node, 'settings', q{
 		found := current_setting('search_path');
 		PERFORM set_config('search_path', 'app', false);
 		PERFORM set_config('synchronous_commit', 'off', false);
@@ -249,7 +194,7 @@ subtest 'it runs as the owner, and settings do not leak' => sub {
 			jsonb_build_object('path', found, 'who', who));},
 		'found text; who text;');
 	my $letter = letter_with(
-		$policy, 120,
+		$node, $policy, 120,
 		letter => { text_body => 'path {{variables.path}}' });
 
 	$node->send($letter);
@@ -270,10 +215,10 @@ subtest 'it runs as the owner, and settings do not leak' => sub {
 };
 
 subtest 'it loops for ever on one' => sub {
-	my $policy = policy('loops', q{
+	my $policy = policy($node, 'loops', q{
 		WHILE (s.data->>'number')::int = 17 LOOP END LOOP;
 		RETURN NULL;});
-	my $letter = letter_with($policy, 60);
+	my $letter = letter_with($node, $policy, 60);
 
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'sent'), 'sent');
@@ -285,15 +230,15 @@ subtest 'it loops for ever on one' => sub {
 };
 
 subtest 'it loops for ever on all, mail in flight is served' => sub {
-	my $policy = policy('stuck', 'LOOP END LOOP;');
-	my $letter = letter_with($policy, 30);
+	my $policy = policy($node, 'stuck', 'LOOP END LOOP;');
+	my $letter = letter_with($node, $policy, 30);
 
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'paused'), 'paused');
 	like(one('state_reason', $letter),
 		qr/^10 recipients in a row could not be decided on: .*timeout/, 'why');
 	$node->assert_sums($letter, 'stuck');
-	policy('stuck', 'RETURN NULL;');
+	policy($node, 'stuck', 'RETURN NULL;');
 	$node->sql("SELECT mailman_retry($letter)");
 	$node->sql("SELECT mailman_resume($letter)");
 	ok($node->wait_for_letter($letter, 'sent'), 'mended: sent');
@@ -301,7 +246,7 @@ subtest 'it loops for ever on all, mail in flight is served' => sub {
 };
 
 subtest 'it catches the cancellation and goes on' => sub {
-	my $policy = policy('stubborn', q{
+	my $policy = policy($node, 'stubborn', q{
 		LOOP
 			BEGIN
 				LOOP END LOOP;
@@ -309,7 +254,7 @@ subtest 'it catches the cancellation and goes on' => sub {
 				NULL;
 			END;
 		END LOOP;});
-	my $letter = letter_with($policy, 30);
+	my $letter = letter_with($node, $policy, 30);
 
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'paused'), 'paused');
@@ -319,18 +264,20 @@ subtest 'it catches the cancellation and goes on' => sub {
 };
 
 subtest 'it releases the locks of the session' => sub {
-	my $policy = policy('unlocks', q{
+	my $policy = policy($node, 'unlocks', q{
 		IF (s.data->>'number')::int = 41 THEN
 			PERFORM pg_advisory_unlock_all();
 		END IF;
 		RETURN NULL;});
-	my $letter = letter_with($policy, 60, letter => { subject => 'Unlocked' });
+	my $letter = letter_with(
+		$node, $policy, 60,
+		letter => { subject => 'Unlocked' });
 
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'paused'), 'paused');
 	is( one('state_reason', $letter),
 		'policy app.unlocks has released the locks of its session', 'why');
-	policy('unlocks', 'RETURN NULL;');
+	policy($node, 'unlocks', 'RETURN NULL;');
 	$node->sql("SELECT mailman_resume($letter)");
 	ok($node->wait_for_letter($letter, 'sent'), 'mended: sent');
 	states_are($letter, 'delivered 60', 'unlocks');
@@ -338,7 +285,7 @@ subtest 'it releases the locks of the session' => sub {
 };
 
 subtest 'answers that are none' => sub {
-	my $policy = policy('odd', q{
+	my $policy = policy($node, 'odd', q{
 		RETURN CASE (s.data->>'number')::int
 			WHEN 2 THEN '[]'
 			WHEN 4 THEN '{"action": "maybe"}'
@@ -348,7 +295,7 @@ subtest 'answers that are none' => sub {
 			WHEN 12 THEN '{"colour": "blue"}'
 			WHEN 14 THEN '{"action": "defer", "until": "soon"}'
 			WHEN 16 THEN '{"action": 1}' END::jsonb;});
-	my $letter = letter_with($policy, 17);
+	my $letter = letter_with($node, $policy, 17);
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'sent'), 'sent');
 	states_are($letter, 'delivered 9 failed 8', 'odd');
@@ -371,10 +318,10 @@ subtest 'answers that are none' => sub {
 };
 
 subtest 'deferred longer than the newsletter waits' => sub {
-	my $policy = policy('later', q{
+	my $policy = policy($node, 'later', q{
 		RETURN '{"action": "defer", "until": "infinity", "reason": "never"}';});
 	my $letter =
-	  letter_with($policy, 3, newsletter => { max_age => '2 seconds' });
+	  letter_with($node, $policy, 3, newsletter => { max_age => '2 seconds' });
 
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'sent'), 'sent');
@@ -389,13 +336,13 @@ subtest 'deferred longer than the newsletter waits' => sub {
 };
 
 subtest 'a relay that is down is waited for' => sub {
-	my $policy = policy('wish', q{
+	my $policy = policy($node, 'wish', q{
 		IF (s.data->>'number')::int % 2 = 0 THEN
 			RETURN '{"relay": "b"}';
 		END IF;
 		RETURN NULL;});
 	$relays{b}->stop;
-	my $letter = letter_with($policy, 40);
+	my $letter = letter_with($node, $policy, 40);
 	$node->send($letter);
 	ok( $node->wait_for(
 			'SELECT count(*) FROM mailman.newsletter_email'
@@ -419,8 +366,8 @@ subtest 'a relay that is down is waited for' => sub {
 };
 
 subtest 'dropped while it is in use' => sub {
-	my $policy = policy('gone', 'RETURN NULL;');
-	my $letter = letter_with($policy, 40);
+	my $policy = policy($node, 'gone', 'RETURN NULL;');
+	my $letter = letter_with($node, $policy, 40);
 
 	$node->send_to_gate($relays{a}, $letter, 'gone');
 	$node->sql(
@@ -430,7 +377,7 @@ subtest 'dropped while it is in use' => sub {
 	like(one('state_reason', $letter),
 		qr/^policy app\.gone\(mailman\.letter, mailman\.subscription\) of newsletter \d+ does not exist/,
 		'why');
-	policy('gone', 'RETURN NULL;');
+	policy($node, 'gone', 'RETURN NULL;');
 	$node->sql("SELECT mailman_resume($letter)");
 	ok($node->wait_for_letter($letter, 'sent'), 'made again: sent');
 	states_are($letter, 'delivered 40', 'gone');

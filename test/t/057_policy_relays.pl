@@ -15,53 +15,24 @@ use warnings;
 
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
-use Mailman::Cluster;
-use Mailman::Relay;
+use Mailman::Policy qw(policy_cluster policy letter_with);
 
-my $node = Mailman::Cluster->create(
-	'main',
-	preload => 1,
-	conf => {
-		max_worker_processes => 24,
-		'mailman.max_workers' => 12,
-		'mailman.turn_size' => 20,
-		'mailman.policy_timeout' => '300ms'
-	});
-my %relays;
+my ($node, %relays) = policy_cluster();
 
-foreach my $name ('a', 'b')
-{
-	$relays{$name} = Mailman::Relay->new->start;
-	$node->relay($name, $relays{$name}->url, connections => 6);
-}
 $node->relay('paced', $relays{b}->url, connections => 6, rate => '100/s');
-$node->sql('CREATE ROLE editor; CREATE SCHEMA app AUTHORIZATION editor;'
-	  . ' CREATE TABLE app.seen (id bigint); CREATE SEQUENCE app.steps;'
-	  . ' ALTER TABLE app.seen OWNER TO editor;'
-	  . ' ALTER SEQUENCE app.steps OWNER TO editor');
+$node->sql(
+	'CREATE SEQUENCE app.steps; ALTER SEQUENCE app.steps OWNER TO editor');
 
-# A letter to so many, whose newsletter has that policy, plpgsql
-sub letter_with
+# A letter to so many, who may be told to take any relay
+sub letter_by
 {
 	my ($name, $body, $number) = @_;
 
-	$node->sql(
-		qq{
-		CREATE OR REPLACE FUNCTION app.$name
-			(l mailman.letter, s mailman.subscription)
-		RETURNS jsonb LANGUAGE plpgsql AS \$f\$
-		BEGIN
-			$body
-		END \$f\$;
-		ALTER FUNCTION app.$name OWNER TO editor});
-	return $node->letter(
-		$node->newsletter(
-			relays => [ 'a', 'b', 'paced' ],
-			owner => 'editor',
-			policy => "app.$name",
-			subscriptions => $number));
+	return letter_with(
+		$node, policy($node, $name, $body), $number,
+		newsletter => { relays => [ 'a', 'b', 'paced' ] });
 }
 
 sub sent_by
@@ -86,7 +57,7 @@ my $half = q{
 	RETURN NULL;};
 
 subtest 'a slow relay keeps nobody waiting but its own' => sub {
-	my $letter = letter_with('half', $half, 200);
+	my $letter = letter_by('half', $half, 200);
 
 	$relays{b}->gate(0);
 	$node->send($letter);
@@ -106,7 +77,7 @@ subtest 'a slow relay keeps nobody waiting but its own' => sub {
 };
 
 subtest 'who waits for room is fetched when there is some' => sub {
-	my $letter = letter_with('all_b', q{RETURN '{"relay": "b"}';}, 300);
+	my $letter = letter_by('all_b', q{RETURN '{"relay": "b"}';}, 300);
 
 	$relays{b}->gate(0);
 	$node->send($letter);
@@ -129,7 +100,7 @@ subtest 'who waits for room is fetched when there is some' => sub {
 };
 
 subtest 'a relay with a rate' => sub {
-	my $letter = letter_with('paced', q{RETURN '{"relay": "paced"}';}, 150);
+	my $letter = letter_by('paced', q{RETURN '{"relay": "paced"}';}, 150);
 
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'sent'), 'sent');
@@ -144,7 +115,7 @@ subtest 'a relay with a rate' => sub {
 subtest 'a relay that is out until a person acts' => sub {
 	$node->sql('CREATE USER MAPPING FOR PUBLIC SERVER b'
 		  . " OPTIONS (username 'nobody', password 'wrong')");
-	my $letter = letter_with('half', $half, 200);
+	my $letter = letter_by('half', $half, 200);
 
 	$node->send($letter);
 	ok($node->wait_for(sent_by('a', $letter), 100), 'the others are sent');
@@ -172,7 +143,7 @@ subtest 'a relay that is out until a person acts' => sub {
 };
 
 subtest 'a relay that is not listed' => sub {
-	my $letter = letter_with('nowhere', q{RETURN '{"relay": "c"}';}, 1);
+	my $letter = letter_by('nowhere', q{RETURN '{"relay": "c"}';}, 1);
 	my $why = qr/policy app\.nowhere names relay "c", which newsletter\.relays does not list/;
 
 	like(
@@ -186,7 +157,7 @@ subtest 'a relay that is not listed' => sub {
 };
 
 subtest 'errors of a batch that is asked again count once' => sub {
-	my $letter = letter_with('twice', q{
+	my $letter = letter_by('twice', q{
 		IF (s.data->>'number')::int <= 6 THEN
 			RAISE EXCEPTION 'no';
 		ELSIF (s.data->>'number')::int = 7 THEN
@@ -201,7 +172,7 @@ subtest 'errors of a batch that is asked again count once' => sub {
 };
 
 subtest 'it cannot reset its being read-only' => sub {
-	my $letter = letter_with('reset', q{
+	my $letter = letter_by('reset', q{
 		BEGIN
 			IF (s.data->>'number')::int % 2 = 0 THEN
 				RESET transaction_read_only;
@@ -228,7 +199,7 @@ subtest 'it cannot reset its being read-only' => sub {
 };
 
 subtest 'a time long ago' => sub {
-	my $letter = letter_with('past', q{
+	my $letter = letter_by('past', q{
 		IF clock_timestamp() < l.created_at + interval '1 second' THEN
 			RETURN '{"action": "defer", "until": "2000-01-01T00:00:00Z"}';
 		END IF;

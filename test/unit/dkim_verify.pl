@@ -16,9 +16,13 @@ use strict;
 use warnings;
 
 use File::Temp qw(tempdir);
+use FindBin;
 use Mail::DKIM::Verifier;
 use MIME::Base64;
 use Test::More;
+
+use lib $FindBin::Bin;
+use Emitted qw(read_record);
 
 # A public key of 1024 bits
 my $rsa = 'MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkX/x6Jjka36BVp3nNQttCbuNy'
@@ -79,24 +83,6 @@ sub write_file
 	return;
 }
 
-# The next record: a hash of its fields, or undef at the end
-sub read_record
-{
-	my %record;
-
-	while (defined(my $line = <STDIN>))
-	{
-		$line =~ /^(\w+) (\d+)$/ or die "bad framing: $line";
-		my ($name, $length) = ($1, $2);
-		read(STDIN, my $value, $length) == $length or die "short read"
-		  if $length;
-		<STDIN>;
-		return \%record if $name eq 'end';
-		$record{$name} = $value // '';
-	}
-	return undef;
-}
-
 sub verify
 {
 	my $verifier = Mail::DKIM::Verifier->new;
@@ -131,11 +117,6 @@ sub forgeries
 	return @forged;
 }
 
-if ($ENV{EMITTED})
-{
-	open STDIN, '<', $ENV{EMITTED} or die "$ENV{EMITTED}: $!";
-}
-binmode STDIN;
 my %verified;
 while (my $r = read_record())
 {

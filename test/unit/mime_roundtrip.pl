@@ -22,34 +22,15 @@ use warnings;
 use Digest::SHA qw(hmac_sha256);
 use Email::MIME;
 use Encode qw(decode FB_CROAK LEAVE_SRC);
+use FindBin;
 use POSIX qw(strftime);
 use Test::More;
 
-if ($ENV{EMITTED})
-{
-	open STDIN, '<', $ENV{EMITTED} or die "$ENV{EMITTED}: $!";
-}
-binmode STDIN;
+use lib $FindBin::Bin;
+use Emitted qw(read_record);
+
 binmode $_, ':encoding(UTF-8)'
   for map { Test::More->builder->$_ } qw(output failure_output todo_output);
-
-# The next record: a hash of its fields, or undef at the end
-sub read_record
-{
-	my %record;
-
-	while (defined(my $line = <STDIN>))
-	{
-		$line =~ /^(\w+) (\d+)$/ or die "bad framing: $line";
-		my ($name, $length) = ($1, $2);
-		read(STDIN, my $value, $length) == $length or die "short read"
-		  if $length;
-		<STDIN>;
-		return \%record if $name eq 'end';
-		$record{$name} = $value // '';
-	}
-	return undef;
-}
 
 # What a reader should get of a header value, of a body
 sub clean

@@ -10,6 +10,7 @@
 #ifndef PURE_TEST_H
 #define PURE_TEST_H
 
+#include "hmac.h"
 #include "pure.h"
 
 #define COUNT(array)	((int) lengthof(array))

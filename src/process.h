@@ -1,0 +1,184 @@
+/*-------------------------------------------------------------------------
+ *
+ * process.h
+ *	  Processes: who starts whom, what they tell each other, what they hold
+ *	  together, and what they sleep for.
+ *
+ * Copyright (c) 2026, the mailman authors
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MAILMAN_PROCESS_H
+#define MAILMAN_PROCESS_H
+
+#include "mailman.h"
+#include "postmaster/bgworker.h"
+
+/* ---- launch.c: start at COMMIT ---- */
+
+extern void launch_callbacks_register(void);
+extern void launch_at_commit(int64 letter_id);
+
+/* Has this transaction done something that its worker shall see? */
+extern bool launch_is_pending(int64 letter_id);
+
+/* At COMMIT, let the dispatcher look at this database */
+extern void launch_wake_at_commit(void);
+
+/* Fill in what all our background workers have in common */
+extern void launch_define(BackgroundWorker *worker, const char *type,
+						  const char *function);
+
+/* Register the worker of a letter now; false: no slot for it */
+extern bool launch_letter(int64 letter_id);
+
+/* A visit to this database now; false: no slot for it */
+extern bool launch_scout(void);
+
+/* The lock that makes a letter's worker the only one */
+extern bool letter_lock(int64 letter_id);
+extern void letter_unlock(int64 letter_id);
+extern bool letter_lock_is_ours(int64 letter_id);
+
+/* Wake the worker that holds a letter's lock, if there is one */
+extern void letter_wake(int64 letter_id);
+
+/* One of mailman.max_workers places, held until the process ends */
+extern bool slot_lock(void);
+extern bool slot_unlock(void);
+
+/* How many places are taken; in an extension scope */
+extern int	slot_count(void);
+
+/* ---- dispatcher.c ---- */
+
+extern void dispatcher_register(void);
+
+/* ---- scout.c ---- */
+
+/* Start what is due or orphaned in this database, in a transaction of the
+ * caller; *next is when to look again (DT_NOEND: when woken). */
+extern int	scout_look(TimestampTz *next, bool *waits);
+
+/* How long a letter whose workers fail is left alone, in microseconds */
+extern int64 scout_backoff(int failed_runs);
+
+/* ---- shmem.c: what dispatcher, scouts and workers tell each other ---- */
+
+extern void shmem_define(void);
+extern bool shmem_is_there(void);
+
+/*
+ * Look at this database at that time, or before; sets the latch.  False: there
+ * is no room to remember it (the dispatcher then goes through all).
+ */
+extern bool shmem_wake(Oid database, TimestampTz due);
+
+/* Does a letter of this database wait in line?  Returns what was known. */
+extern bool shmem_wait(Oid database, bool waits);
+
+/* Was it logged that events of this database cannot be told?  Returns what
+ * was known. */
+extern bool shmem_mute(Oid database, bool mute);
+
+/* Does any letter wait for a slot? */
+extern bool shmem_somebody_waits(void);
+
+/* A worker has ended: whoever waits may be looked at again */
+extern void shmem_slot_free(void);
+
+/* The scout's: how often was it woken; report unless woken since */
+extern uint32 shmem_wakes(Oid database);
+extern void shmem_report(Oid database, uint32 wakes, TimestampTz due);
+
+/* The dispatcher's */
+extern void shmem_dispatcher(int pid);
+extern TimestampTz shmem_next(Oid *database);
+extern void shmem_forget(Oid database);
+extern bool shmem_overflowed(void);
+
+/* ---- seats.c: what all workers of a database share ---- */
+
+/* Fourth field of the locks, as in launch.c */
+#define SESSION_SEAT_CLASS 0x6d72	/* sessions with a relay, by server */
+#define DOMAIN_SEAT_CLASS 0x6d64	/* mails under way to a domain, by limit */
+
+#define SEATS_MAX 1000
+
+typedef struct Seats
+{
+	uint16		class;
+	uint32		object;
+	int			capacity;
+	int			held;
+	int			users;			/* how many are interested, with us */
+	int			share;			/* how many seats are ours by right */
+	int64		again_us;		/* when to ask for more, if others had them */
+	int64		wake_us;		/* when to remind those others */
+	int64		count_us;		/* when to count them again */
+	int			others[32];		/* their pids, as many as fit */
+	int			nothers;
+	bool		open;
+	bool		mine[SEATS_MAX + 1];
+} Seats;
+
+extern void seats_init(Seats *s, uint16 class, uint32 object, int capacity);
+extern bool seats_open(Seats *s);
+extern void seats_resize(Seats *s, int capacity);
+extern int	seats_take(Seats *s, int wanted);
+extern void seats_keep(Seats *s, int keep);
+extern void seats_close(Seats *s);
+extern void seats_count(Seats *s);
+extern void seats_wake(const Seats *s);
+
+/* ---- wait.c: the only place that sleeps ---- */
+
+typedef struct Waiter Waiter;
+
+/* What for?  As pg_stat_activity tells it, with names since PostgreSQL 17. */
+typedef enum WaitKind
+{
+	WAIT_CONNECT,				/* a session that is being opened */
+	WAIT_REPLY,					/* a relay's replies */
+	WAIT_SLOT,					/* a slot of a rate, or a session of others */
+	WAIT_RELAY,					/* no relay is of use */
+	WAIT_DUE,					/* a retry's time, or the letter's */
+	WAIT_WORK,					/* nothing is left: more may be posted */
+	WAIT_PLACE,					/* one of mailman.max_workers places */
+	WAIT_LOCK,					/* somebody's lock is in the way */
+	WAIT_DISPATCHER,			/* nothing is to be done anywhere */
+	WAIT_CHECK,					/* mailman_check() */
+	WAIT_LETTER,				/* mailman_wait() */
+	WAIT_KINDS
+} WaitKind;
+
+extern uint32 wait_event(WaitKind kind);
+
+extern Waiter *waiter_create(void);
+
+/* A transfer whose sockets it watches is about to go */
+extern void waiter_forget(Waiter *waiter);
+
+/* A newsletter lists no more; with those that were taken off the list */
+#define RELAYS_MAX 16
+#define TRANSFERS_MAX (4 * RELAYS_MAX)
+
+typedef struct Transfers
+{
+	Transfer   *list[TRANSFERS_MAX];
+	int			count;
+} Transfers;
+
+/*
+ * Watch the transfers' sockets and the latch for at most timeout ms, tell the
+ * transfers what is ready and let each make a step.
+ * Returns true if the latch was set.  Never runs SQL; does not check for
+ * interrupts: callers do, at a place where they can be left.
+ */
+extern bool waiter_wait(Waiter *waiter, const Transfers *transfers,
+						int64 timeout, WaitKind kind);
+
+/* The same for a probe, a second at most; the caller makes the step */
+extern void waiter_wait_probe(Waiter *waiter, Probe *probe);
+
+#endif							/* MAILMAN_PROCESS_H */
