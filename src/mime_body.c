@@ -432,18 +432,18 @@ mime_wire(StringInfo out, const char *message, size_t len)
 	const char *run = message;
 	const char *dot = message;
 
-	mime_reserve(out, len + 16);
+	mime_reserve(out, len + MIME_WIRE_MORE - 1);
 	if (len > 0 && *message != '.')
 		dot = leading_dot(message + 1, end);
 	while (dot < end)
 	{
-		appendBinaryStringInfo(out, run, (int) (dot - run));
-		appendBinaryStringInfo(out, ".", 1);
+		append_bytes(out, run, (int) (dot - run));
+		append_literal(out, ".");
 		run = dot;
 		dot = leading_dot(dot + 1, end);
 	}
-	appendBinaryStringInfo(out, run, (int) (end - run));
+	append_bytes(out, run, (int) (end - run));
 	if (len > 0 && (len < 2 || memcmp(end - 2, "\r\n", 2) != 0))
-		appendBinaryStringInfo(out, "\r\n", 2);
-	appendBinaryStringInfo(out, ".\r\n", 3);
+		append_literal(out, "\r\n");
+	append_literal(out, ".\r\n");
 }

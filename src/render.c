@@ -357,12 +357,8 @@ render_build(Rendered *result, const RenderLetter *letter,
 		!render_content(&result->message, &context, fixed, marks,
 						&result->error))
 		return false;
-	if (letter->dkim != NULL &&
-		!render_sign(result, letter->dkim, recipient->date))
-		return false;
-	initStringInfo(&result->wire);
-	mime_wire(&result->wire, result->message.data, result->message.len);
-	return true;
+	return letter->dkim == NULL ||
+		render_sign(result, letter->dkim, recipient->date);
 }
 
 /* see pure.h */
