@@ -139,6 +139,21 @@ multipart_end(StringInfo out, const Parts *parts, const char *boundary)
 	delimiter(out, boundary, "--\r\n");
 }
 
+/* "<id@domain>" */
+static char *
+render_message_id(const Marks *marks, const RenderFixed *fixed)
+{
+	StringInfoData id;
+
+	initStringInfo(&id);
+	append_literal(&id, "<");
+	append_string(&id, marks->id);
+	append_literal(&id, "@");
+	append_string(&id, fixed->domain);
+	append_literal(&id, ">");
+	return id.data;
+}
+
 /* Append Content-Type and body: text, HTML, or both with the text first */
 static bool
 render_text(StringInfo out, const RenderContext *context,
@@ -347,7 +362,7 @@ render_build(Rendered *result, const RenderLetter *letter,
 {
 	RenderContext context = {.letter = letter,.recipient = recipient};
 
-	result->message_id = psprintf("<%s@%s>", marks->id, fixed->domain);
+	result->message_id = render_message_id(marks, fixed);
 	if (!render_mail_from(result, fixed->mail_from.data, marks->tag))
 		return false;
 	initStringInfo(&result->message);

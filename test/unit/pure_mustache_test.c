@@ -391,6 +391,49 @@ test_many_names(void)
 	pfree(out.data);
 }
 
+/* Every byte: five are escaped, wherever they stand */
+static void
+test_every_byte(void)
+{
+	TemplateError error;
+	Template   *tmpl = template_parse("{{.}}", 5, &error);
+	StringInfoData value;
+	StringInfoData expected;
+	StringInfoData out;
+	TemplateNode root = {.kind = TEMPLATE_STRING};
+	int			i;
+
+	initStringInfo(&value);
+	initStringInfo(&expected);
+	initStringInfo(&out);
+	for (i = 0; i < 512; i++)
+	{
+		appendStringInfoChar(&value, (char) (i % 256));
+		if (i % 256 == '&')
+			appendStringInfoString(&expected, "&amp;");
+		else if (i % 256 == '<')
+			appendStringInfoString(&expected, "&lt;");
+		else if (i % 256 == '>')
+			appendStringInfoString(&expected, "&gt;");
+		else if (i % 256 == '"')
+			appendStringInfoString(&expected, "&quot;");
+		else if (i % 256 == '\'')
+			appendStringInfoString(&expected, "&#39;");
+		else
+			appendStringInfoChar(&expected, (char) (i % 256));
+	}
+	root.data = value.data;
+	root.len = value.len;
+	ok(tmpl && template_link(tmpl, NULL, 0, &error) &&
+	   template_render(tmpl, &root, TEMPLATE_HTML, false, &out, &error) &&
+	   out.len == expected.len &&
+	   memcmp(out.data, expected.data, out.len) == 0, "every byte");
+	pfree(tmpl);
+	pfree(value.data);
+	pfree(expected.data);
+	pfree(out.data);
+}
+
 void
 test_mustache(void)
 {
@@ -402,4 +445,5 @@ test_mustache(void)
 	test_group("sections", sections, COUNT(sections));
 	test_group("again", again, COUNT(again));
 	test_many_names();
+	test_every_byte();
 }
