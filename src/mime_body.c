@@ -20,8 +20,9 @@
  * Both, too, yield no line with any of these, which is why no boundary can
  * occur in a body.
  *
- * Inside, lines end with LF alone, so that a line is what lies between two
- * finds of memchr(); CRLF is written with the encoding.
+ * Inside, lines end with LF alone; CRLF is written with the encoding.  What a
+ * body costs is the bytes that matter in it, which mime_scan.h finds: the ends
+ * of lines, and what does not stand for itself.
  *
  * Copyright (c) 2026, the mailman authors
  *
