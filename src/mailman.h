@@ -303,6 +303,12 @@ extern bool letter_render(const Letter *letter,
 						  const RenderRecipient *recipient,
 						  Rendered *rendered);
 
+/* The same, and what goes over the wire, which is made in keep */
+extern bool letter_render_wire(const Letter *letter,
+							   const RenderRecipient *recipient,
+							   Rendered *rendered, StringInfo wire,
+							   MemoryContext keep);
+
 /* ---- preview.c ---- */
 
 /* The letter, if role may see it */

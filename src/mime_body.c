@@ -20,15 +20,15 @@
  * Both, too, yield no line with any of these, which is why no boundary can
  * occur in a body.
  *
- * Inside, lines end with LF alone, so that a line is what lies between two
- * finds of memchr(); CRLF is written with the encoding.
+ * Inside, lines end with LF alone; CRLF is written with the encoding.  What a
+ * body costs is the bytes that matter in it, which mime_scan.h finds: the ends
+ * of lines, and what does not stand for itself.
  *
  * Copyright (c) 2026, the mailman authors
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
-
+#include "append.h"
 #include "mime.h"
 #include "mime_scan.h"
 
@@ -64,22 +64,16 @@ begins_badly(const char *s, const char *end)
 						 memcmp(s, "From ", 5) == 0);
 }
 
-/*
- * Make CRLF and bare CR a LF.  Returns a copy the caller frees, or NULL if
- * there is nothing to do.
- */
+/* Make CRLF and bare CR a LF; returns a copy the caller frees */
 static char *
 body_normalise(const char *body, size_t *len)
 {
 	const char *end = body + *len;
-	const char *cr = memchr(body, '\r', *len);
-	char	   *copy;
-	char	   *to;
+	const char *cr;
+	char	   *copy = palloc(*len + 1);
+	char	   *to = copy;
 
-	if (cr == NULL)
-		return NULL;
-	to = copy = palloc(*len + 1);
-	while (cr != NULL)
+	while ((cr = memchr(body, '\r', end - body)) != NULL)
 	{
 		memcpy(to, body, cr - body);
 		to += cr - body;
@@ -87,7 +81,6 @@ body_normalise(const char *body, size_t *len)
 		body = cr + 1;
 		if (body < end && *body == '\n')
 			body++;
-		cr = memchr(body, '\r', end - body);
 	}
 	memcpy(to, body, end - body);
 	to += end - body;
@@ -95,41 +88,60 @@ body_normalise(const char *body, size_t *len)
 	return copy;
 }
 
-/* Look at every line of a body once; its LF is a byte of a class, too */
-static void
+/* A line of the text ends here */
+static inline void
+traits_add_line(BodyTraits *traits, const char *line, const char *end)
+{
+	traits->lines++;
+	if (end > line &&
+		(end - line > LINE_GOOD || is_blank(end[-1]) ||
+		 begins_badly(line, end) ||
+		 (end - line >= 4 && memcmp(line, "--=_", 4) == 0)))
+		traits->fragile = true;
+}
+
+/*
+ * Look at a body once.  False if there is a CR in it: then it is to be
+ * normalised before.
+ */
+static bool
 body_inspect(BodyTraits *traits, const char *body, size_t len)
 {
 	const char *end = body + len;
+	const char *line = body;
 	size_t		weight = 0;
 	size_t		equals = 0;
 
-	traits->lines = 0;
-	traits->fragile = false;
+	memset(traits, 0, sizeof(*traits));
 	while (body < end)
 	{
-		const char *stop = literals_end(body, end);
+		uint8		class = byte_class[(unsigned char) *body];
 
-		while (stop < end && *stop != '\n')
+		if (class == 0)
 		{
-			uint8		class = byte_class[(unsigned char) *stop++];
-
+			body = literals_end(body + 1, end);
+			continue;
+		}
+		if (*body == '\r')
+			return false;
+		if (*body == '\n')
+		{
+			traits_add_line(traits, line, body);
+			line = body + 1;
+		}
+		else
+		{
 			weight += class;
 			equals += class & 1;
-			/* where there is one, others often follow */
-			if (stop < end && byte_class[(unsigned char) *stop] == 0)
-				stop = literals_end(stop, end);
 		}
-		traits->lines++;
-		if (stop > body &&
-			(stop - body > LINE_GOOD || is_blank(stop[-1]) ||
-			 begins_badly(body, stop) ||
-			 (stop - body >= 4 && memcmp(body, "--=_", 4) == 0)))
-			traits->fragile = true;
-		body = stop + 1;
+		body++;
 	}
+	if (line < end)
+		traits_add_line(traits, line, end);
 	traits->encode = equals + (weight - equals) / 2;
 	if (traits->encode > equals)
 		traits->fragile = true;
+	return true;
 }
 
 /* Quoted-printable adds two octets a byte it encodes, base64 a third */
@@ -165,52 +177,115 @@ body_append_crlf(StringInfo out, const char *body, size_t len, size_t lines)
 	out->data[out->len] = '\0';
 }
 
-/* End a line inside of a line of the text (RFC 2045 6.7 (5)) */
-static inline char *
-qp_soft_break(char *to)
+/*
+ * Quoted-printable on its way out (RFC 2045 6.7).  A line has room for 75
+ * octets and the "=" of a soft break; the last one of a line of the text needs
+ * no such break.
+ */
+typedef struct QuotedPrintable
 {
-	memcpy(to, "=\r\n", 3);
-	return to + 3;
+	char	   *to;
+	char	   *line;			/* of output, where it begins */
+	const char *end;			/* of the text */
+} QuotedPrintable;
+
+/* Does a line of the text end at p? */
+static inline bool
+qp_at_end(const QuotedPrintable *qp, const char *p)
+{
+	return p == qp->end || *p == '\n';
 }
 
-/*
- * Write one line of text in quoted-printable, without its end.  A line has
- * room for 75 octets and the "=" of a soft break; the last one for 76.
- */
-static char *
-qp_line(char *to, const char *p, const char *end)
+/* Is there room for so many octets, if the text goes on at next? */
+static inline bool
+qp_fits(const QuotedPrintable *qp, ptrdiff_t size, const char *next)
 {
-	const char *last = end;		/* from here on to be encoded */
-	char	   *start = to;		/* of the line of output */
+	ptrdiff_t	column = qp->to - qp->line + size;
 
-	if (p < end && is_blank(end[-1]))
-		last = end - 1;
-	while (p < end)
+	return column < LINE_GOOD ||
+		(column == LINE_GOOD && qp_at_end(qp, next));
+}
+
+static inline void
+qp_soft_break(QuotedPrintable *qp)
+{
+	memcpy(qp->to, "=\r\n", 3);
+	qp->line = qp->to += 3;
+}
+
+static inline void
+qp_line_break(QuotedPrintable *qp)
+{
+	memcpy(qp->to, "\r\n", 2);
+	qp->line = qp->to += 2;
+}
+
+static inline void
+qp_encode(QuotedPrintable *qp, const char *p)
+{
+	if (!qp_fits(qp, 3, p + 1))
+		qp_soft_break(qp);
+	qp->to = mime_put_hex(qp->to, (unsigned char) *p);
+}
+
+/* Where ends what stands for itself?  A blank does not at the end of a line */
+static inline const char *
+qp_literals_end(const QuotedPrintable *qp, const char *p)
+{
+	const char *stop = p;
+
+	if (byte_class[(unsigned char) *p] == 0)
+		stop = literals_end(p + 1, qp->end);
+	if (stop > p && is_blank(stop[-1]) && qp_at_end(qp, stop))
+		stop--;
+	return stop;
+}
+
+/* Write what stands for itself, but perhaps not at the beginning of a line */
+static inline void
+qp_literals(QuotedPrintable *qp, const char *p, const char *stop)
+{
+	while (p < stop)
 	{
-		char	   *limit = start + LINE_GOOD - 1;
-		bool		literal = p < last &&
-			byte_class[(unsigned char) *p] == 0 &&
-			!(to == start && begins_badly(p, end));
-		int			size = literal ? 1 : 3;
+		size_t		n = stop - p;
 
-		if (to + size > (p + 1 == end ? limit + 1 : limit))
+		if (qp->to == qp->line && begins_badly(p, qp->end))
 		{
-			to = start = qp_soft_break(to);
+			qp_encode(qp, p++);
 			continue;
 		}
-		if (!literal)
-			to = mime_put_hex(to, (unsigned char) *p++);
-		else
-		{
-			const char *stop = literals_end(p + 1,
-											p + Min(last - p, limit - to));
-
-			memcpy(to, p, stop - p);
-			to += stop - p;
-			p = stop;
-		}
+		if (!qp_fits(qp, n, stop))
+			n = LINE_GOOD - 1 - (qp->to - qp->line);
+		memcpy(qp->to, p, n);
+		qp->to += n;
+		p += n;
+		if (p < stop)
+			qp_soft_break(qp);
 	}
-	return to;
+}
+
+/* Write a text; returns its end */
+static char *
+qp_text(char *to, const char *p, const char *end)
+{
+	QuotedPrintable qp = {to, to, end};
+
+	while (p < end)
+	{
+		const char *stop = qp_literals_end(&qp, p);
+
+		qp_literals(&qp, p, stop);
+		if (stop == end)
+			break;
+		if (*stop == '\n')
+			qp_line_break(&qp);
+		else
+			qp_encode(&qp, stop);
+		p = stop + 1;
+	}
+	if (qp.to > qp.line)
+		qp_line_break(&qp);
+	return qp.to;
 }
 
 /*
@@ -223,22 +298,12 @@ static void
 body_append_qp(StringInfo out, const char *body, size_t len,
 			   const BodyTraits *traits)
 {
-	const char *end = body + len;
 	size_t		room = len + 2 * traits->encode + 6 * traits->lines;
 	char	   *to;
 
 	room += (room / 70 + 1) * 5;
 	mime_reserve(out, room);
-	to = out->data + out->len;
-	while (body < end)
-	{
-		const char *stop = line_end(body, end);
-
-		to = qp_line(to, body, stop);
-		*to++ = '\r';
-		*to++ = '\n';
-		body = stop + 1;
-	}
+	to = qp_text(out->data + out->len, body, body + len);
 	Assert(to - out->data < out->maxlen);
 	out->len = (int) (to - out->data);
 	out->data[out->len] = '\0';
@@ -314,17 +379,19 @@ void
 mime_text_body(StringInfo out, const char *body, size_t len)
 {
 	static const char *const names[] = {"7bit", "quoted-printable", "base64"};
-	char	   *copy = body_normalise(body, &len);
+	char	   *copy = NULL;
 	BodyTraits	traits;
 	Encoding	encoding;
 
-	if (copy)
-		body = copy;
-	body_inspect(&traits, body, len);
+	if (!body_inspect(&traits, body, len))
+	{
+		body = copy = body_normalise(body, &len);
+		(void) body_inspect(&traits, body, len);
+	}
 	encoding = body_encoding(&traits, len);
-	appendStringInfoString(out, "Content-Transfer-Encoding: ");
-	appendStringInfoString(out, names[encoding]);
-	appendStringInfoString(out, "\r\n\r\n");
+	append_literal(out, "Content-Transfer-Encoding: ");
+	append_string(out, names[encoding]);
+	append_literal(out, "\r\n\r\n");
 
 	switch (encoding)
 	{
@@ -347,9 +414,9 @@ void
 mime_text_part(StringInfo out, const char *subtype, const char *body,
 			   size_t len)
 {
-	appendStringInfoString(out, "Content-Type: text/");
-	appendStringInfoString(out, subtype);
-	appendStringInfoString(out, "; charset=utf-8\r\n");
+	append_literal(out, "Content-Type: text/");
+	append_string(out, subtype);
+	append_literal(out, "; charset=utf-8\r\n");
 	mime_text_body(out, body, len);
 }
 
@@ -366,18 +433,18 @@ mime_wire(StringInfo out, const char *message, size_t len)
 	const char *run = message;
 	const char *dot = message;
 
-	mime_reserve(out, len + 16);
+	mime_reserve(out, len + MIME_WIRE_MORE - 1);
 	if (len > 0 && *message != '.')
 		dot = leading_dot(message + 1, end);
 	while (dot < end)
 	{
-		appendBinaryStringInfo(out, run, (int) (dot - run));
-		appendBinaryStringInfo(out, ".", 1);
+		append_bytes(out, run, (int) (dot - run));
+		append_literal(out, ".");
 		run = dot;
 		dot = leading_dot(dot + 1, end);
 	}
-	appendBinaryStringInfo(out, run, (int) (end - run));
+	append_bytes(out, run, (int) (end - run));
 	if (len > 0 && (len < 2 || memcmp(end - 2, "\r\n", 2) != 0))
-		appendBinaryStringInfo(out, "\r\n", 2);
-	appendBinaryStringInfo(out, ".\r\n", 3);
+		append_literal(out, "\r\n");
+	append_literal(out, ".\r\n");
 }

@@ -11,7 +11,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
+#include "append.h"
 
 /* The days of the civil calendar, from 0000-03-01 on, by eras of 400 years */
 static void
@@ -33,12 +33,20 @@ date_from_days(int64 days, int64 *year, int *month, int *day)
 	*year = yoe + era * 400 + (*month <= 2);
 }
 
+static inline void
+put_two(char *to, int number)
+{
+	to[0] = (char) ('0' + number / 10);
+	to[1] = (char) ('0' + number % 10);
+}
+
 /* see pure.h */
 void
 mime_date(StringInfo out, int64 unix_seconds)
 {
 	static const char weekdays[] = "ThuFriSatSunMonTueWed";
 	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	char		text[] = "Thu, 01 Jan 1970 00:00:00 +0000";
 	int64		days = unix_seconds / 86400;
 	int			second = (int) (unix_seconds % 86400);
 	int			weekday;
@@ -55,8 +63,19 @@ mime_date(StringInfo out, int64 unix_seconds)
 	if (weekday < 0)
 		weekday += 7;
 	date_from_days(days, &year, &month, &day);
-	appendStringInfo(out, "%.3s, %02d %.3s %04lld %02d:%02d:%02d +0000",
-					 weekdays + 3 * weekday, day, months + 3 * (month - 1),
-					 (long long) year, second / 3600, second / 60 % 60,
-					 second % 60);
+	memcpy(text, weekdays + 3 * weekday, 3);
+	put_two(text + 5, day);
+	memcpy(text + 8, months + 3 * (month - 1), 3);
+	put_two(text + 17, second / 3600);
+	put_two(text + 20, second / 60 % 60);
+	put_two(text + 23, second % 60);
+	if (year >= 0 && year <= 9999)
+	{
+		put_two(text + 12, (int) year / 100);
+		put_two(text + 14, (int) year % 100);
+		append_bytes(out, text, sizeof(text) - 1);
+	}
+	else
+		appendStringInfo(out, "%.12s%04lld%s", text, (long long) year,
+						 text + 16);
 }

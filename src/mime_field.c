@@ -14,8 +14,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
-
+#include "append.h"
 #include "mime.h"
 
 #define NAME_MAX_LENGTH	76
@@ -152,25 +151,34 @@ feedback_id_is_valid(const char *value, const char **why)
 static void
 url_append(StringInfo out, const char *text, const char *keep)
 {
+	char	   *to;
+
+	mime_reserve(out, 3 * strlen(text));
+	to = out->data + out->len;
 	for (; *text != '\0'; text++)
 	{
 		unsigned char c = (unsigned char) *text;
 
 		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 			(c >= '0' && c <= '9') || strchr(keep, c) != NULL)
-			appendStringInfoChar(out, (char) c);
+			*to++ = (char) c;
 		else
-			appendStringInfo(out, "%%%02X", c);
+		{
+			to = mime_put_hex(to, c);
+			to[-3] = '%';
+		}
 	}
+	out->len = (int) (to - out->data);
+	*to = '\0';
 }
 
 /* see pure.h */
 void
 mailto_url(StringInfo out, const char *address, const char *subject)
 {
-	appendStringInfoString(out, "mailto:");
+	append_literal(out, "mailto:");
 	url_append(out, address, "-._~!$'*+@"); /* RFC 6068 2 */
-	appendStringInfoString(out, "?subject=");
+	append_literal(out, "?subject=");
 	url_append(out, subject, "-._~");
 }
 
@@ -185,7 +193,7 @@ mime_header_unsubscribe(StringInfo out, const char *url, const char *mailto,
 
 	if (url == NULL && mailto == NULL)
 		return true;
-	appendStringInfoString(out, "List-Unsubscribe: <");
+	append_literal(out, "List-Unsubscribe: <");
 	if (url != NULL)
 	{
 		int			from = out->len;
@@ -209,14 +217,14 @@ mime_header_unsubscribe(StringInfo out, const char *url, const char *mailto,
 	if (mailto != NULL)
 	{
 		if (url != NULL)
-			appendStringInfoString(out, ">,\r\n <");
-		appendStringInfoString(out, mailto);
+			append_literal(out, ">,\r\n <");
+		append_string(out, mailto);
 	}
-	appendStringInfoString(out, ">\r\n");
+	append_literal(out, ">\r\n");
 
 	/* RFC 8058 3.1: with an HTTPS URL, and with no other */
 	if (https)
-		mime_header_raw(out, "List-Unsubscribe-Post",
-						"List-Unsubscribe=One-Click");
+		append_literal(out, "List-Unsubscribe-Post:"
+					   " List-Unsubscribe=One-Click\r\n");
 	return true;
 }

@@ -19,8 +19,7 @@
  *
  *-------------------------------------------------------------------------
  */
-#include "pure.h"
-
+#include "append.h"
 #include "mb/pg_wchar.h"
 #include "mime.h"
 
@@ -99,7 +98,11 @@ value_traits(const char *value, size_t len)
 
 	for (i = 0; i < len; i++)
 	{
-		traits |= char_traits((unsigned char) value[i]);
+		uint8		own = char_traits((unsigned char) value[i]);
+
+		if (own == 0)
+			continue;
+		traits |= own;
 		if (value[i] == ' ' && (i == 0 || i + 1 == len || value[i - 1] == ' '))
 			traits |= T_ODD_SPACE;
 		if (value[i] == '=' && i + 1 < len && value[i + 1] == '?')
@@ -157,8 +160,8 @@ field_begin(Field *field, StringInfo out, const char *name, uint8 unsafe)
 	field->out = out;
 	field->unsafe = unsafe;
 	field->column = len + 1;
-	appendBinaryStringInfo(out, name, len);
-	appendBinaryStringInfo(out, ":", 1);
+	append_bytes(out, name, len);
+	append_literal(out, ":");
 }
 
 /* Append a word after a space, or after a fold if the line has no room */
@@ -167,22 +170,22 @@ field_word(Field *field, const char *word, int len, bool may_fold)
 {
 	if (may_fold && field->column + 1 + len > LINE_GOOD)
 	{
-		appendBinaryStringInfo(field->out, "\r\n ", 3);
+		append_literal(field->out, "\r\n ");
 		field->column = 1;
 	}
 	else
 	{
-		appendBinaryStringInfo(field->out, " ", 1);
+		append_literal(field->out, " ");
 		field->column++;
 	}
-	appendBinaryStringInfo(field->out, word, len);
+	append_bytes(field->out, word, len);
 	field->column += len;
 }
 
 static void
 field_end(Field *field)
 {
-	appendBinaryStringInfo(field->out, "\r\n", 2);
+	append_literal(field->out, "\r\n");
 }
 
 /*
@@ -364,14 +367,14 @@ field_quoted(Field *field, const char *value, size_t len)
 	int			start = field->out->len;
 	size_t		i;
 
-	appendBinaryStringInfo(field->out, " \"", 2);
+	append_literal(field->out, " \"");
 	for (i = 0; i < len; i++)
 	{
 		if (value[i] == '"' || value[i] == '\\')
 			appendStringInfoChar(field->out, '\\');
 		appendStringInfoChar(field->out, value[i]);
 	}
-	appendBinaryStringInfo(field->out, "\"", 1);
+	append_literal(field->out, "\"");
 	field->column += field->out->len - start;
 }
 
@@ -412,11 +415,11 @@ mime_header_angle(StringInfo out, const char *name, const char *display,
 
 	/* As field_word(), with the angle brackets */
 	if (len > 0 && field.column + 3 + strlen(inside) > LINE_GOOD)
-		appendBinaryStringInfo(out, "\r\n <", 4);
+		append_literal(out, "\r\n <");
 	else
-		appendBinaryStringInfo(out, " <", 2);
-	appendStringInfoString(out, inside);
-	appendBinaryStringInfo(out, ">", 1);
+		append_literal(out, " <");
+	append_string(out, inside);
+	append_literal(out, ">");
 	field_end(&field);
 }
 

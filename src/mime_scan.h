@@ -150,8 +150,8 @@ skip_to_leading_dot(const char *s, const char *end)
 static inline const char *
 literals_end(const char *s, const char *end)
 {
-	s = skip_literals(s, end);
-	while (s < end && byte_class[(unsigned char) *s] == 0)
+	while ((s = skip_literals(s, end)) < end &&
+		   byte_class[(unsigned char) *s] == 0)
 		s++;
 	return s;
 }

@@ -187,6 +187,9 @@ extern void mime_header_raw(StringInfo out, const char *name,
 extern void mime_text_part(StringInfo out, const char *subtype,
 						   const char *body, size_t len);
 
+/* What the wire takes more, if no line begins with a dot; and a NUL */
+#define MIME_WIRE_MORE	16
+
 /*
  * Append the message as the wire carries it: dot-stuffed (RFC 5321 4.5.2) and
  * with the final dot line.  The message must be CRLF-normalised.
@@ -327,7 +330,6 @@ typedef struct RenderRecipient
 typedef struct Rendered
 {
 	StringInfoData message;		/* the bytes of mailman_preview() */
-	StringInfoData wire;		/* the same, stuffed, with the final dot */
 	char	   *subject;		/* as a reader sees it, UTF-8 */
 	char	   *message_id;		/* with angle brackets */
 	char	   *mail_from;		/* wire form */

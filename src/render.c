@@ -21,9 +21,11 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "append.h"
 #include "mime.h"
 #include "render.h"
 
+#define MESSAGE_ROOM		8191	/* most mails fit; with a NUL, 8 kB */
 #define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
 #define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
 #define BOUNDARY_SIZE		(4 + BOUNDARY_BYTES / 5 * 8 + 1)	/* prefixed */
@@ -103,20 +105,20 @@ put_boundary(char *to, const char *prefix, const Marks *marks)
 static void
 delimiter(StringInfo out, const char *boundary, const char *end)
 {
-	appendStringInfoString(out, "\r\n--");
-	appendStringInfoString(out, boundary);
-	appendStringInfoString(out, end);
+	append_literal(out, "\r\n--");
+	append_string(out, boundary);
+	append_string(out, end);
 }
 
 /* The field of a multipart, and the delimiter of its first part */
 static void
 multipart_begin(StringInfo out, const char *type, const char *boundary)
 {
-	appendStringInfoString(out, "Content-Type: multipart/");
-	appendStringInfoString(out, type);
-	appendStringInfoString(out, ";\r\n boundary=\"");
-	appendStringInfoString(out, boundary);
-	appendStringInfoString(out, "\"\r\n");
+	append_literal(out, "Content-Type: multipart/");
+	append_string(out, type);
+	append_literal(out, ";\r\n boundary=\"");
+	append_string(out, boundary);
+	append_literal(out, "\"\r\n");
 	delimiter(out, boundary, "\r\n");
 }
 
@@ -132,9 +134,24 @@ multipart_end(StringInfo out, const Parts *parts, const char *boundary)
 	for (i = 0; i < parts->count; i++)
 	{
 		delimiter(out, boundary, "\r\n");
-		appendBinaryStringInfo(out, parts->list[i].data, parts->list[i].len);
+		append_bytes(out, parts->list[i].data, parts->list[i].len);
 	}
 	delimiter(out, boundary, "--\r\n");
+}
+
+/* "<id@domain>" */
+static char *
+render_message_id(const Marks *marks, const RenderFixed *fixed)
+{
+	StringInfoData id;
+
+	initStringInfo(&id);
+	append_literal(&id, "<");
+	append_string(&id, marks->id);
+	append_literal(&id, "@");
+	append_string(&id, fixed->domain);
+	append_literal(&id, ">");
+	return id.data;
 }
 
 /* Append Content-Type and body: text, HTML, or both with the text first */
@@ -212,21 +229,22 @@ render_list(StringInfo out, const RenderFixed *fixed,
 			const char **error)
 {
 	const char *why;
-	StringInfoData mailto;
+	StringInfoData mailto = {0};
 	char	   *subject;
 	bool		ok;
 
-	appendBinaryStringInfo(out, fixed->fields.data, fixed->fields.len);
-	initStringInfo(&mailto);
+	append_bytes(out, fixed->fields.data, fixed->fields.len);
 	if (fixed->mailto.len > 0)
 	{
+		initStringInfo(&mailto);
 		subject = psprintf("unsubscribe %s", marks->tag);
 		mailto_url(&mailto, fixed->mailto.data, subject);
 		pfree(subject);
 	}
 	ok = mime_header_unsubscribe(out, recipient->unsubscribe_url,
-								 mailto.len > 0 ? mailto.data : NULL, &why);
-	pfree(mailto.data);
+								 mailto.data, &why);
+	if (mailto.data != NULL)
+		pfree(mailto.data);
 	if (!ok)
 		*error = psprintf("invalid unsubscribe URL: %s", why);
 	return ok;
@@ -241,6 +259,8 @@ render_headers(StringInfo out, const RenderContext *context,
 	StringInfoData value;
 	int			i;
 
+	if (letter->nheaders == 0)
+		return true;
 	initStringInfo(&value);
 	for (i = 0; i < letter->nheaders; i++)
 	{
@@ -266,17 +286,17 @@ render_header(Rendered *result, const RenderContext *context,
 	StringInfoData value;
 	size_t		len;
 
-	initStringInfo(&value);
-	mime_date(&value, recipient->date);
-	mime_header_raw(out, "Date", value.data);
-	appendBinaryStringInfo(out, fixed->senders.data, fixed->senders.len);
+	append_literal(out, "Date: ");
+	mime_date(out, recipient->date);
+	append_literal(out, "\r\n");
+	append_bytes(out, fixed->senders.data, fixed->senders.len);
 	mime_header_address(out, "To",
 						recipient->test_id == 0 ? recipient->name : NULL,
 						result->rcpt_to);
 
-	resetStringInfo(&value);
+	initStringInfo(&value);
 	if (recipient->test_id != 0)
-		appendStringInfoString(&value, TEST_PREFIX);
+		append_literal(&value, TEST_PREFIX);
 	if (!render_template(&value, context->letter->subject, "subject",
 						 TEMPLATE_PLAIN, context, &result->error))
 		return false;
@@ -288,7 +308,7 @@ render_header(Rendered *result, const RenderContext *context,
 		return false;
 	if (!render_headers(out, context, &result->error))
 		return false;
-	mime_header_raw(out, "MIME-Version", "1.0");
+	append_literal(out, "MIME-Version: 1.0\r\n");
 	pfree(value.data);
 	return true;
 }
@@ -342,22 +362,18 @@ render_build(Rendered *result, const RenderLetter *letter,
 {
 	RenderContext context = {.letter = letter,.recipient = recipient};
 
-	result->message_id = psprintf("<%s@%s>", marks->id, fixed->domain);
+	result->message_id = render_message_id(marks, fixed);
 	if (!render_mail_from(result, fixed->mail_from.data, marks->tag))
 		return false;
 	initStringInfo(&result->message);
-	if (fixed->size > 0)
-		mime_reserve(&result->message, fixed->size + 16384);
+	mime_reserve(&result->message, fixed->size > 0 ?
+				 fixed->size + 2 * MESSAGE_ROOM : MESSAGE_ROOM);
 	if (!render_header(result, &context, fixed, marks) ||
 		!render_content(&result->message, &context, fixed, marks,
 						&result->error))
 		return false;
-	if (letter->dkim != NULL &&
-		!render_sign(result, letter->dkim, recipient->date))
-		return false;
-	initStringInfo(&result->wire);
-	mime_wire(&result->wire, result->message.data, result->message.len);
-	return true;
+	return letter->dkim == NULL ||
+		render_sign(result, letter->dkim, recipient->date);
 }
 
 /* see pure.h */

@@ -27,10 +27,20 @@
 /* Made before the first is handed over, beside one a session and the riders */
 #define RENDER_AHEAD 4
 
+/* At once where it is to stay: with attachments a mail is large */
+static void
+render_wire(const StringInfoData *message, StringInfo wire, MemoryContext keep)
+{
+	wire->maxlen = message->len + MIME_WIRE_MORE;
+	wire->data = MemoryContextAlloc(keep, wire->maxlen);
+	wire->len = 0;
+	mime_wire(wire, message->data, message->len);
+}
+
 /* see mailman.h */
 bool
-letter_render(const Letter *letter, const RenderRecipient *recipient,
-			  Rendered *rendered)
+letter_render_wire(const Letter *letter, const RenderRecipient *recipient,
+				   Rendered *rendered, StringInfo wire, MemoryContext keep)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool ok = false;
@@ -38,6 +48,8 @@ letter_render(const Letter *letter, const RenderRecipient *recipient,
 	PG_TRY();
 	{
 		ok = render_message(&letter->render, recipient, rendered);
+		if (ok && wire != NULL)
+			render_wire(&rendered->message, wire, keep);
 	}
 	PG_CATCH();
 	{
@@ -50,29 +62,31 @@ letter_render(const Letter *letter, const RenderRecipient *recipient,
 			PG_RE_THROW();
 		FlushErrorState();
 		rendered->error = error->message;
+		ok = false;
 	}
 	PG_END_TRY();
 	return ok;
 }
 
+/* see mailman.h */
+bool
+letter_render(const Letter *letter, const RenderRecipient *recipient,
+			  Rendered *rendered)
+{
+	return letter_render_wire(letter, recipient, rendered, NULL, NULL);
+}
+
 /*
- * What of a mail is sent and recorded moves from the scratch memory it was
- * made in to the delivery's own: the wire form alone, as with attachments
- * message and wire are large.
+ * What of a mail is recorded moves from the scratch memory it was made in to
+ * the delivery's own.
  */
 static void
 sending_keep(Delivery *d)
 {
 	Rendered   *r = &d->rendered;
-	char	   *wire;
 
 	r->message.data = NULL;
 	r->subject = NULL;
-	if (r->wire.data != NULL)
-	{
-		wire = MemoryContextAlloc(d->context, r->wire.len);
-		r->wire.data = memcpy(wire, r->wire.data, r->wire.len);
-	}
 	if (r->message_id != NULL)
 		r->message_id = MemoryContextStrdup(d->context, r->message_id);
 	if (r->mail_from != NULL)
@@ -101,14 +115,16 @@ sending_render_one(Worker *w, Delivery *d)
 		.test_id = d->test_id,
 		.test_address = d->test_address
 	};
-	bool		ok = letter_render(w->letter, &recipient, &d->rendered);
+	StringInfoData wire = {0};
+	bool		ok = letter_render_wire(w->letter, &recipient, &d->rendered,
+										&wire, d->context);
 
 	sending_keep(d);
 	d->revision = w->letter->revision;
 	d->mail.from = d->rendered.mail_from;
 	d->mail.to = d->rendered.rcpt_to;
-	d->mail.wire = d->rendered.wire.data;
-	d->mail.wire_len = d->rendered.wire.len;
+	d->mail.wire = ok ? wire.data : NULL;
+	d->mail.wire_len = wire.len;
 	d->mail.size = d->rendered.message.len;
 	d->mail.smtputf8 = d->rendered.smtputf8;
 	return ok;

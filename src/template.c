@@ -32,6 +32,8 @@ typedef struct Parser
 	int			section;		/* op of the innermost open one, or -1; its
 								 * "end" is the one around it meanwhile */
 	int			depth;			/* how many are open */
+	int			nslots;
+	int			slots[TEMPLATE_SLOTS];	/* the first op of each */
 	StringInfoData ops;			/* of Op */
 } Parser;
 
@@ -116,6 +118,41 @@ parser_add_name(Parser *parser, OpKind kind, const Tag *tag)
 }
 
 /*
+ * The slot of a variable: the one of an earlier op that shows the same, or one
+ * of its own while there are any.  {{.}} has none, as it is no name.
+ */
+static int
+parser_slot(Parser *parser, int i)
+{
+	const Op   *op = parser_op(parser, i);
+	const char *source = parser->scanner.source;
+	int			slot;
+
+	if (op->len == 1 && source[op->start] == '.')
+		return -1;
+	for (slot = 0; slot < parser->nslots; slot++)
+	{
+		const Op   *first = parser_op(parser, parser->slots[slot]);
+
+		if (first->kind == op->kind && first->len == op->len &&
+			memcmp(source + first->start, source + op->start, op->len) == 0)
+			return slot;
+	}
+	if (slot == TEMPLATE_SLOTS)
+		return -1;
+	parser->slots[parser->nslots++] = i;
+	return slot;
+}
+
+static void
+parser_add_variable(Parser *parser, OpKind kind, const Tag *tag)
+{
+	Op		   *op = parser_add_name(parser, kind, tag);
+
+	op->slot = parser_slot(parser, parser_nops(parser) - 1);
+}
+
+/*
  * Text up to a tag, or to the end.  Where a tag that stays begins a line, it
  * says so even if it is empty: there goes the indentation of a partial.
  */
@@ -185,10 +222,10 @@ parser_emit(Parser *parser, const Tag *tag, bool alone, size_t line)
 	switch (tag->sigil)
 	{
 		case '\0':
-			parser_add_name(parser, OP_VALUE, tag);
+			parser_add_variable(parser, OP_VALUE, tag);
 			return true;
 		case '&':
-			parser_add_name(parser, OP_VERBATIM, tag);
+			parser_add_variable(parser, OP_VERBATIM, tag);
 			return true;
 		case '#':
 		case '^':

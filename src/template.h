@@ -18,6 +18,9 @@
 /* Nor sections in sections: rendering them takes stack */
 #define TEMPLATE_SECTIONS_DEEP	100
 
+/* So many different variables of a template are known again when repeated */
+#define TEMPLATE_SLOTS	32
+
 typedef enum OpKind
 {
 	OP_TEXT,					/* bytes to copy */
@@ -41,6 +44,7 @@ typedef struct Op
 	uint32		dots;			/* how many more there are */
 	uint32		tag;			/* where the tag begins */
 	uint32		indent;			/* partial: blanks before it, if alone */
+	int			slot;			/* variable: which of those that differ, or -1 */
 	int			end;			/* section: the op behind it */
 	Template   *partial;		/* after template_link() */
 } Op;

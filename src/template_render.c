@@ -4,8 +4,9 @@
  *	  Mustache templates, rendered.
  *
  * The context stack is a chain of frames on C's own stack, values are
- * handles into data that stays where it is, and text is copied from the
- * source: what a million recipients cost is the bytes that are written.
+ * handles into data that stays where it is, text is copied from the source,
+ * and a variable that comes again from the output: what a million recipients
+ * cost is the bytes that are written.
  *
  * What is true is what it is for !!data in JavaScript, the language of the
  * values; the specification leaves it to that.  So missing, null, false, 0,
@@ -15,18 +16,26 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "append.h"
 #include "template.h"
 
 /* Items and partials in one rendering, and bytes: somewhere it must end */
 #define RENDER_STEPS_MAX	1000000
 #define RENDER_BYTES_MAX	(64 * 1024 * 1024)
 
-/* A context, and the stack of those around it */
+/* A context, and the stack of those around it that have names */
 typedef struct Scope
 {
 	const struct Scope *outer;
 	TemplateNode node;
 } Scope;
+
+/* What a variable became: these bytes of the output */
+typedef struct Shown
+{
+	int			at;
+	int			len;
+} Shown;
 
 typedef struct Renderer
 {
@@ -45,10 +54,13 @@ typedef struct Frame
 	const char *indent;			/* goes before each line of its source */
 	int			indent_len;
 	int			depth;			/* how many partials we are in */
+	const Scope *names;			/* where it finds names, outside of sections */
+	uint32		known;			/* which slots were shown with these */
+	Shown		shown[TEMPLATE_SLOTS];
 } Frame;
 
-static bool render_ops(Renderer *renderer, const Frame *frame, int from,
-					   int to, const Scope *scope);
+static bool render_ops(Renderer *renderer, Frame *frame, int from, int to,
+					   const Scope *scope);
 
 /* What is wrong, at an op's tag, for the caller to return */
 #define render_fail(renderer, tmpl, op, ...) \
@@ -89,11 +101,11 @@ render_escaped(StringInfo out, const char *bytes, int len)
 
 		if (entity == NULL)
 			continue;
-		appendBinaryStringInfo(out, bytes + run, i - run);
-		appendStringInfoString(out, entity);
+		append_bytes(out, bytes + run, i - run);
+		append_string(out, entity);
 		run = i + 1;
 	}
-	appendBinaryStringInfo(out, bytes + run, len - run);
+	append_bytes(out, bytes + run, len - run);
 }
 
 static inline void
@@ -102,7 +114,7 @@ render_bytes(Renderer *renderer, const char *bytes, int len, bool escape)
 	if (escape)
 		render_escaped(renderer->out, bytes, len);
 	else
-		appendBinaryStringInfo(renderer->out, bytes, len);
+		append_bytes(renderer->out, bytes, len);
 }
 
 /* Append a number, boolean, list or object */
@@ -145,6 +157,13 @@ render_find_rest(const Template *tmpl, const Op *op, TemplateNode *node)
 	return true;
 }
 
+/* Where names are looked for first: a string or a list has none */
+static inline const Scope *
+scope_names(const Scope *scope)
+{
+	return scope->node.kind == TEMPLATE_OBJECT ? scope : scope->outer;
+}
+
 /* Find what an op names: its first word in the innermost object that has it */
 static inline bool
 render_find(const Template *tmpl, const Op *op, const Scope *scope,
@@ -157,19 +176,17 @@ render_find(const Template *tmpl, const Op *op, const Scope *scope,
 		*node = scope->node;
 		return true;
 	}
-	while (scope->node.kind != TEMPLATE_OBJECT ||
-		   !scope->node.access->get(&scope->node, name, op->word, node))
+	for (scope = scope_names(scope); scope != NULL; scope = scope->outer)
 	{
-		scope = scope->outer;
-		if (scope == NULL)
-			return false;
+		if (scope->node.access->get(&scope->node, name, op->word, node))
+			return op->dots == 0 || render_find_rest(tmpl, op, node);
 	}
-	return op->dots == 0 || render_find_rest(tmpl, op, node);
+	return false;
 }
 
-static inline bool
-render_variable(Renderer *renderer, const Template *tmpl, const Op *op,
-				const Scope *scope)
+static bool
+render_value(Renderer *renderer, const Template *tmpl, const Op *op,
+			 const Scope *scope)
 {
 	const char *name = tmpl->source + op->start;
 	bool		escape = renderer->html && op->kind == OP_VALUE;
@@ -187,6 +204,36 @@ render_variable(Renderer *renderer, const Template *tmpl, const Op *op,
 	return true;
 }
 
+/*
+ * A variable.  The same one, looked for in the same place, has the same value:
+ * when it comes again, it is copied from where it stands in the output.
+ */
+static inline bool
+render_variable(Renderer *renderer, Frame *frame, const Op *op,
+				const Scope *scope)
+{
+	StringInfo	out = renderer->out;
+	bool		keep = op->slot >= 0 && scope_names(scope) == frame->names;
+	int			at = out->len;
+
+	if (keep && (frame->known >> op->slot & 1) != 0)
+	{
+		const Shown *shown = &frame->shown[op->slot];
+
+		append_again(out, shown->at, shown->len);
+		return true;
+	}
+	if (!render_value(renderer, frame->tmpl, op, scope))
+		return false;
+	if (keep)
+	{
+		frame->shown[op->slot].at = at;
+		frame->shown[op->slot].len = out->len - at;
+		frame->known |= (uint32) 1 << op->slot;
+	}
+	return true;
+}
+
 /* Text of a partial that stands indented: each line of it begins so */
 static void
 render_indented(StringInfo out, const Frame *frame, const Op *op)
@@ -201,13 +248,13 @@ render_indented(StringInfo out, const Frame *frame, const Op *op)
 		const char *next = newline ? newline + 1 : end;
 
 		if (begins)
-			appendBinaryStringInfo(out, frame->indent, frame->indent_len);
-		appendBinaryStringInfo(out, line, (int) (next - line));
+			append_bytes(out, frame->indent, frame->indent_len);
+		append_bytes(out, line, (int) (next - line));
 		begins = true;
 		line = next;
 	}
 	if (op->line_follows)
-		appendBinaryStringInfo(out, frame->indent, frame->indent_len);
+		append_bytes(out, frame->indent, frame->indent_len);
 }
 
 /* Count an item or partial: there may be no end to them */
@@ -226,11 +273,10 @@ render_step(Renderer *renderer, const Template *tmpl, const Op *op)
 
 /* The ops of a section: once per item of a list, once if it is true */
 static bool
-render_section(Renderer *renderer, const Frame *frame, int i,
-			   const Scope *outer)
+render_section(Renderer *renderer, Frame *frame, int i, const Scope *outer)
 {
 	const Op   *op = &frame->tmpl->ops[i];
-	Scope		scope = {.outer = outer};
+	Scope		scope = {.outer = scope_names(outer)};
 	TemplateNode node;
 	int			n;
 
@@ -252,6 +298,18 @@ render_section(Renderer *renderer, const Frame *frame, int i,
 	return true;
 }
 
+/* A template begins; what it has shown is filled in as it goes on */
+static inline void
+frame_begin(Frame *frame, const Template *tmpl, int depth, const Scope *scope)
+{
+	frame->tmpl = tmpl;
+	frame->indent = NULL;
+	frame->indent_len = 0;
+	frame->depth = depth;
+	frame->names = scope_names(scope);
+	frame->known = 0;
+}
+
 /*
  * A partial that is alone in its line passes the blanks before it on to each
  * of its own lines, after those that it was given itself.
@@ -260,12 +318,13 @@ static bool
 render_partial(Renderer *renderer, const Frame *outer, const Op *op,
 			   const Scope *scope)
 {
-	Frame		frame = {.tmpl = op->partial,.depth = outer->depth + 1};
+	Frame		frame;
 	char	   *indent = NULL;
 	bool		good;
 
 	if (op->partial == NULL)
 		return render_fail(renderer, outer->tmpl, op, "there is no partial");
+	frame_begin(&frame, op->partial, outer->depth + 1, scope);
 	if (frame.depth > TEMPLATE_PARTIALS_DEEP)
 		return render_fail(renderer, outer->tmpl, op,
 						   "partials are nested deeper than %d",
@@ -289,7 +348,7 @@ render_partial(Renderer *renderer, const Frame *outer, const Op *op,
 }
 
 static bool
-render_ops(Renderer *renderer, const Frame *frame, int from, int to,
+render_ops(Renderer *renderer, Frame *frame, int from, int to,
 		   const Scope *scope)
 {
 	const Template *tmpl = frame->tmpl;
@@ -306,13 +365,12 @@ render_ops(Renderer *renderer, const Frame *frame, int from, int to,
 				if (frame->indent_len > 0)
 					render_indented(renderer->out, frame, op);
 				else
-					appendBinaryStringInfo(renderer->out,
-										   tmpl->source + op->start,
-										   (int) op->len);
+					append_bytes(renderer->out, tmpl->source + op->start,
+								 (int) op->len);
 				break;
 			case OP_VALUE:
 			case OP_VERBATIM:
-				if (!render_variable(renderer, tmpl, op, scope))
+				if (!render_variable(renderer, frame, op, scope))
 					return false;
 				break;
 			case OP_SECTION:
@@ -345,8 +403,9 @@ template_render(const Template *tmpl, const TemplateNode *root,
 		.start = out->len,.error = error
 	};
 	Scope		scope = {.node = *root};
-	Frame		frame = {.tmpl = tmpl};
+	Frame		frame;
 
+	frame_begin(&frame, tmpl, 0, &scope);
 	enlargeStringInfo(out, (int) tmpl->text_len + 1);
 	return render_ops(&renderer, &frame, 0, tmpl->nops, &scope);
 }

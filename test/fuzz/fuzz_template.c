@@ -48,6 +48,43 @@ render_twice(const Template *tmpl, const TemplateNode *data,
 	pfree(second.data);
 }
 
+/*
+ * Behind a line of so many other variables, none of which has a value, no
+ * variable is known again when it is repeated: that must not show.
+ */
+static void
+render_afresh(const char *source, size_t len, TemplatePartial *partials,
+			  const Template *tmpl, const TemplateNode *data,
+			  TemplateMode mode)
+{
+	Template   *behind = NULL;
+	StringInfoData text;
+	StringInfoData first;
+	StringInfoData second;
+	TemplateError error = {0};
+	int			i;
+
+	initStringInfo(&text);
+	initStringInfo(&first);
+	initStringInfo(&second);
+	for (i = 0; i < 100; i++)
+		appendStringInfo(&text, "{{none%d}}", i);
+	appendStringInfoChar(&text, '\n');
+	appendBinaryStringInfo(&text, source, (int) len);
+	behind = template_parse(text.data, text.len, &error);
+	CHECK(behind != NULL && template_link(behind, partials, 2, &error));
+	if (template_render(tmpl, data, mode, false, &first, &error))
+	{
+		CHECK(template_render(behind, data, mode, false, &second, &error));
+		CHECK(second.len == first.len + 1 &&
+			  memcmp(second.data + 1, first.data, first.len) == 0);
+	}
+	pfree(behind);
+	pfree(text.data);
+	pfree(first.data);
+	pfree(second.data);
+}
+
 /* The template, NUL, the partial "a", NUL, the partial "ab" */
 static void
 cut(const char *text, size_t size, const char **parts, size_t *lens)
@@ -102,8 +139,12 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		partials[i].len = lens[i + 1];
 	}
 	if (template_link(tmpl, partials, 2, &error))
-		render_twice(tmpl, &data, flags & 1 ? TEMPLATE_HTML : TEMPLATE_PLAIN,
-					 flags & 2);
+	{
+		TemplateMode mode = flags & 1 ? TEMPLATE_HTML : TEMPLATE_PLAIN;
+
+		render_twice(tmpl, &data, mode, flags & 2);
+		render_afresh(parts[0], lens[0], partials, tmpl, &data, mode);
+	}
 	else
 		check_error(&error);
 	for (i = 0; i < 2; i++)

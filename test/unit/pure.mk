@@ -24,8 +24,8 @@ PURE_TEST := pure_test pure_text_test pure_template_test pure_mustache_test \
 	pure_tree pure_decode pure_random pure_letter pure_emit pure_keys
 
 PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)
-PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h hmac.h mime.h mime_scan.h dkim.h \
-	template.h render.h pace.h outcome.h report.h meter.h) \
+PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h hmac.h mime.h mime_scan.h \
+	append.h dkim.h template.h render.h pace.h outcome.h report.h meter.h) \
 	$(PURE_TOP)/test/unit/pure_test.h
 
 CFLAGS ?= -O2 -g

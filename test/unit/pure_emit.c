@@ -50,6 +50,7 @@ emit_letter(int number)
 	};
 	RandomLetter r;
 	Rendered	result;
+	StringInfoData wire;
 	int			i;
 
 	random_letter(&r, number);
@@ -82,7 +83,8 @@ emit_letter(int number)
 		emit_dkim(r.letter.dkim);
 	emit_string("mail_from", result.mail_from);
 	emit_field("message", result.message.data, result.message.len);
-	emit_field("wire", result.wire.data, result.wire.len);
+	wire = wire_of(&result);
+	emit_field("wire", wire.data, wire.len);
 	printf("end 0\n\n");
 }
 

@@ -208,6 +208,7 @@ test_injections(void)
 	skeleton(&expected, result.message.data);
 	for (i = 0; i < COUNT(attempts); i++)
 	{
+		StringInfoData wire;
 		bool		rendered;
 		bool		good;
 
@@ -215,9 +216,12 @@ test_injections(void)
 		injected_letter(&r, attempts[i].place, attempts[i].value);
 		rendered = render_message(&r.letter, &r.recipient, &result);
 		if (rendered)
+		{
 			skeleton(&found, result.message.data);
+			wire = wire_of(&result);
+		}
 		good = rendered ? !attempts[i].refused &&
-			is_clean_wire(result.wire.data, result.wire.len, true) &&
+			is_clean_wire(wire.data, wire.len, true) &&
 			strpbrk(result.mail_from, "\r\n<> ") == NULL &&
 			(result.rcpt_to[0] == '"' ||
 			 strpbrk(result.rcpt_to, "\r\n<> ") == NULL) &&

@@ -233,6 +233,9 @@ test_headers(void)
 		{1795345351, "Sun, 22 Nov 2026 11:02:31 +0000"},
 		{4107542400, "Mon, 01 Mar 2100 00:00:00 +0000"},
 		{253402300799, "Fri, 31 Dec 9999 23:59:59 +0000"},
+		{253402300800, "Sat, 01 Jan 10000 00:00:00 +0000"},
+		{-62135596800, "Mon, 01 Jan 0001 00:00:00 +0000"},
+		{-62167219201, "Fri, 31 Dec -001 23:59:59 +0000"},
 	};
 	StringInfoData out;
 	int			i;
@@ -306,6 +309,16 @@ static const struct
 	{"\r\n\r\n", SEVEN},
 	{"hello", SEVEN},
 	{"a\nb\rc\r\nd\n\re", SEVEN},
+	{"a\r", SEVEN},
+	{"a long line and no CR but at its end\r", SEVEN},
+	{"a\n\r", SEVEN},
+	{"a \r\nb", QP},
+	{"a \r", QP},
+	{"a\r.b", QP},
+	{"a\rFrom b\r", QP},
+	{A75 "a\r\n" A75 "a\r\nb", SEVEN},
+	{A75 "a\r" A75 "aa\r", QP},
+	{"中中\r中中\r\n中中\r", B64},
 	{"a\tb = c {}~", SEVEN},
 	{"From", SEVEN},
 	{"Fromage\n>From x\nx From y\n", SEVEN},

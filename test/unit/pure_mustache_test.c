@@ -276,6 +276,55 @@ static const MustacheCase sections[] = {
 	"{\"l\": [{\"n\": 1}, {\"n\": 2}]}", "21"},
 };
 
+/* Not of the specification: what was shown once must not be shown wrongly */
+static const MustacheCase again[] = {
+	{"all kinds", "{{s}}{{n}}{{b}}{{l}}{{o}}|{{s}}{{n}}{{b}}{{l}}{{o}}",
+		"{\"s\": \"x\", \"n\": 1.50, \"b\": false, \"l\": [1], \"o\": {}}",
+	"x1.50false[1]{}|x1.50false[1]{}"},
+	{"escaped and not", "{{s}}{{{s}}}{{&s}}{{s}}{{{s}}}",
+	"{\"s\": \"<&>\"}", "&lt;&amp;&gt;<&><&>&lt;&amp;&gt;<&>"},
+	{"nothing", "({{x}})({{x}})({{s}})({{s}})", "{\"s\": \"\"}",
+	"()()()()"},
+	{"the beginning of another", "{{a}}{{ab}}{{a.b}}{{a}}{{ab}}{{a.b}}",
+	"{\"a\": {\"b\": 1}, \"ab\": 2}", "{&quot;b&quot;: 1}21{&quot;b&quot;: 1}21"},
+	{"shadowed in a section", "{{n}}{{#o}}{{n}}{{n}}{{/o}}{{n}}",
+	"{\"n\": 1, \"o\": {\"n\": 2}}", "1221"},
+	{"shadowed first", "{{#o}}{{n}}{{/o}}{{n}}{{#o}}{{n}}{{/o}}{{n}}",
+	"{\"n\": 1, \"o\": {\"n\": 2}}", "2121"},
+	{"shadowed by some items", "{{n}}{{#l}}{{n}}{{/l}}{{n}}",
+		"{\"n\": 1, \"l\": [{\"n\": 2}, {}, {\"n\": null}, {\"n\": 3}, 4]}",
+	"121311"},
+	{"in the inner object only", "{{n}}{{#o}}{{n}}{{/o}}{{n}}",
+	"{\"o\": {\"n\": 2}}", "2"},
+	{"a dotted name shadowed", "{{a.n}}{{#o}}{{a.n}}{{/o}}{{a.n}}",
+	"{\"a\": {\"n\": 1}, \"o\": {\"a\": {}}}", "11"},
+	{"two levels out", "{{#o}}{{n}}{{#p}}{{n}}{{#q}}{{n}}{{/q}}{{/p}}{{/o}}{{n}}",
+		"{\"n\": 1, \"o\": {\"n\": 2, \"p\": {\"q\": {\"n\": 3}}}}",
+	"2231"},
+	{"in sections without names",
+		"{{n}}{{#s}}{{n}}{{#b}}{{n}}{{/b}}{{/s}}{{^x}}{{n}}{{/x}}{{n}}",
+	"{\"n\": 1, \"s\": \"x\", \"b\": true}", "11111"},
+	{"through sections without names",
+		"{{#o}}{{n}}{{#s}}{{n}}{{#l}}{{n}}{{.}}{{/l}}{{/s}}{{/o}}{{n}}",
+		"{\"n\": 1, \"s\": \"x\", \"o\": {\"n\": 2}, \"l\": [8, 9, [7]]}",
+	"2228292[7]1"},
+	{"the context itself", "{{#l}}{{.}}{{.}}{{/l}}", "{\"l\": [1, 2]}",
+	"1122"},
+	{"in a partial", "{{n}}{{s}}{{>p}}{{n}}{{>p}}{{s}}",
+		"{\"n\": 1, \"s\": \"&\"}", "1&amp;&amp;1&1&amp;1&&amp;",
+	{"p", "{{s}}{{n}}{{{s}}}"}},
+	{"in a partial of a section", "{{>p}}{{#o}}{{>p}}{{n}}{{/o}}{{>p}}",
+		"{\"n\": 1, \"o\": {\"n\": 2}}", "11222" "11",
+	{"p", "{{n}}{{n}}"}},
+	{"in a partial of itself", "{{>p}}", "{\"n\": 1, \"o\": {\"n\": 2,"
+	" \"o\": {\"n\": 3, \"o\": 0}}}", "123321",
+	{"p", "{{n}}{{#o}}{{>p}}{{/o}}{{n}}"}},
+	{"in lines that a partial indents", "{{s}}\n {{>p}}\n{{s}}",
+		"{\"s\": \"a\nb\"}", "a\nb\n a\nb\n a\nb\na\nb",
+	{"p", "{{s}}\n{{s}}\n"}},
+	{"where the context is no object", "{{n}}{{.}}{{n}}{{.}}", "1", "11"},
+};
+
 /* Render it; NULL with the error filled if that fails */
 static char *
 render(const MustacheCase *c, TemplateError *error)
@@ -315,6 +364,76 @@ test_group(const char *group, const MustacheCase *cases, int count)
 	}
 }
 
+/* More variables than there are slots, each of them three times */
+static void
+test_many_names(void)
+{
+	TemplateNode root = tree_parse("{\"n0\": \"a\", \"n31\": \"b\", \"n32\": \"c\","
+								   " \"n99\": \"d\"}");
+	TemplateError error;
+	Template   *tmpl;
+	StringInfoData source;
+	StringInfoData out;
+	int			i;
+
+	initStringInfo(&source);
+	initStringInfo(&out);
+	for (i = 0; i < 300; i++)
+		appendStringInfo(&source, "{{n%d}}", i % 100);
+	tmpl = template_parse(source.data, source.len, &error);
+	ok(tmpl && template_link(tmpl, NULL, 0, &error) &&
+	   template_render(tmpl, &root, TEMPLATE_PLAIN, false, &out, &error) &&
+	   strcmp(out.data, "abcdabcdabcd") == 0, "again: many names");
+	ok(!template_render(tmpl, &root, TEMPLATE_PLAIN, true, &out, &error) &&
+	   error.column == 7, "again: many names, strict");
+	pfree(tmpl);
+	pfree(source.data);
+	pfree(out.data);
+}
+
+/* Every byte: five are escaped, wherever they stand */
+static void
+test_every_byte(void)
+{
+	TemplateError error;
+	Template   *tmpl = template_parse("{{.}}", 5, &error);
+	StringInfoData value;
+	StringInfoData expected;
+	StringInfoData out;
+	TemplateNode root = {.kind = TEMPLATE_STRING};
+	int			i;
+
+	initStringInfo(&value);
+	initStringInfo(&expected);
+	initStringInfo(&out);
+	for (i = 0; i < 512; i++)
+	{
+		appendStringInfoChar(&value, (char) (i % 256));
+		if (i % 256 == '&')
+			appendStringInfoString(&expected, "&amp;");
+		else if (i % 256 == '<')
+			appendStringInfoString(&expected, "&lt;");
+		else if (i % 256 == '>')
+			appendStringInfoString(&expected, "&gt;");
+		else if (i % 256 == '"')
+			appendStringInfoString(&expected, "&quot;");
+		else if (i % 256 == '\'')
+			appendStringInfoString(&expected, "&#39;");
+		else
+			appendStringInfoChar(&expected, (char) (i % 256));
+	}
+	root.data = value.data;
+	root.len = value.len;
+	ok(tmpl && template_link(tmpl, NULL, 0, &error) &&
+	   template_render(tmpl, &root, TEMPLATE_HTML, false, &out, &error) &&
+	   out.len == expected.len &&
+	   memcmp(out.data, expected.data, out.len) == 0, "every byte");
+	pfree(tmpl);
+	pfree(value.data);
+	pfree(expected.data);
+	pfree(out.data);
+}
+
 void
 test_mustache(void)
 {
@@ -324,4 +443,7 @@ test_mustache(void)
 	test_group("inverted sections", inverted, COUNT(inverted));
 	test_group("partials", partials, COUNT(partials));
 	test_group("sections", sections, COUNT(sections));
+	test_group("again", again, COUNT(again));
+	test_many_names();
+	test_every_byte();
 }

@@ -19,6 +19,9 @@
 extern bool ok(bool pass, const char *fmt,...) pg_attribute_printf(2, 3);
 extern void diag(const char *fmt,...) pg_attribute_printf(1, 2);
 
+/* What goes over the wire; the caller frees it */
+extern StringInfoData wire_of(const Rendered *rendered);
+
 /* pure_tree.c: data for templates */
 extern TemplateNode tree_parse(const char *json);
 extern TemplateNode tree_strings(const StringInfoData *strings, int count);
