@@ -190,7 +190,7 @@ typedef enum ClaimColumn
 	CLAIM_SUBSCRIPTION,			/* where its row is */
 	CLAIM_NUMBER,				/* among the candidates, from 1; with a policy */
 	CLAIM_COLUMNS
-} ClaimColumn;
+}			ClaimColumn;
 
 static TemplateNode
 delivery_data(Datum value, bool isnull)
