@@ -301,8 +301,9 @@ sub bloat
 			'SELECT index_size, avg_leaf_density FROM pgstatindex(?)',
 			undef, $index);
 		$index =~ s/^mailman\.//;
-		push @lines, sprintf('  %-34s %7.1f MB, leaves %.0f %% full',
-			$index, $bytes / 1e6, $density);
+		push @lines, sprintf('  %-34s %7.1f MB, %s', $index, $bytes / 1e6,
+			$density eq 'NaN' ? 'empty' :
+			  sprintf('leaves %.0f %% full', $density));
 	}
 	return @lines;
 }
