@@ -41,7 +41,8 @@ static void
 candidates_due(Worker *w, Candidates *c, int limit, TimestampTz until)
 {
 	static Statement due = {
-		.sql = "SELECT d.subscription_id, d.ctid, d.state FROM mailman.delivery d"
+		.sql = "SELECT d.subscription_id, d.ctid, d.state"
+		" FROM mailman.delivery d"
 		" WHERE d.letter_id = $1 AND d.due_at IS NOT NULL AND d.due_at <= $2"
 		" ORDER BY d.due_at LIMIT $3",
 		.nargs = 3,

@@ -152,7 +152,8 @@ turn_next_state(Worker *w, const Turn *turn, const Look *look)
 		return look->state;
 	if (w->pause_reason[0] != '\0')
 		return "paused";
-	if (look->whole || tally->count[DELIVERY_PENDING] + tally->count[DELIVERY_SENDING] +
+	if (look->whole || tally->count[DELIVERY_PENDING] > 0 ||
+		tally->count[DELIVERY_SENDING] > 0 ||
 		tally->count[DELIVERY_DEFERRED] > 0)
 		return "sending";
 	return "sent";
@@ -173,7 +174,8 @@ void
 turn_write(Worker *w, const Turn *turn, Look *look)
 {
 	static Statement write = {
-		.sql = "UPDATE mailman.letter SET mail_order = $2, doubts = $3, state = $4,"
+		.sql = "UPDATE mailman.letter SET"
+		" mail_order = $2, doubts = $3, state = $4,"
 		" state_reason = CASE WHEN $4 = state THEN state_reason ELSE $5 END,"
 		" failed_runs = CASE WHEN $6 THEN 0 ELSE failed_runs END,"
 		" rate = coalesce($7, rate),"
