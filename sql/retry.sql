@@ -84,6 +84,10 @@ SELECT mailman_retry(1, '{doubtful}');
 SELECT mailman_retry(1, ARRAY['failed', 'doubtful', 'failed']);
 SELECT mailman_retry(1, '{}');
 SELECT * FROM retried ORDER BY 1;
+-- who is deferred need not wait, stays deferred, and moves no tally
+SELECT mailman_retry(1, '{deferred}');
+SELECT mailman_retry(1, '{deferred}');
+SELECT * FROM retried WHERE state = 'deferred' ORDER BY 1;
 SELECT low, high, recipients, skipped, failed, doubtful, folded
   FROM mailman.posting WHERE letter_id = 1 ORDER BY id;
 SELECT * FROM book WHERE letter = 1;
@@ -165,7 +169,7 @@ TABLE wrong;
 --
 SELECT mailman_retry(1, '{delivered}');
 :sqlstate
-SELECT mailman_retry(1, '{failed,deferred}');
+SELECT mailman_retry(1, '{failed,skipped}');
 :sqlstate
 SELECT mailman_retry(1, '{failed,NULL}');
 :sqlstate

@@ -310,6 +310,27 @@ control_requeue(const Letter *letter, const char *state)
 	return (int64) statement_run(&requeue, SPI_OK_UPDATE, values, NULL);
 }
 
+/*
+ * Who waits for another attempt need not wait any longer; returns how many.
+ * They stay in their state and in the tally, and keep their attempts.
+ */
+static int64
+control_hasten(const Letter *letter)
+{
+	static Statement hasten = {
+		.sql = "UPDATE mailman.delivery d SET due_at = now()"
+		" FROM mailman.subscription s"
+		" WHERE d.letter_id = $1 AND d.state = 'deferred'"
+		" AND d.due_at > now()"
+		" AND s.id = d.subscription_id AND s.state = 'active'",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter->id)};
+
+	return (int64) statement_run(&hasten, SPI_OK_UPDATE, values, NULL);
+}
+
 /* Does the list name the state?  An unknown one in it is an ERROR. */
 static bool
 control_names(ArrayType *states, const char *state)
@@ -327,12 +348,13 @@ control_names(ArrayType *states, const char *state)
 		char	   *name = nulls[i] ? pstrdup("NULL") :
 			TextDatumGetCString(elements[i]);
 
-		if (strcmp(name, "failed") != 0 && strcmp(name, "doubtful") != 0)
+		if (strcmp(name, "failed") != 0 && strcmp(name, "doubtful") != 0 &&
+			strcmp(name, "deferred") != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("deliveries in state \"%s\" cannot be tried again",
 							name),
-					 errhint("States are failed and doubtful.")));
+					 errhint("States are failed, doubtful and deferred.")));
 		found = found || strcmp(name, state) == 0;
 	}
 	return found;
@@ -341,8 +363,8 @@ control_names(ArrayType *states, const char *state)
 /*
  * mailman_retry(letter_id, states) RETURNS bigint
  *
- * Queue deliveries that failed, or are held as doubtful, again; of
- * subscriptions that are active.  The posting tells the worker how the tally
+ * Queue deliveries that failed, or are held as doubtful, again, and try those
+ * that are deferred now; of subscriptions that are active.  The posting tells the worker how the tally
  * moves, so the letter's row is left alone.
  */
 Datum
@@ -359,10 +381,12 @@ mailman_retry(PG_FUNCTION_ARGS)
 	ArrayType  *states = PG_GETARG_ARRAYTYPE_P(1);
 	bool		want_failed = control_names(states, "failed");
 	bool		want_doubtful = control_names(states, "doubtful");
+	bool		want_deferred = control_names(states, "deferred");
 	ExtensionScope scope;
 	Letter	   *letter;
 	int64		failed;
 	int64		doubtful;
+	int64		deferred;
 	Datum		values[3];
 
 	extension_enter(&scope);
@@ -375,14 +399,16 @@ mailman_retry(PG_FUNCTION_ARGS)
 					   "Send a draft with mailman_send(); cancelling is final.");
 	failed = want_failed ? control_requeue(letter, "failed") : 0;
 	doubtful = want_doubtful ? control_requeue(letter, "doubtful") : 0;
+	deferred = want_deferred ? control_hasten(letter) : 0;
 	if (failed + doubtful > 0)
 	{
 		values[0] = Int64GetDatum(letter->id);
 		values[1] = Int64GetDatum(failed);
 		values[2] = Int64GetDatum(doubtful);
 		statement_run(&post, SPI_OK_INSERT, values, NULL);
-		launch_at_commit(letter->id);
 	}
+	if (failed + doubtful + deferred > 0)
+		launch_at_commit(letter->id);
 	extension_leave(&scope);
-	PG_RETURN_INT64(failed + doubtful);
+	PG_RETURN_INT64(failed + doubtful + deferred);
 }

@@ -205,6 +205,7 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	statement_run(&write, SPI_OK_UPDATE, values, nulls);
 	turn_tell_doubts(w, turn);
 	strlcpy(look->state, state, sizeof(look->state));
+	look->paused = paused;
 	if (paused)
 		look->mode = MODE_STOP;
 }

@@ -815,10 +815,16 @@ SELECT l.id AS letter_id,
 	   k.pid AS worker,
 	   coalesce(l.state_reason,
 				CASE WHEN s.state <> 'sending' THEN NULL
+					 WHEN d.due_at > pg_catalog.now() AND d.code IS NOT NULL
+						  AND t.pending + t.sending = 0
+					 THEN 'waits to try those again who are deferred'
 					 WHEN r.rate > 0 THEN NULL
-					 WHEN d.due_at > pg_catalog.now()
-					 THEN CASE WHEN d.code IS NULL THEN d.reason END
+					 WHEN d.due_at > pg_catalog.now() AND d.code IS NULL
+					 THEN d.reason
 					 WHEN k.pid IS NOT NULL THEN NULL
+					 WHEN pg_catalog.current_setting('mailman.enabled', true)
+						  = 'off'
+					 THEN 'mailman.enabled is off'
 					 WHEN l.failed_runs > 0
 					 THEN 'the latest worker failed: '
 						  || coalesce(l.last_error, 'see the server''s log')
@@ -1093,7 +1099,7 @@ RETURNS bigint
 LANGUAGE c VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'mailman_retry';
 COMMENT ON FUNCTION @extschema@.mailman_retry(bigint, text[]) IS
-'queue deliveries in these states (failed, doubtful) again, of subscriptions that are active; returns how many';
+'queue deliveries in these states (failed, doubtful) again, or try those that are deferred now, of subscriptions that are active; returns how many';
 
 CREATE FUNCTION @extschema@.mailman_retry_delay(attempts integer,
 	schedule text DEFAULT NULL, jitter double precision DEFAULT 0)

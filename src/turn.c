@@ -164,6 +164,11 @@ turn_transaction(Worker *w, void *arg)
 		turn_write(w, &turn, &look);
 	}
 	run_commit(&scope);
+	if (look.paused)
+		ereport(LOG,
+				(errmsg("letter " INT64_FORMAT " is paused: %s", w->letter_id,
+						w->pause_reason),
+				 errhint("It goes on with mailman_resume().")));
 	if (look.mode == MODE_GONE)
 		w->mode = MODE_GONE;
 	else

@@ -158,6 +158,7 @@ typedef struct Look
 	bool		sending;		/* the tally knows rows 'sending' */
 	bool		open;			/* the tally knows rows that wait */
 	bool		whole;			/* it is still to be topped up */
+	bool		paused;			/* by this turn: turn_write() */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
 	int			tests;			/* that wait */

@@ -243,6 +243,8 @@ $letter = $node->letter($newsletter);
 $node->send($letter);
 ok($node->wait_for_letter($letter, 'paused'), 'most are refused: paused');
 ok($node->wait_for_no_worker($letter), 'most are refused: its worker ends');
+is(scalar($node->log_lines(qr/letter $letter is paused: \d+ of the last/)),
+	1, 'most are refused: the log says so');
 my $states = $node->states($letter);
 my $done = $states->{delivered} + $states->{failed};
 diag("most are refused: $done done; " . reason($letter));
