@@ -276,12 +276,14 @@ extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 	"d.letter_id = $1 + 0 * " alias ".id AND d.subscription_id = " alias ".id"
 
 /*
- * The same, looked for at alias.place only, which takes no search.  The row may
- * have moved, and another may lie there: who finds fewer than expected looks
- * for the others by key.
+ * The same, looked for at alias.place only, which takes no search: said so that
+ * no index can be used, as one is thought cheaper where a table is small, or
+ * was when it was analyzed.  The row may have moved, and another may lie there:
+ * who finds fewer than expected looks for the others by key.
  */
 #define DELIVERY_IS_AT(alias) \
-	"d.ctid = " alias ".place AND " DELIVERY_IS_OF(alias)
+	"d.ctid = " alias ".place AND d.letter_id + 0 = $1" \
+	" AND d.subscription_id + 0 = " alias ".id"
 
 /* What a turn changes, kept apart until it has committed */
 typedef struct Turn
