@@ -125,7 +125,7 @@ policy_fence(const Policy *policy)
 	static const char *const pinned[] = {
 		"row_security", "jit", "plan_cache_mode", "enable_seqscan",
 		"enable_bitmapscan", "enable_hashjoin", "enable_mergejoin",
-		"enable_material"
+		"enable_material", "enable_memoize", "enable_tidscan"
 	};
 	Oid			userid;
 	int			sec_context;

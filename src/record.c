@@ -4,11 +4,12 @@
  *	  The half of a turn that records what became of the mails.
  *
  * All statements on rows of mailman.delivery, here and in claim.c, are by key,
- * batched with arrays, planned once, and keep the rows HOT: no index names a
- * column they change, save due_at of those that wait.  Arrays are taken apart
- * side by side in a select list, which needs no room for what
- * unnest(a, b, ...) would hold first.  Each moves the turn's
- * tally along with the rows; row counts must match, or the turn fails.
+ * or by place and then by key, batched with arrays, planned once, and keep the
+ * rows HOT: no index names a column they change, save due_at of those that
+ * wait.  Arrays are taken apart side by side in a select list where nearly all
+ * recipients go through it, as that needs no room for what unnest(a, b, ...)
+ * would hold first.  Each moves the turn's tally along with the rows; of
+ * outcomes the row counts must match, or the turn fails.
  *
  * Copyright (c) 2026, the mailman authors
  *

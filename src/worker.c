@@ -144,8 +144,8 @@ worker_make_slots(Worker *w)
 
 /*
  * Settings that users may have changed for the whole database and that must
- * not reach a turn.  Every plan is by key: nested loops over indexes, both
- * sides bounded, however the tables were analyzed.
+ * not reach a turn.  Every plan is by key or by place: nested loops, both sides
+ * bounded, however the tables were analyzed.
  */
 static void
 worker_pin_settings(void)

@@ -277,8 +277,9 @@ extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
 	"d.letter_id = $1 + 0 * " alias ".id AND d.subscription_id = " alias ".id"
 
 /*
- * The same, looked for at alias.place only, which takes no search: "+ 0" keeps
- * every index out of it.  The row may have moved, and another may lie there:
+ * The same, looked for at alias.place only, which takes no search: said so that
+ * no index can be used, as one is thought cheaper where a table is small, or
+ * was when it was analyzed.  The row may have moved, and another may lie there:
  * who finds fewer than expected looks for the others by key.
  */
 #define DELIVERY_IS_AT(alias) \

@@ -105,8 +105,8 @@ sub account
 		q{SELECT s.email, d.state FROM mailman.delivery d
 		JOIN mailman.subscription s ON s.id = d.subscription_id
 		WHERE d.letter_id = ?}, undef, $round->{letter});
-	my ($doubts, $tally) = $bench->db->selectrow_array(
-		q{SELECT doubts, (mail_order->>'delivered')::int
+	my ($doubts, $tally, $runs) = $bench->db->selectrow_array(
+		q{SELECT doubts, (mail_order->>'delivered')::int, run
 		FROM mailman.letter WHERE id = ?}, undef, $round->{letter});
 	my %state = map { @$_ } @$rows;
 	my @wrong;
@@ -119,6 +119,7 @@ sub account
 	$round->{twice} = sum(0, map { $_ - 1 } values %$times);
 	my $delivered = grep { $_ eq 'delivered' } values %state;
 
+	$must->($runs > 1, 'the blow came when all was done');
 	$must->($round->{lost} == 0, "$round->{lost} lost");
 	$must->(keys %state == $mails, keys(%state) . ' recipients');
 	$must->(

@@ -191,7 +191,14 @@ subtest 'it runs as the owner, and settings do not leak' => sub {
 			who := current_user;
 		END;
 		RETURN jsonb_build_object('variables',
-			jsonb_build_object('path', found, 'who', who));},
+			jsonb_build_object('path', found, 'who', who,
+				'plans', (SELECT string_agg(g.name, ' ' ORDER BY g.name)
+					FROM pg_catalog.pg_settings g
+					WHERE (g.name LIKE 'enable\_%'
+						AND g.name <> 'enable_indexscan'
+						OR g.name IN ('jit', 'plan_cache_mode',
+							'row_security'))
+						AND g.setting <> g.reset_val)));},
 		'found text; who text;');
 	my $letter = letter_with(
 		$node, $policy, 120,
@@ -212,6 +219,11 @@ subtest 'it runs as the owner, and settings do not leak' => sub {
 			  . " AND variables->>'path' = 'pg_catalog, pg_temp'"),
 		'>', 1,
 		'each batch begins with the settings it should have');
+	is( $node->sql(
+			"SELECT DISTINCT coalesce(variables->>'plans', 'none')"
+			  . " FROM mailman.delivery WHERE letter_id = $letter"),
+		'none',
+		'and is planned as the server plans, not as a worker does');
 };
 
 subtest 'it loops for ever on one' => sub {

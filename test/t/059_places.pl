@@ -6,8 +6,9 @@
 #
 # A claim looks for rows where they were read.  While somebody's domain has a
 # limit that was in an earlier transaction, and before the turn's all of them
-# may move: VACUUM FULL lets in by lock_timeout writes the table anew, so that
-# in each place there is nobody, or somebody else.
+# may move: CLUSTER, let in by lock_timeout, writes the table anew.  In their
+# places there are then others, of this letter or of another, who must not be
+# taken for them.
 #
 # Copyright (c) 2026, the mailman authors
 #
@@ -22,7 +23,7 @@ use Test::More;
 use Mailman::Cluster;
 use Mailman::Relay;
 
-my $number = 300;
+my $number = 1000;
 my $relay  = Mailman::Relay->new->start;
 my $node   = Mailman::Cluster->create(
 	'main',
@@ -55,15 +56,10 @@ my $newsletter = $node->newsletter(
 	relays        => ['relay'],
 	subscriptions => $number);
 
-# what is purged leaves room in front of the next letter's rows
 my $before = $node->letter($newsletter);
 $node->send($before);
 ok($node->wait_for_letter($before, 'sent'), 'a letter before it');
 $node->wait_for_no_worker($before);
-$node->sql("CALL mailman_purge('0 s')");
-is( $node->sql(
-		"SELECT count(*) FROM mailman.delivery WHERE letter_id = $before"),
-	0, 'is purged');
 cmp_ok(claims()->{place}, '>', 0, 'its claims found rows where they were');
 is(claims()->{key}, 0, 'all of them');
 
@@ -78,11 +74,22 @@ ok( $node->wait_for(
 		  . " WHERE application_name = 'mailman letter $letter'"
 		  . " AND wait_event_type = 'Lock'", 1),
 	'its turn has to wait');
-my $place = "SELECT min(ctid) FROM mailman.delivery"
-  . " WHERE letter_id = $letter AND state = 'pending'";
-my $was = $node->sql($place);
-$node->sql('VACUUM FULL mailman.delivery');
-isnt($node->sql($place), $was, 'meanwhile the rows move');
+$node->sql('CREATE TABLE chosen AS'
+	  . ' SELECT ctid AS place, subscription_id AS id FROM mailman.delivery'
+	  . " WHERE letter_id = $letter AND state = 'pending'"
+	  . ' ORDER BY subscription_id LIMIT 10');
+$node->sql(
+	'CLUSTER mailman.delivery USING delivery_subscription_id_idx');
+my ($same, $wait, $other) = split /\|/,
+  $node->sql("SELECT count(*) FILTER (WHERE d.letter_id = $letter"
+	  . " AND d.subscription_id = c.id),"
+	  . " count(*) FILTER (WHERE d.letter_id = $letter"
+	  . " AND d.state = 'pending'),"
+	  . " count(*) FILTER (WHERE d.letter_id = $before)"
+	  . ' FROM mailman.delivery d JOIN chosen c ON d.ctid = c.place');
+is($same, 0, 'meanwhile the rows move');
+cmp_ok($wait, '>', 0, 'in their places are others who wait');
+cmp_ok($other, '>', 0, 'and some who have the letter before it');
 $holder->query('COMMIT');
 
 ok($node->wait_for_letter($letter, 'sent'), 'it is sent');
