@@ -176,7 +176,7 @@ candidates_update(Worker *w, Statement *update, const Candidates *c)
 }
 
 /* What a claim returns of a row */
-typedef enum ClaimColumn
+enum
 {
 	CLAIM_ID,
 	CLAIM_FROM,					/* the state it had, and the one it has */
@@ -190,7 +190,7 @@ typedef enum ClaimColumn
 	CLAIM_SUBSCRIPTION,			/* where its row is */
 	CLAIM_NUMBER,				/* among the candidates, from 1; with a policy */
 	CLAIM_COLUMNS
-} ClaimColumn;
+};
 
 static TemplateNode
 delivery_data(Datum value, bool isnull)

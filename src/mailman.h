@@ -216,7 +216,7 @@ typedef enum DeliveryState
 #define DELIVERY_STATES 7
 
 extern const char *const delivery_state_names[DELIVERY_STATES];
-extern DeliveryState delivery_state(Datum name); /* text */
+extern DeliveryState delivery_state(Datum name);	/* text */
 
 /* delivery.reason of who waits for mailman.domain_limit */
 #define REASON_ASIDE "waits for the limit of its domain"
