@@ -63,7 +63,7 @@ array_of(Datum *values, bool *nulls, int count, Oid type)
 											  type, len, byval, align));
 }
 
-/* Columns of delivery_record(), as arrays in the making */
+/* Columns of a statement, as arrays in the making */
 typedef struct Columns
 {
 	int			count;
@@ -102,25 +102,56 @@ columns_set_text(Columns *c, int column, const char *text)
 				isnull);
 }
 
-/* All of them as arguments of a statement, from values[1] on */
-static void
-columns_bind(Columns *c, const Oid *types, int columns, Datum *values)
+/* A statement that records some of a list */
+typedef struct Recording
 {
+	Statement	statement;		/* $1: letter; then an array per column */
+	int			result;			/* what SPI says of it */
+	bool		delivered;		/* those, or the others */
+	void		(*set) (Columns *c, const Delivery *d); /* one row */
+} Recording;
+
+/* Run it; returns how many rows it has found */
+static uint64
+recording_run(Worker *w, DeliveryList *list, Recording *recording)
+{
+	Statement  *statement = &recording->statement;
+	int			columns = statement->nargs - 1;
+	Columns    *c = columns_create(columns, list->count);
+	Datum		values[STATEMENT_MAX_ARGS] = {Int64GetDatum(w->letter_id)};
+	dlist_iter	iter;
 	int			i;
 
+	dlist_foreach(iter, &list->head)
+	{
+		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+
+		if ((d->state == DELIVERY_DELIVERED) != recording->delivered)
+			continue;
+		recording->set(c, d);
+		c->count++;
+	}
+	if (c->count == 0)
+		return 0;
 	for (i = 0; i < columns; i++)
 		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
-								 types[i]);
+								 get_element_type(statement->argtypes[i + 1]));
+	return statement_run_referring(statement, recording->result, values);
+}
+
+static void
+delivered_set(Columns *c, const Delivery *d)
+{
+	columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
+	columns_set(c, 1, Int16GetDatum(d->code), d->code == 0);
 }
 
 /*
  * The rows of those who have it: nearly everybody, and little to say of them,
- * as the words are in newsletter_email.  Returns how many there were.
+ * as the words are in newsletter_email.
  */
-static uint64
-delivery_record_delivered(Worker *w, DeliveryList *list)
-{
-	static Statement record = {
+static Recording record_delivered = {
+	.statement = {
 		.sql = "UPDATE mailman.delivery d SET state = 'delivered',"
 		" attempts = d.attempts + 1, due_at = NULL, code = o.code,"
 		" enhanced = NULL, reply = NULL, reason = NULL"
@@ -129,33 +160,29 @@ delivery_record_delivered(Worker *w, DeliveryList *list)
 		" AND d.state = 'sending'",
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8ARRAYOID, INT2ARRAYOID}
-	};
-	static const Oid types[2] = {INT8OID, INT2OID};
-	Columns    *c = columns_create(2, list->count);
-	Datum		values[3] = {Int64GetDatum(w->letter_id)};
-	dlist_iter	iter;
+	},
+	.result = SPI_OK_UPDATE,
+	.delivered = true,
+	.set = delivered_set
+};
 
-	dlist_foreach(iter, &list->head)
-	{
-		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
-		if (d->state != DELIVERY_DELIVERED)
-			continue;
-		columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
-		columns_set(c, 1, Int16GetDatum(d->code), d->code == 0);
-		c->count++;
-	}
-	if (c->count == 0)
-		return 0;
-	columns_bind(c, types, 2, values);
-	return statement_run_referring(&record, SPI_OK_UPDATE, values);
+static void
+other_set(Columns *c, const Delivery *d)
+{
+	columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
+	columns_set_text(c, 1, delivery_state_names[d->state]);
+	columns_set(c, 2, Int32GetDatum(d->costs_attempt ? 1 : 0), false);
+	columns_set(c, 3, TimestampTzGetDatum(d->due_at), d->due_at == 0);
+	columns_set(c, 4, Int16GetDatum(d->code), d->code == 0);
+	columns_set_text(c, 5, d->enhanced);
+	columns_set_text(c, 6, d->reply);
+	columns_set_text(c, 7, d->reason);
+	columns_set(c, 8, Int16GetDatum(d->doubt ? 1 : 0), false);
 }
 
-/* The rows of all others; returns how many there were */
-static uint64
-delivery_record_others(Worker *w, DeliveryList *list)
-{
-	static Statement record = {
+/* The rows of all others */
+static Recording record_other = {
+	.statement = {
 		.sql = "UPDATE mailman.delivery d SET state = o.state,"
 		" attempts = d.attempts + o.cost, due_at = o.due_at, code = o.code,"
 		" enhanced = o.enhanced, reply = o.reply, reason = o.reason,"
@@ -169,63 +196,39 @@ delivery_record_others(Worker *w, DeliveryList *list)
 		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
 			TIMESTAMPTZARRAYOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		TEXTARRAYOID, INT2ARRAYOID}
-	};
-	static const Oid types[9] = {INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID,
-	INT2OID, TEXTOID, TEXTOID, TEXTOID, INT2OID};
-	Columns    *c = columns_create(9, list->count);
-	Datum		values[10] = {Int64GetDatum(w->letter_id)};
-	dlist_iter	iter;
+	},
+	.result = SPI_OK_UPDATE,
+	.delivered = false,
+	.set = other_set
+};
 
-	dlist_foreach(iter, &list->head)
-	{
-		Delivery   *d = dlist_container(Delivery, node, iter.cur);
-
-		if (d->state == DELIVERY_DELIVERED)
-			continue;
-		columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
-		columns_set_text(c, 1, delivery_state_names[d->state]);
-		columns_set(c, 2, Int32GetDatum(d->costs_attempt ? 1 : 0), false);
-		columns_set(c, 3, TimestampTzGetDatum(d->due_at), d->due_at == 0);
-		columns_set(c, 4, Int16GetDatum(d->code), d->code == 0);
-		columns_set_text(c, 5, d->enhanced);
-		columns_set_text(c, 6, d->reply);
-		columns_set_text(c, 7, d->reason);
-		columns_set(c, 8, Int16GetDatum(d->doubt ? 1 : 0), false);
-		c->count++;
-	}
-	if (c->count == 0)
-		return 0;
-	columns_bind(c, types, 9, values);
-	return statement_run_referring(&record, SPI_OK_UPDATE, values);
-}
-
-/* The delivery rows of a list of outcomes */
 static void
-delivery_record_rows(Worker *w, DeliveryList *list)
+email_set(Columns *c, const Delivery *d)
 {
-	uint64		rows = delivery_record_delivered(w, list) +
-		delivery_record_others(w, list);
-
-	if (rows != (uint64) list->count)
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("letter " INT64_FORMAT ": " UINT64_FORMAT " of %d deliveries to record are being sent",
-						w->letter_id, rows, list->count),
-				 errhint("Somebody else has changed mailman.delivery.")));
+	columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
+	columns_set_text(c, 1, d->rendered.rcpt_to);
+	columns_set_text(c, 2, d->rendered.message_id);
+	columns_set(c, 3, Int32GetDatum(d->rendered.message.len), false);
+	columns_set(c, 4, Int16GetDatum(d->code), false);
+	columns_set_text(c, 5, d->reply);
+	columns_set(c, 6, Int32GetDatum(d->attempts + 1), false);
+	columns_set(c, 7, Int64GetDatum(d->mail.finished_us - d->mail.started_us),
+				false);
+	columns_set(c, 8, TimestampTzGetDatum(d->ended_at), false);
+	columns_set_text(c, 9, d->relay);
+	columns_set(c, 10, Int32GetDatum(d->revision), false);
 }
 
 /*
- * newsletter_email rows for the accepted among them.  Each refers to the row
- * of a delivery that delivery_record_rows() has just updated in this
- * transaction, which nobody deletes or gives another key before it ends.
+ * newsletter_email rows for the accepted.  Each refers to the row of a delivery
+ * that record_delivered has just updated in this transaction, which nobody
+ * deletes or gives another key before it ends.
  */
-static void
-delivery_record_emails(Worker *w, DeliveryList *list)
-{
-	static Statement record = {
-		.sql = "INSERT INTO mailman.newsletter_email (letter_id, subscription_id,"
-		" address, message_id, bytes, code, reply, attempts, duration,"
-		" sent_at, relay, revision)"
+static Recording record_email = {
+	.statement = {
+		.sql = "INSERT INTO mailman.newsletter_email (letter_id,"
+		" subscription_id, address, message_id, bytes, code, reply, attempts,"
+		" duration, sent_at, relay, revision)"
 		" SELECT $1, o.id, o.address, o.message_id, o.bytes, o.code, o.reply,"
 		" o.attempts, o.took * interval '1 microsecond', o.sent_at, o.relay,"
 		" o.revision"
@@ -234,40 +237,30 @@ delivery_record_emails(Worker *w, DeliveryList *list)
 		" unnest($11), unnest($12)) AS o(id, address, message_id, bytes,"
 		" code, reply, attempts, took, sent_at, relay, revision)",
 		.nargs = 12,
-		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
-			INT2ARRAYOID, TEXTARRAYOID, INT4ARRAYOID, INT8ARRAYOID,
-		TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID}
-	};
-	static const Oid types[11] = {INT8OID, TEXTOID, TEXTOID, INT4OID, INT2OID,
-	TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID, TEXTOID, INT4OID};
-	Columns    *c = columns_create(11, list->count);
-	Datum		values[12] = {Int64GetDatum(w->letter_id)};
-	dlist_iter	iter;
+		.argtypes = {INT8OID, INT8ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+			INT4ARRAYOID, INT2ARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+			INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT4ARRAYOID
+		}
+	},
+	.result = SPI_OK_INSERT,
+	.delivered = true,
+	.set = email_set
+};
 
-	dlist_foreach(iter, &list->head)
-	{
-		Delivery   *d = dlist_container(Delivery, node, iter.cur);
+/* The rows of a list of outcomes */
+static void
+delivery_record_rows(Worker *w, DeliveryList *list)
+{
+	uint64		rows = recording_run(w, list, &record_delivered) +
+		recording_run(w, list, &record_other);
 
-		if (d->state != DELIVERY_DELIVERED)
-			continue;
-		columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
-		columns_set_text(c, 1, d->rendered.rcpt_to);
-		columns_set_text(c, 2, d->rendered.message_id);
-		columns_set(c, 3, Int32GetDatum(d->rendered.message.len), false);
-		columns_set(c, 4, Int16GetDatum(d->code), false);
-		columns_set_text(c, 5, d->reply);
-		columns_set(c, 6, Int32GetDatum(d->attempts + 1), false);
-		columns_set(c, 7, Int64GetDatum(d->mail.finished_us -
-										d->mail.started_us), false);
-		columns_set(c, 8, TimestampTzGetDatum(d->ended_at), false);
-		columns_set_text(c, 9, d->relay);
-		columns_set(c, 10, Int32GetDatum(d->revision), false);
-		c->count++;
-	}
-	if (c->count == 0)
-		return;
-	columns_bind(c, types, 11, values);
-	statement_run_referring(&record, SPI_OK_INSERT, values);
+	if (rows != (uint64) list->count)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("letter " INT64_FORMAT ": " UINT64_FORMAT " of %d deliveries to record are being sent",
+						w->letter_id, rows, list->count),
+				 errhint("Somebody else has changed mailman.delivery.")));
+	recording_run(w, list, &record_email);
 }
 
 /*
@@ -317,10 +310,7 @@ delivery_record(Worker *w, Turn *turn, DeliveryList *list)
 	dlist_iter	iter;
 
 	if (list->count > 0)
-	{
 		delivery_record_rows(w, list);
-		delivery_record_emails(w, list);
-	}
 	dlist_foreach(iter, &list->head)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
