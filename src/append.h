@@ -15,12 +15,15 @@
 
 #include "pure.h"
 
-/* Room for so many bytes and a NUL */
+/*
+ * Room for so many bytes and a NUL; what is beyond the limits of a StringInfo
+ * must not wrap round.
+ */
 static inline void
-append_reserve(StringInfo out, int len)
+append_reserve(StringInfo out, size_t len)
 {
-	if (len >= out->maxlen - out->len)
-		enlargeStringInfo(out, len);
+	if (len >= (size_t) (out->maxlen - out->len))
+		enlargeStringInfo(out, (int) Min(len, PG_INT32_MAX));
 }
 
 static inline void
@@ -47,9 +50,7 @@ static inline void
 append_again(StringInfo out, int at, int len)
 {
 	append_reserve(out, len);
-	memcpy(out->data + out->len, out->data + at, len);
-	out->len += len;
-	out->data[out->len] = '\0';
+	append_bytes(out, out->data + at, len);
 }
 
 #endif							/* MAILMAN_APPEND_H */

@@ -264,7 +264,7 @@ signature_begin(StringInfo out, const DkimSigner *signer, int64 date,
 			append_name(out, &line, signed_names[i].name);
 	}
 	appendBinaryStringInfo(out, ";\r\n bh=", 7);
-	mime_reserve(out, DKIM_HASH_LENGTH * 2);
+	append_reserve(out, DKIM_HASH_LENGTH * 2);
 	*mime_put_base64(out->data + out->len, (const char *) digest,
 					 DKIM_HASH_LENGTH) = '\0';
 	out->len += strlen(out->data + out->len);

@@ -166,7 +166,7 @@ append_base64(StringInfo out, const uint8 *bytes, size_t len)
 {
 	char	   *to;
 
-	mime_reserve(out, (len + 2) / 3 * 4 + 1);
+	append_reserve(out, (len + 2) / 3 * 4 + 1);
 	to = mime_put_base64(out->data + out->len, (const char *) bytes, len);
 	*to = '\0';
 	out->len = (int) (to - out->data);

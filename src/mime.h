@@ -10,14 +10,7 @@
 #ifndef MAILMAN_MIME_H
 #define MAILMAN_MIME_H
 
-#include "pure.h"
-
-/* Make room; what is beyond the limits of a StringInfo must not wrap round */
-static inline void
-mime_reserve(StringInfo out, size_t size)
-{
-	enlargeStringInfo(out, (int) Min(size, PG_INT32_MAX));
-}
+#include "append.h"
 
 /* Write "=XX" (RFC 2045 6.7, RFC 2047 4.2); returns its end */
 static inline char *

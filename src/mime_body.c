@@ -161,7 +161,7 @@ body_append_crlf(StringInfo out, const char *body, size_t len, size_t lines)
 	const char *end = body + len;
 	char	   *to;
 
-	mime_reserve(out, len + 2 * lines);
+	append_reserve(out, len + 2 * lines);
 	to = out->data + out->len;
 	while (body < end)
 	{
@@ -302,7 +302,7 @@ body_append_qp(StringInfo out, const char *body, size_t len,
 	char	   *to;
 
 	room += (room / 70 + 1) * 5;
-	mime_reserve(out, room);
+	append_reserve(out, room);
 	to = qp_text(out->data + out->len, body, body + len);
 	Assert(to - out->data < out->maxlen);
 	out->len = (int) (to - out->data);
@@ -346,7 +346,7 @@ mime_append_base64(StringInfo out, const char *from, size_t len)
 	const char *end = from + len;
 	char	   *to;
 
-	mime_reserve(out, (len / BASE64_INPUT + 1) * (LINE_GOOD + 2));
+	append_reserve(out, (len / BASE64_INPUT + 1) * (LINE_GOOD + 2));
 	to = out->data + out->len;
 	while (from < end)
 	{
@@ -433,7 +433,7 @@ mime_wire(StringInfo out, const char *message, size_t len)
 	const char *run = message;
 	const char *dot = message;
 
-	mime_reserve(out, len + MIME_WIRE_MORE - 1);
+	append_reserve(out, len + MIME_WIRE_MORE - 1);
 	if (len > 0 && *message != '.')
 		dot = leading_dot(message + 1, end);
 	while (dot < end)

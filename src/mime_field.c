@@ -153,7 +153,7 @@ url_append(StringInfo out, const char *text, const char *keep)
 {
 	char	   *to;
 
-	mime_reserve(out, 3 * strlen(text));
+	append_reserve(out, 3 * strlen(text));
 	to = out->data + out->len;
 	for (; *text != '\0'; text++)
 	{

@@ -280,7 +280,7 @@ mime_attachment(StringInfo out, const Attachment *file, const char **why)
 		 !mime_content_id_is_valid(file->content_id, why)))
 		return false;
 
-	mime_reserve(out, file->len / 57 * 78 + 1024);
+	append_reserve(out, file->len / 57 * 78 + 1024);
 	part_type(out, file->content_type);
 	if (file->name[0] != '\0')
 		mime_append_parameter(out, "name", file->name);

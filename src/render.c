@@ -346,7 +346,7 @@ render_sign(Rendered *result, const DkimSigner *dkim,
 		result->error = "could not sign the message with the DKIM key";
 		return false;
 	}
-	mime_reserve(message, field.len);
+	append_reserve(message, field.len);
 	memmove(message->data + field.len, message->data, message->len + 1);
 	memcpy(message->data, field.data, field.len);
 	message->len += field.len;
@@ -366,8 +366,8 @@ render_build(Rendered *result, const RenderLetter *letter,
 	if (!render_mail_from(result, fixed->mail_from.data, marks->tag))
 		return false;
 	initStringInfo(&result->message);
-	mime_reserve(&result->message, fixed->size > 0 ?
-				 fixed->size + 2 * MESSAGE_ROOM : MESSAGE_ROOM);
+	append_reserve(&result->message, fixed->size > 0 ?
+				   fixed->size + 2 * MESSAGE_ROOM : MESSAGE_ROOM);
 	if (!render_header(result, &context, fixed, marks) ||
 		!render_content(&result->message, &context, fixed, marks,
 						&result->error))
