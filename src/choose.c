@@ -21,6 +21,7 @@
 void
 candidates_add(Candidates *c, uint64 rows, const char *state)
 {
+	Datum		all = state ? CStringGetTextDatum(state) : (Datum) 0;
 	uint64		row;
 
 	for (row = 0; row < rows; row++)
@@ -30,7 +31,7 @@ candidates_add(Candidates *c, uint64 rows, const char *state)
 		c->ids[c->count] = row_datum(row, 1, &isnull);
 		c->places[c->count] =
 			*(ItemPointer) DatumGetPointer(row_datum(row, 2, &isnull));
-		c->states[c->count] = state ? CStringGetTextDatum(state) :
+		c->states[c->count] = state ? all :
 			CStringGetTextDatum(row_text(row, 3));
 		c->count++;
 	}

@@ -356,11 +356,7 @@ sub connect_again
 
 	while (1)
 	{
-		return if eval {
-			$self->{db} = $self->connect;
-			$self->one(
-				q{SELECT pg_postmaster_start_time() IS NOT NULL});
-		};
+		return if eval { $self->{db} = $self->connect; };
 		croak $@ if time > $until;
 		sleep 0.01;
 	}
