@@ -99,19 +99,24 @@ extension_check_trigger(const Trigger *trigger, const WrittenTable *table,
 
 /*
  * Nobody's code but ours runs when we write this table.  The lock keeps new
- * triggers and foreign keys out until the end of the transaction.
+ * triggers and foreign keys out until the end of the transaction.  The checks
+ * look into syscaches, and a miss there accepts invalidations, which rebuild
+ * the relation and free its triggers: so they look at a copy.
  */
 static void
 extension_check_table(const WrittenTable *table, Oid schema, Oid owner)
 {
 	Relation	rel = table_open(get_relname_relid(table->name, schema),
 								 RowExclusiveLock);
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
 	int			n;
 
-	for (n = 0; rel->trigdesc && n < rel->trigdesc->numtriggers; n++)
-		extension_check_trigger(&rel->trigdesc->triggers[n], table, schema,
-								owner);
 	table_close(rel, NoLock);
+	if (triggers == NULL)
+		return;
+	for (n = 0; n < triggers->numtriggers; n++)
+		extension_check_trigger(&triggers->triggers[n], table, schema, owner);
+	FreeTriggerDesc(triggers);
 }
 
 /*
