@@ -153,6 +153,20 @@ dispatcher_sleep(int64 ms, Oid *from)
 	}
 }
 
+/* Nothing can be done for so long, whoever wakes us */
+static void
+dispatcher_rest(int64 ms, Oid *from)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+	int64		left = ms;
+
+	while (left > 0 && left <= ms)
+	{
+		dispatcher_sleep(left, from);
+		left = (until - GetCurrentTimestamp()) / 1000;
+	}
+}
+
 /* Wait for the scout to come back; one that does not is called back */
 static void
 dispatcher_await(BackgroundWorkerHandle *handle, Oid database, Oid *from)
@@ -200,12 +214,14 @@ dispatcher_visit(Oid database, Oid *from)
 	shmem_report(database, wakes,
 				 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 											 VISIT_AGAIN_MS));
+	shmem_visit(database);
 	handle = dispatcher_send_scout(database);
 	if (handle == NULL)
 	{
-		ereport(DEBUG1,
-				(errmsg("no background worker slot for a mailman scout")));
-		dispatcher_sleep(1000, from);
+		/* a letter's worker that yields makes room for a scout, too */
+		if (!shmem_wait(database, true))
+			launch_report_waiting(false);
+		dispatcher_rest(1000, from);
 		shmem_wake(database, GetCurrentTimestamp());
 		return;
 	}
@@ -254,7 +270,7 @@ mailman_dispatcher_main(Datum arg)
 
 			dispatcher_wake_all(&from);
 			if (OidIsValid(from) && from == before)
-				dispatcher_sleep(1000, &from);	/* no room at all */
+				dispatcher_rest(1000, &from);	/* no room at all */
 		}
 		else if (OidIsValid(database))
 			dispatcher_sleep(Min((due - now) / 1000 + 1, SLEEP_MAX_MS), &from);

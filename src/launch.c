@@ -34,8 +34,14 @@
 #define LETTER_LOCK_CLASS 0x6d6c
 #define SLOT_LOCK_CLASS 0x6d73
 
+/* As many as mailman.max_workers may be */
+#define SLOTS_MAX 1000
+
 /* When the dispatcher looks whether a worker has come */
 #define LOOK_AFTER_MS 1000
+
+/* That there is no process for them is said again after this */
+#define REPORT_AGAIN_MS 60000
 
 /* A letter to start at COMMIT; newest first, so a subtransaction's are ahead */
 typedef struct Pending
@@ -50,7 +56,7 @@ static Pending *pending = NULL;
 /* Let the dispatcher look, whatever becomes of this transaction */
 static bool wake_wanted = false;
 
-/* Which of the places for workers is ours, from 1; 0: none */
+/* Which of the slots is ours, from 1; 0: none */
 static int	slot_held = 0;
 
 void
@@ -105,12 +111,9 @@ launch_define(BackgroundWorker *worker, const char *type, const char *function)
 	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
 }
 
-/*
- * Register the worker of one letter.  Called after the commit record is
- * written: must not throw.
- */
-bool
-launch_letter(int64 letter_id)
+/* Register the worker of one letter, which has a place */
+static bool
+launch_register(int64 letter_id, const PlaceTicket *ticket)
 {
 	BackgroundWorker worker;
 
@@ -119,7 +122,43 @@ launch_letter(int64 letter_id)
 			 letter_id);
 	worker.bgw_main_arg = Int64GetDatum(letter_id);
 	memcpy(worker.bgw_extra, &MyDatabaseId, sizeof(Oid));
+	memcpy(worker.bgw_extra + sizeof(Oid), ticket, sizeof(PlaceTicket));
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
+}
+
+/* Called after the commit record is written: must not throw */
+LaunchAnswer
+launch_letter(int64 letter_id)
+{
+	PlaceTicket ticket;
+
+	switch (place_reserve(MyDatabaseId, letter_id, &ticket))
+	{
+		case PLACE_RESERVED:
+			break;
+		case PLACE_TAKEN:
+			return LAUNCH_RUNNING;
+		case PLACE_NONE:
+			return LAUNCH_NO_PLACE;
+		case PLACE_NONE_STILL:
+			return LAUNCH_NO_PLACE_STILL;
+	}
+	if (launch_register(letter_id, &ticket))
+		return LAUNCHED;
+	place_return(&ticket);
+	return LAUNCH_NO_PROCESS;
+}
+
+void
+launch_report_waiting(bool for_place)
+{
+	ereport(LOG,
+			(errmsg("letters wait for a worker"),
+			 for_place ?
+			 errdetail("mailman.max_workers is %d.", mailman_max_workers) :
+			 errdetail("No background worker slot is free."),
+			 for_place ? 0 :
+			 errhint("Consider a higher max_worker_processes.")));
 }
 
 bool
@@ -132,43 +171,71 @@ launch_scout(void)
 	return RegisterDynamicBackgroundWorker(&worker, NULL);
 }
 
-/* All letters of the list; false: there was no slot for all of them */
-static bool
-launch_pending(void)
+/*
+ * No process can be registered for it.  The dispatcher tries again, and says
+ * so if it cannot either; without one it is said here, but not of each letter.
+ */
+static void
+launch_report_no_process(int64 letter_id, TimestampTz now)
 {
-	Pending    *entry;
+	static TimestampTz reported_at = 0;
 
-	if (IsBinaryUpgrade)
-		return true;
-	for (entry = pending; entry != NULL; entry = entry->next)
-	{
-		if (launch_letter(entry->letter_id))
-			continue;
-		if (!shmem_wait(MyDatabaseId, true))
-			ereport(LOG,
-					(errmsg("no background worker slot for letter " INT64_FORMAT,
-							entry->letter_id),
-					 shmem_is_there() ? errdetail("It waits in line.") :
-					 errdetail("mailman_wake() starts it when there is one."),
-					 errhint("Consider a higher max_worker_processes.")));
-		return false;
-	}
-	return true;
+	if (shmem_is_there() ||
+		!TimestampDifferenceExceeds(reported_at, now, REPORT_AGAIN_MS))
+		return;
+	reported_at = now;
+	ereport(LOG,
+			(errmsg("no background worker slot for letter " INT64_FORMAT,
+					letter_id),
+			 errdetail("mailman_wake() starts it when there is one."),
+			 errhint("Consider a higher max_worker_processes.")));
 }
 
 /*
- * The dispatcher looks a second later whether the workers have come, and at
- * once if there was no slot for them.
+ * All letters of the list.  True: somebody is to look a moment later whether
+ * the workers have come, or can come now.  Who leaves a place looks himself
+ * whether letters wait, and who has a letter whether it was posted meanwhile.
  */
+static bool
+launch_pending(TimestampTz now)
+{
+	bool		look = false;
+	Pending    *entry;
+
+	if (IsBinaryUpgrade)
+		return false;
+	for (entry = pending; entry != NULL; entry = entry->next)
+	{
+		switch (launch_letter(entry->letter_id))
+		{
+			case LAUNCHED:
+				look = true;
+				break;
+			case LAUNCH_RUNNING:
+				break;
+			case LAUNCH_NO_PLACE:
+				launch_report_waiting(true);
+				look = true;
+				break;
+			case LAUNCH_NO_PLACE_STILL:
+				look = true;
+				break;
+			case LAUNCH_NO_PROCESS:
+				launch_report_no_process(entry->letter_id, now);
+				return true;
+		}
+	}
+	return look;
+}
+
 static void
 launch_at_end(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	bool		launched = launch_pending();
 
-	if (pending != NULL || wake_wanted)
-		shmem_wake(MyDatabaseId, launched && !wake_wanted ?
-				   TimestampTzPlusMilliseconds(now, LOOK_AFTER_MS) : now);
+	if (launch_pending(now) || wake_wanted)
+		shmem_wake(MyDatabaseId, wake_wanted ? now :
+				   TimestampTzPlusMilliseconds(now, LOOK_AFTER_MS));
 }
 
 static void
@@ -260,21 +327,29 @@ letter_lock_is_ours(int64 letter_id)
 	return compat_lock_held_by_me(&tag, ExclusiveLock);
 }
 
-/* The places are locks of no database, so they count for the whole cluster */
+/* The slots are locks of no database, so they count for the whole cluster */
 static void
 slot_locktag(LOCKTAG *tag, int slot)
 {
 	SET_LOCKTAG_ADVISORY(*tag, InvalidOid, 0, (uint32) slot, SLOT_LOCK_CLASS);
 }
 
+/*
+ * Who has a place is sure of a slot: of the same number, or if a process that
+ * was thought lost has that, of another.
+ */
 bool
 slot_lock(void)
 {
-	LOCKTAG		tag;
-	int			slot;
+	int			first = place_number();
+	int			most = first > 0 ? SLOTS_MAX : mailman_max_workers;
+	int			i;
 
-	for (slot = 1; slot_held == 0 && slot <= mailman_max_workers; slot++)
+	for (i = 0; slot_held == 0 && i < most; i++)
 	{
+		int			slot = (Max(first, 1) - 1 + i) % most + 1;
+		LOCKTAG		tag;
+
 		slot_locktag(&tag, slot);
 		if (LockAcquire(&tag, ExclusiveLock, true, true) !=
 			LOCKACQUIRE_NOT_AVAIL)

@@ -176,6 +176,19 @@ look_wait_kind(const Look *look, bool relays_wait)
 	return WAIT_WORK;
 }
 
+/*
+ * Who waits for a day, or for a retry, needs no place meanwhile: without a
+ * dispatcher it waits without one, else it ends as soon as others need it.
+ */
+static void
+look_spare(Worker *w, bool spare)
+{
+	if (place_spare(spare))
+		w->ended = true;
+	else if (spare && place_number() == 0)
+		(void) slot_unlock();
+}
+
 /* Nothing to record and nothing to claim: end, or wait for something */
 static void
 look_idle(Worker *w, const Look *look)
@@ -184,6 +197,7 @@ look_idle(Worker *w, const Look *look)
 	int64		look_us = now + mailman_poll_interval * INT64CONST(1000);
 	int64		retry_us = routes_retry_us(w);
 	TimestampTz due = look->mode == MODE_WAIT ? look->send_at : look->due_at;
+	bool		spare;
 
 	w->look_us = look_us;
 	w->idle_kind = look_wait_kind(look, retry_us > now);
@@ -194,10 +208,8 @@ look_idle(Worker *w, const Look *look)
 	}
 	if (w->idle_since_us == 0)
 		w->idle_since_us = now;
-	/* who waits for a day, or for a retry, needs no place meanwhile */
-	if (look->tests == 0 && due - GetCurrentTimestamp() > NEAR_US &&
-		slot_unlock())
-		shmem_slot_free();
+	spare = look->tests == 0 && due - GetCurrentTimestamp() > NEAR_US;
+	look_spare(w, spare);
 	if (look->tests > 0 && !w->yielding)
 		look_us = Min(look_us, now + LOOK_TESTS_US);
 	else if (look->mode == MODE_SEND && look->due_at == 0 && !look->open &&
@@ -210,7 +222,7 @@ look_idle(Worker *w, const Look *look)
 	else if (w->yielding || look->mode == MODE_STOP ||
 			 look->mode == MODE_CANCEL)
 		w->ended = true;
-	else if (!look_has_work(look) && retry_us <= now)
+	else if (!w->ended && !look_has_work(look) && retry_us <= now)
 		w->ended = now - w->idle_since_us >= LINGER_US;
 	if (due != 0)
 	{
@@ -282,6 +294,8 @@ look_calls_for_turn(Worker *w)
 	{
 		w->look_us = transfer_now() + LOOK_AGAIN_US;
 		w->idle_kind = WAIT_LOCK;
+		if (w->yielding && worker_is_free(w))
+			w->ended = w->blocked = true;
 		return false;
 	}
 	w->mode = look.mode;
@@ -296,10 +310,10 @@ look_calls_for_turn(Worker *w)
 	}
 	w->idle_since_us = 0;
 	w->idle_kind = WAIT_SLOT;
+	(void) place_spare(false);
 	if (slot_lock())
 		return true;
 	w->idle_kind = WAIT_PLACE;
-	(void) shmem_wait(w->database, true);
 	w->look_us = transfer_now() + LOOK_AGAIN_US;
 	return false;
 }

@@ -13,6 +13,7 @@
 
 #include "mailman.h"
 #include "postmaster/bgworker.h"
+#include "storage/lwlock.h"
 
 /* ---- launch.c: start at COMMIT ---- */
 
@@ -29,8 +30,23 @@ extern void launch_wake_at_commit(void);
 extern void launch_define(BackgroundWorker *worker, const char *type,
 						  const char *function);
 
-/* Register the worker of a letter now; false: no slot for it */
-extern bool launch_letter(int64 letter_id);
+/*
+ * Start the worker of a letter now, if it has none; whoever has it is woken,
+ * and does not end without having looked at what is committed by now.
+ */
+typedef enum LaunchAnswer
+{
+	LAUNCHED,
+	LAUNCH_RUNNING,				/* somebody has it */
+	LAUNCH_NO_PLACE,			/* all places are taken: it waits in line */
+	LAUNCH_NO_PLACE_STILL,		/* the same, and letters waited before */
+	LAUNCH_NO_PROCESS			/* max_worker_processes are used up */
+} LaunchAnswer;
+
+extern LaunchAnswer launch_letter(int64 letter_id);
+
+/* Log that letters wait, for a place or for a process; once per episode */
+extern void launch_report_waiting(bool for_place);
 
 /* A visit to this database now; false: no slot for it */
 extern bool launch_scout(void);
@@ -43,12 +59,64 @@ extern bool letter_lock_is_ours(int64 letter_id);
 /* Wake the worker that holds a letter's lock, if there is one */
 extern void letter_wake(int64 letter_id);
 
-/* One of mailman.max_workers places, held until the process ends */
+/*
+ * A place as everybody sees it in pg_locks, and without shared memory the
+ * only one there is: one of mailman.max_workers locks.  slot_unlock() is true
+ * if it was ours.
+ */
 extern bool slot_lock(void);
 extern bool slot_unlock(void);
 
-/* How many places are taken; in an extension scope */
+/* How many there are; in an extension scope */
 extern int	slot_count(void);
+
+/* ---- places.c: mailman.max_workers processes, and one for a letter ---- */
+
+/* What a process shows to get the place that was reserved for it */
+typedef struct PlaceTicket
+{
+	int			place;
+	uint32		number;
+} PlaceTicket;
+
+typedef enum PlaceAnswer
+{
+	PLACE_RESERVED,
+	PLACE_TAKEN,				/* the letter has one: its process is woken */
+	PLACE_NONE,					/* all are taken, and the letter waits in line */
+	PLACE_NONE_STILL			/* the same, and letters waited before */
+} PlaceAnswer;
+
+extern Size places_size(void);
+extern void places_startup(LWLock *lock);
+
+/* Neither throws; a place that is not used is given back */
+extern PlaceAnswer place_reserve(Oid database, int64 letter_id,
+								 PlaceTicket *ticket);
+extern void place_return(const PlaceTicket *ticket);
+
+/* The process is there; false: there is no place for it any more */
+extern bool place_enter(Oid database, int64 letter_id,
+						const PlaceTicket *ticket);
+
+/* It is about to look at the tables: forget who had work for it before */
+extern void place_look(void);
+
+/* It could do without its place now; true: others need it */
+extern bool place_spare(bool spare);
+
+/* Which one it has, from 1; 0: none */
+extern int	place_number(void);
+
+/* It is gone; true: somebody has had work for it since it last looked */
+extern bool place_leave(void);
+
+/* Has the letter a place?  Then its process does not end unseen. */
+extern bool place_is_taken(Oid database, int64 letter_id);
+
+/* It had to go (or not), as a lock was in its way; when, 0: not */
+extern void place_blocked(Oid database, int64 letter_id, bool blocked);
+extern TimestampTz place_blocked_at(Oid database, int64 letter_id);
 
 /* ---- dispatcher.c ---- */
 
@@ -67,6 +135,9 @@ extern int64 scout_backoff(int failed_runs);
 
 extern void shmem_define(void);
 extern bool shmem_is_there(void);
+
+/* Set the latch of a process, if it is still there; pid 0: of none */
+extern void shmem_set_latch(int pid);
 
 /*
  * Look at this database at that time, or before; sets the latch.  False: there
@@ -93,6 +164,7 @@ extern void shmem_report(Oid database, uint32 wakes, TimestampTz due);
 
 /* The dispatcher's */
 extern void shmem_dispatcher(int pid);
+extern void shmem_visit(Oid database);
 extern TimestampTz shmem_next(Oid *database);
 extern void shmem_forget(Oid database);
 extern bool shmem_overflowed(void);

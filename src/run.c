@@ -255,32 +255,88 @@ run_first_transaction(Worker *w, void *arg)
 	ExtensionScope scope;
 
 	run_begin(w, &scope);
-	if (!letter_lock(w->letter_id))
-		letter_wake(w->letter_id);
-	else
-	{
-		w->locked = true;
-		*start = run_start(w);
-	}
+	*start = run_start(w);
 	run_commit(&scope);
+}
+
+/*
+ * The letter's lock and, if there is a place, the slot that shows it: in a
+ * transaction that needs nothing else, so that nothing can be in its way.
+ */
+static void
+run_lock_transaction(Worker *w, void *arg)
+{
+	CHECK_FOR_INTERRUPTS();
+	StartTransactionCommand();
+	w->locked = w->locked || letter_lock(w->letter_id);
+	if (w->locked && place_number() > 0)
+		(void) slot_lock();
+	CommitTransactionCommand();
+}
+
+/* Somebody has it: he may not know yet what we were started for */
+static void
+run_wake_transaction(Worker *w, void *arg)
+{
+	ExtensionScope scope;
+
+	run_begin_reading(w, &scope);
+	letter_wake(w->letter_id);
+	run_commit(&scope);
+}
+
+/*
+ * Log what is in the way, but not if a worker before us has found it in its
+ * way and said so.
+ */
+static void
+run_report_blocked(Worker *w, ErrorData *error)
+{
+	if (place_blocked_at(w->database, w->letter_id) == 0)
+		run_log_failure(w, "a transaction failed and is repeated", error);
+	FreeErrorData(error);
 }
 
 RunStart
 run_first(Worker *w)
 {
 	RunStart	start = RUN_NOTHING;
+	ErrorData  *error;
 
 	w->wake_at = DT_NOEND;
-	if (!run_try(w, run_first_transaction, &start, NULL))
+	if (!run_try(w, run_lock_transaction, NULL, NULL))
 		start = RUN_AGAIN;
-	if (start != RUN_TAKEN)
+	else if (!w->locked)
+		(void) run_try(w, run_wake_transaction, NULL, NULL);
+	else if (run_try(w, run_first_transaction, &start, &error))
+		place_blocked(w->database, w->letter_id, false);
+	else
+	{
+		run_report_blocked(w, error);
+		start = RUN_AGAIN;
+	}
+	if (start == RUN_NOTHING)
 		run_unlock(w);
+	else if (start == RUN_AGAIN && place_number() == 0)
+		(void) slot_unlock();
 	w->ended = false;
-	w->yielding = false;
+	w->yielding = w->blocked = false;
 	w->progressed = false;
 	w->idle_since_us = 0;
 	w->started_us = w->last_turn_us = transfer_now();
 	return start;
+}
+
+/*
+ * Its row cannot be written, so it is remembered beside the tables that the
+ * letter goes to the end of the line.
+ */
+void
+run_give_way(Worker *w)
+{
+	place_blocked(w->database, w->letter_id, true);
+	run_unlock(w);
+	w->wake_at = DT_NOBEGIN;
 }
 
 /* These are locks of the session: a rollback does not release them */

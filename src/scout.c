@@ -48,6 +48,7 @@ typedef struct OpenLetter
 	int64		id;
 	TimestampTz ready_at;
 	TimestampTz run_at;			/* when its latest worker began */
+	TimestampTz line_at;		/* since when it waits in line */
 	int			failed_runs;
 } OpenLetter;
 
@@ -58,6 +59,17 @@ scout_backoff(int failed_runs)
 		return 0;
 	return Min(1 << Min(failed_runs - 2, 20), BACKOFF_MAX_S) *
 		(int64) USECS_PER_SEC;
+}
+
+static int
+scout_compare(const void *a, const void *b)
+{
+	const OpenLetter *one = a;
+	const OpenLetter *other = b;
+
+	if (one->line_at != other->line_at)
+		return one->line_at < other->line_at ? -1 : 1;
+	return one->id < other->id ? -1 : one->id > other->id;
 }
 
 /* All letters with work, in the order of the line */
@@ -94,10 +106,9 @@ scout_letters(uint64 *count)
 		" AND t.state IN ('pending', 'sending')) AS tested_at,"
 		" (SELECT min(d.due_at) FROM mailman.delivery d"
 		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL) AS due_at) w)"
-		" SELECT id, ready_at, failed_runs::int8, run_at FROM o"
-		" WHERE ready_at IS NOT NULL"
-		" ORDER BY greatest(line_at, since,"
-		" CASE WHEN failed_runs > 0 THEN run_at END), id"
+		" SELECT id, ready_at, failed_runs::int8, run_at,"
+		" greatest(line_at, since, CASE WHEN failed_runs > 0 THEN run_at END)"
+		" FROM o WHERE ready_at IS NOT NULL"
 	};
 	uint64		rows = statement_run(&open, SPI_OK_SELECT, NULL, NULL);
 	OpenLetter *letters = palloc(Max(rows, 1) * sizeof(OpenLetter));
@@ -114,7 +125,10 @@ scout_letters(uint64 *count)
 		if (letter->failed_runs > 1)
 			letter->ready_at = Max(letter->ready_at, letter->run_at +
 								   scout_backoff(letter->failed_runs));
+		letter->line_at = Max(row_int64(row, 5, 0),
+							  place_blocked_at(MyDatabaseId, letter->id));
 	}
+	qsort(letters, rows, sizeof(OpenLetter), scout_compare);
 	*count = rows;
 	return letters;
 }
@@ -131,10 +145,15 @@ scout_is_prepared(void)
 	return statement_run(&prepared, SPI_OK_SELECT, NULL, NULL) > 0;
 }
 
-/* Is somebody at work on it? */
+/*
+ * Is somebody at work on it, or about to be?  Where there are places they
+ * tell, as trying the lock may keep from it who is about to take it.
+ */
 static bool
 scout_is_running(int64 letter_id)
 {
+	if (shmem_is_there())
+		return place_is_taken(MyDatabaseId, letter_id);
 	if (!letter_lock(letter_id))
 		return true;
 	letter_unlock(letter_id);
@@ -155,6 +174,17 @@ scout_is_suspect(const OpenLetter *letter, bool running, TimestampTz now)
 	return letter->failed_runs > 0;
 }
 
+static bool
+scout_launch(int64 letter_id)
+{
+	LaunchAnswer answer = launch_letter(letter_id);
+
+	if (answer == LAUNCH_NO_PLACE ||
+		(answer == LAUNCH_NO_PROCESS && !shmem_wait(MyDatabaseId, true)))
+		launch_report_waiting(answer == LAUNCH_NO_PLACE);
+	return answer == LAUNCHED;
+}
+
 /*
  * Start what is ready, as far as there are slots; the rest waits in line.
  * Returns how many were started.
@@ -163,7 +193,8 @@ static int
 scout_start(OpenLetter *letters, uint64 count, TimestampTz *next, bool *waits)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int			slots = mailman_max_workers - slot_count();
+	int			slots = shmem_is_there() ? mailman_max_workers :
+		mailman_max_workers - slot_count();
 	bool	   *running = palloc0(count + 1);
 	bool		suspect = false;
 	int			started = 0;
@@ -187,7 +218,7 @@ scout_start(OpenLetter *letters, uint64 count, TimestampTz *next, bool *waits)
 		else if (alone && suspect)
 			*next = Min(*next, TimestampTzPlusMilliseconds(now,
 														   LOOK_SUSPECT_MS));
-		else if (started < slots && launch_letter(letters[i].id))
+		else if (started < slots && scout_launch(letters[i].id))
 		{
 			started++;
 			suspect = suspect || alone;
@@ -218,16 +249,6 @@ scout_look(TimestampTz *next, bool *waits)
 		return 0;
 	letters = scout_letters(&count);
 	return scout_start(letters, count, next, waits);
-}
-
-/* Tell that letters wait, once per episode */
-static void
-scout_report_waiting(bool waits)
-{
-	if (!shmem_wait(MyDatabaseId, waits) && waits)
-		ereport(LOG,
-				(errmsg("letters wait for a worker"),
-				 errdetail("mailman.max_workers is %d.", mailman_max_workers)));
 }
 
 /* mailman_wake() RETURNS bigint */
@@ -261,7 +282,7 @@ scout_pin_settings(void)
 		{"application_name", "mailman scout"},
 		{"search_path", "pg_catalog, pg_temp"},
 		{"statement_timeout", "20s"},
-		{"lock_timeout", "5s"},
+		{"lock_timeout", "1s"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_deferrable", "off"},
@@ -323,7 +344,7 @@ mailman_scout_main(Datum arg)
 										   LOOK_AGAIN_MS);
 	}
 	PG_END_TRY();
-	scout_report_waiting(waits);
+	(void) shmem_wait(MyDatabaseId, waits);
 	next = Min(next, event_notify());
 	shmem_report(MyDatabaseId, wakes, next);
 	proc_exit(0);

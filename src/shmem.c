@@ -30,12 +30,16 @@
 /* Databases we can remember; more, and all are looked at now and then */
 #define SHMEM_DATABASES 256
 
+/* Scouts of a database do not follow each other sooner than this */
+#define VISIT_GAP_MS	100
+
 typedef struct SharedDatabase
 {
 	Oid			oid;			/* InvalidOid: free */
 	TimestampTz due;			/* when to look at it next */
 	uint32		wakes;			/* number of its latest wake-up */
-	bool		waits;			/* a letter of it found no slot */
+	TimestampTz visited;		/* when a scout last went there */
+	bool		waits;			/* a letter of it found no place */
 	bool		mute;			/* its events cannot be told */
 } SharedDatabase;
 
@@ -58,7 +62,8 @@ shmem_request(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(sizeof(Shared));
-	RequestNamedLWLockTranche("mailman", 1);
+	RequestAddinShmemSpace(places_size());
+	RequestNamedLWLockTranche("mailman", 2);
 }
 
 static void
@@ -73,8 +78,9 @@ shmem_startup(void)
 	if (!found)
 	{
 		memset(shared, 0, sizeof(Shared));
-		shared->lock = &GetNamedLWLockTranche("mailman")->lock;
+		shared->lock = &GetNamedLWLockTranche("mailman")[0].lock;
 	}
+	places_startup(&GetNamedLWLockTranche("mailman")[1].lock);
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -126,7 +132,7 @@ shmem_entry(Oid database)
 }
 
 /* Not under the lock: it may take others */
-static void
+void
 shmem_set_latch(int pid)
 {
 	PGPROC	   *proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
@@ -145,12 +151,13 @@ shmem_wake(Oid database, TimestampTz due)
 		return false;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	entry = shmem_entry(database);
+	/* who is about to look there anyway need not be told */
+	dispatcher = entry == NULL || due < entry->due ? shared->dispatcher : 0;
 	if (entry != NULL)
 	{
 		entry->wakes = ++shared->wakes;
 		entry->due = Min(entry->due, due);
 	}
-	dispatcher = shared->dispatcher;
 	LWLockRelease(shared->lock);
 	shmem_set_latch(dispatcher);
 	return entry != NULL;
@@ -217,7 +224,7 @@ void
 shmem_slot_free(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	int			dispatcher;
+	int			dispatcher = 0;
 	int			i;
 
 	if (shared == NULL)
@@ -231,9 +238,9 @@ shmem_slot_free(void)
 		{
 			entry->wakes = ++shared->wakes;
 			entry->due = Min(entry->due, now);
+			dispatcher = shared->dispatcher;
 		}
 	}
-	dispatcher = shared->dispatcher;
 	LWLockRelease(shared->lock);
 	shmem_set_latch(dispatcher);
 }
@@ -276,10 +283,34 @@ shmem_dispatcher(int pid)
 	LWLockRelease(shared->lock);
 }
 
+/* A scout goes there now: the next one a while later, whatever happens */
+void
+shmem_visit(Oid database)
+{
+	SharedDatabase *entry;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+		entry->visited = GetCurrentTimestamp();
+	LWLockRelease(shared->lock);
+}
+
+/* When it is to be looked at; not before it is due, nor again at once */
+static TimestampTz
+shmem_entry_due(const SharedDatabase *entry, TimestampTz now)
+{
+	if (entry->due == DT_NOEND || entry->visited > now)
+		return entry->due;
+	return Max(entry->due,
+			   TimestampTzPlusMilliseconds(entry->visited, VISIT_GAP_MS));
+}
+
 /* The database to look at first, and when */
 TimestampTz
 shmem_next(Oid *database)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due = DT_NOEND;
 	int			i;
 
@@ -289,10 +320,10 @@ shmem_next(Oid *database)
 	{
 		SharedDatabase *entry = &shared->databases[i];
 
-		if (OidIsValid(entry->oid) && entry->due < due)
+		if (OidIsValid(entry->oid) && shmem_entry_due(entry, now) < due)
 		{
 			*database = entry->oid;
-			due = entry->due;
+			due = shmem_entry_due(entry, now);
 		}
 	}
 	LWLockRelease(shared->lock);

@@ -246,16 +246,30 @@ turn_yields(Worker *w)
 	return w->yielding;
 }
 
-/* Repeat until it succeeds; nothing is lost meanwhile */
+/* Somebody's lock is in our way, and others could use our place */
+static bool
+turn_gives_way(Worker *w, int64 since)
+{
+	if (transfer_now() - since < YIELD_AFTER_US || !worker_is_free(w) ||
+		place_number() == 0 || !shmem_somebody_waits())
+		return false;
+	w->ended = w->blocked = true;
+	return true;
+}
+
+/*
+ * Repeat until it succeeds; nothing is lost meanwhile.  Only if there is
+ * nothing to lose it may be given up.
+ */
 static void
 turn_until_done(Worker *w)
 {
 	TurnStage	stage = TURN_FENCE;
+	int64		since = transfer_now();
 	int			failures = 0;
-
 	bool		pausing = w->pause_reason[0] != '\0';
 
-	while (!turn_try(w, &stage))
+	while (!turn_try(w, &stage) && !turn_gives_way(w, since))
 	{
 		if (++failures % 3 == 0 && stage == TURN_ROWS)
 			stuck_sort(w, &w->done);

@@ -38,6 +38,10 @@
 
 /* How often a worker tries to take its letter, if something is in the way */
 #define START_RETRY_MS 250
+#define START_RETRY_MAX_MS 1000
+
+/* And for how long, if others wait for a place */
+#define GIVE_WAY_US INT64CONST(5000000)
 
 PGDLLEXPORT void mailman_letter_main(Datum arg);
 
@@ -223,16 +227,18 @@ worker_log_hook(ErrorData *edata)
 }
 
 /*
- * We are gone, and so are our locks: this was registered before the callback
- * that releases them, so it runs after it.  Whoever looks now finds the
- * letter free.
+ * We are gone, and so are our locks and what pg_stat_activity said of us: this
+ * was registered before the callbacks that see to that, so it runs after them.
+ * Whoever looks now finds letter and place free.
  */
 static void
 worker_gone(int code, Datum arg)
 {
 	Worker	   *w = (Worker *) DatumGetPointer(arg);
+	bool		had_place = place_number() > 0;
+	bool		marked = place_leave();
 
-	if (code != 0)
+	if (code != 0 || marked)
 		w->wake_at = DT_NOBEGIN;
 	else if (event_is_pending())
 		w->wake_at = Min(w->wake_at,
@@ -240,34 +246,57 @@ worker_gone(int code, Datum arg)
 													 1000));
 	if (w->wake_at != DT_NOEND)
 		shmem_wake(w->database, w->wake_at);
-	if (w->run != 0)
+	if (had_place)
 		shmem_slot_free();
 }
 
 /*
- * Take the letter.  Somebody's lock on it is waited out, as is a slot if there
- * is no dispatcher that would try again for us.
+ * Something is in the way, and others wait for a place: let one of them have
+ * ours.  Nothing is lost, as nothing has begun; who comes back again does not
+ * stay as long as the first time.
+ */
+static bool
+worker_gives_way(Worker *w, int64 since)
+{
+	bool		again = place_blocked_at(w->database, w->letter_id) != 0;
+
+	if (transfer_now() - since < (again ? 0 : GIVE_WAY_US) ||
+		!shmem_somebody_waits())
+		return false;
+	run_give_way(w);
+	return true;
+}
+
+/*
+ * Take the letter.  What is in the way, somebody's lock on a row or a table as
+ * a rule, is waited out with the letter's lock and our place, so that nobody
+ * else need try; and so is a slot, without a dispatcher that would start us
+ * when there is one.
  */
 static bool
 worker_may_run(Worker *w)
 {
-	RunStart	start = run_first(w);
+	int64		since = transfer_now();
+	int64		pause = START_RETRY_MS;
+	RunStart	start;
 
-	while (start == RUN_AGAIN || (start == RUN_WAITS && !shmem_is_there()))
+	for (;;)
 	{
+		place_look();
+		start = run_first(w);
+		if (start == RUN_TAKEN || start == RUN_NOTHING)
+			break;
+		if (start == RUN_AGAIN && worker_gives_way(w, since))
+			break;
 		pgstat_report_activity(STATE_IDLE, start == RUN_WAITS ?
 							   "waits for a worker slot" :
 							   "waits for somebody's lock");
 		errand_notify(w);
-		run_wait(w, START_RETRY_MS,
-				 start == RUN_WAITS ? WAIT_PLACE : WAIT_LOCK);
+		run_wait(w, pause, start == RUN_WAITS ? WAIT_PLACE : WAIT_LOCK);
+		if (start == RUN_AGAIN)
+			pause = Min(2 * pause, START_RETRY_MAX_MS);
 		run_reload();
-		start = run_first(w);
 	}
-	if (start == RUN_WAITS && !shmem_wait(w->database, true))
-		ereport(LOG,
-				(errmsg("letters wait for a worker"),
-				 errdetail("mailman.max_workers is %d.", mailman_max_workers)));
 	return start == RUN_TAKEN;
 }
 
@@ -291,17 +320,21 @@ worker_report(Worker *w)
 						   STATE_IDLE, line);
 }
 
-/* Signals, and an end that is noticed, before anything can fail */
+/* Signals, a place, and an end that is noticed, before anything can fail */
 static Worker *
 worker_create(int64 letter_id)
 {
+	PlaceTicket ticket;
 	Worker	   *w = MemoryContextAllocZero(TopMemoryContext, sizeof(Worker));
 
 	w->letter_id = letter_id;
 	memcpy(&w->database, MyBgworkerEntry->bgw_extra, sizeof(Oid));
+	memcpy(&ticket, MyBgworkerEntry->bgw_extra + sizeof(Oid), sizeof(ticket));
 	w->wake_at = DT_NOEND;
+	on_shmem_exit(worker_gone, PointerGetDatum(w));
+	if (!place_enter(w->database, letter_id, &ticket))
+		proc_exit(0);			/* we are late: others were started */
 	w->waiter = waiter_create();
-	before_shmem_exit(worker_gone, PointerGetDatum(w));
 	previous_log_hook = emit_log_hook;
 	emit_log_hook = worker_log_hook;
 	pqsignal(SIGTERM, die);
@@ -346,11 +379,13 @@ worker_start(int64 letter_id)
 static bool
 worker_last_look(Worker *w)
 {
-	bool		yielding = w->yielding;
+	bool		yielding = w->yielding || w->blocked;
 
 	routes_close(w);
 	w->armed = false;
-	if (w->mode != MODE_GONE)
+	if (w->blocked)
+		run_give_way(w);
+	else if (w->mode != MODE_GONE)
 	{
 		errand_notify_last(w);
 		run_done(w);

@@ -103,6 +103,8 @@ struct Worker
 	int64		started_us;		/* of this run */
 	bool		yielding;		/* others wait for a slot: go to the end of
 								 * the line */
+	bool		blocked;		/* and somebody's lock is in our way, so that
+								 * nothing can be written */
 	TimestampTz wake_at;		/* when somebody must look at the letter after
 								 * we have ended; DT_NOEND: nobody */
 
@@ -207,8 +209,12 @@ typedef enum RunStart
 	RUN_AGAIN					/* somebody's lock is in the way */
 } RunStart;
 
-/* Take the letter, if it is free and there is work */
+/* Take the letter, if it is free and there is work.  With the last two answers
+ * we hold its lock, so that nobody else tries. */
 extern RunStart run_first(Worker *w);
+
+/* Somebody's lock is in the way, and others need our place */
+extern void run_give_way(Worker *w);
 
 extern void run_unlock(Worker *w);
 
@@ -225,6 +231,13 @@ extern void run_last(Worker *w, const char *error);
 typedef void (*RunTransaction) (Worker *w, void *arg);
 extern bool run_try(Worker *w, RunTransaction transaction, void *arg,
 					ErrorData **error);
+
+/* Nothing would be lost if it ended now */
+static inline bool
+worker_is_free(const Worker *w)
+{
+	return worker_outstanding(w) + worker_recordable(w) + w->stuck.count == 0;
+}
 
 /* A transaction failed: log it, but not over and over */
 extern void run_log_failure(Worker *w, const char *what,

@@ -346,9 +346,7 @@ my $second = $plain->letter($newsletter);
 $plain->send($second);
 waits($plain, $second, 'MailmanPlace', 'another waits for it');
 is( $plain->sql("SELECT state FROM mailman.worker WHERE letter_id = $second"),
-	'starting', 'and has not begun');
-is( $plain->sql("SELECT reason FROM mailman.progress WHERE letter_id = $second"),
-	'waits for a worker', 'as progress shows');
+	'waiting', 'and has not begun');
 my $holder = $plain->session;
 $holder->query("BEGIN; SELECT FROM mailman.letter WHERE id = $first FOR UPDATE");
 $relay->open_gate;
