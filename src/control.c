@@ -75,7 +75,7 @@ control_set(const Letter *letter, const char *state, const char *reason)
 {
 	static Statement set = {
 		.sql = "UPDATE mailman.letter SET state_reason = $3, failed_runs = 0,"
-		" line_at = now(),"
+		" line_at = now(), cancelling = $2 = 'cancelled',"
 		" state = CASE WHEN $2 = 'sending' AND send_at > now()"
 		" THEN 'scheduled' ELSE $2 END WHERE id = $1 RETURNING state",
 		.nargs = 3,

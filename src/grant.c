@@ -56,6 +56,7 @@ static const struct
 	{RIGHTS_READ, "SELECT", "TABLE mailman.newsletter_email"},
 	{RIGHTS_READ, "SELECT", "TABLE mailman.posting"},
 	{RIGHTS_READ, "SELECT", "TABLE mailman.domain_limit"},
+	{RIGHTS_READ, "SELECT", "TABLE mailman.line"},
 	{RIGHTS_READ, "SELECT", "TABLE mailman.progress"},
 	{RIGHTS_READ, "SELECT", "TABLE mailman.worker"},
 	{RIGHTS_READ, "SELECT", "TABLE mailman.recipient"},

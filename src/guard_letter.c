@@ -25,7 +25,7 @@ PG_FUNCTION_INFO_V1(mailman_guard_attachment);
 static const char *const letter_accounts[][2] = {
 	{"state", "draft"}, {"state_reason", NULL}, {"state_at", NULL},
 	{"purged_at", NULL}, {"sender", NULL},
-	{"whole", "f"}, {"line_at", NULL}, {"run", "0"}, {"run_at", NULL},
+	{"whole", "f"}, {"cancelling", "f"}, {"line_at", NULL}, {"run", "0"}, {"run_at", NULL},
 	{"failed_runs", "0"}, {"last_error", NULL}, {"resumed_at", NULL},
 	{"doubts", "0"}, {"rate", NULL}, {"rate_at", NULL},
 	{"revision", "1"}

@@ -58,28 +58,18 @@ look_is_sent(const Look *look)
 		look->due_at == 0 && !look->open && !look->whole;
 }
 
-/* Look without locking anything; run 0: whoever's it is */
+/*
+ * Look without locking anything; run 0: whoever's it is.  When the letter
+ * should have a worker is what mailman.work says; but while mailman.enabled is
+ * off, only what is on its way needs one.
+ */
 void
 look_at(Worker *w, int64 run, Look *look)
 {
 	static Statement statement = {
-		.sql = "SELECT l.state, l.send_at,"
-		" (SELECT p.created_at FROM mailman.posting p"
-		" WHERE p.letter_id = l.id ORDER BY p.id LIMIT 1),"
-		" (SELECT min(d.due_at) FROM mailman.delivery d"
-		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL),"
-		" (l.mail_order->>'sending')::int8 > 0,"
-		" (l.mail_order->>'pending')::int8 > 0"
-		" OR (l.mail_order->>'deferred')::int8 > 0, l.whole,"
-		" t.pending, t.first, t.last, t.sending"
-		" FROM mailman.letter l CROSS JOIN LATERAL (SELECT"
-		" count(*) FILTER (WHERE state = 'pending') AS pending,"
-		" min(requested_at) FILTER (WHERE state = 'pending') AS first,"
-		" max(requested_at) FILTER (WHERE state = 'pending') AS last,"
-		" coalesce(bool_or(state = 'sending'), false) AS sending"
-		" FROM mailman.test WHERE letter_id = l.id"
-		" AND state IN ('pending', 'sending')) t"
-		" WHERE l.id = $1 AND (l.run = $2 OR $2 = 0)",
+		.sql = "SELECT state, send_at, posted_at, due_at, sending, waiting,"
+		" whole, tests, tested_at, asked_at, testing, ready_at, barred_until"
+		" FROM mailman.work WHERE letter_id = $1 AND (run = $2 OR $2 = 0)",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
 	};
@@ -87,6 +77,7 @@ look_at(Worker *w, int64 run, Look *look)
 
 	memset(look, 0, sizeof(*look));
 	look->mode = MODE_GONE;
+	look->ready_at = DT_NOEND;
 	if (statement_run(&statement, SPI_OK_SELECT, values, NULL) == 0)
 		return;
 	strlcpy(look->state, row_text(0, 1), sizeof(look->state));
@@ -102,6 +93,10 @@ look_at(Worker *w, int64 run, Look *look)
 	look->tested_at = row_int64(0, 9, 0);
 	look->asked_at = row_int64(0, 10, 0);
 	look->testing = row_bool(0, 11);
+	look->ready_at = row_int64(0, 12, DT_NOEND);
+	look->barred_until = row_int64(0, 13, DT_NOBEGIN);
+	if (!mailman_enabled && !look->sending && !look->testing)
+		look->ready_at = DT_NOEND;
 	if (look->tests > 0 && look_is_sent(look))
 		look->mode = MODE_STOP; /* all that is left are tests */
 }
@@ -120,47 +115,15 @@ look_is_due(const Look *look)
 }
 
 /*
- * When should a letter have a worker?  Judged by what is in the tables:
- * postings, rows that wait, rows 'sending'; and tests.
- */
-TimestampTz
-look_next(const Look *look)
-{
-	if (look->tests > 0 || look->testing)
-		return DT_NOBEGIN;
-	switch (look->mode)
-	{
-		case MODE_SEND:
-			if (look->postings || look->sending)
-				return DT_NOBEGIN;
-			if (look->due_at != 0)
-				return look->due_at;
-			return strcmp(look->state, "sent") == 0 ? DT_NOEND : DT_NOBEGIN;
-		case MODE_WAIT:
-			return look->send_at;
-		case MODE_CANCEL:
-			return look->postings || look->due_at != 0 || look->sending ?
-				DT_NOBEGIN : DT_NOEND;
-		case MODE_STOP:
-			return look->sending ? DT_NOBEGIN : DT_NOEND;
-		case MODE_GONE:
-			break;
-	}
-	return DT_NOEND;
-}
-
-/*
- * Should it have one now?  Without a dispatcher nobody else would start it
- * when its time comes, so the worker itself waits.
+ * Should it have a worker now?  Without a dispatcher nobody else would start
+ * it when its time comes, so the worker itself waits.
  */
 bool
 look_has_work(const Look *look)
 {
-	TimestampTz next = look_next(look);
-
 	if (!shmem_is_there())
-		return next != DT_NOEND;
-	return next <= GetCurrentTimestamp() + NEAR_US;
+		return look->ready_at != DT_NOEND;
+	return look->ready_at <= GetCurrentTimestamp() + NEAR_US;
 }
 
 /* For what will it wait? */
@@ -196,7 +159,7 @@ look_idle(Worker *w, const Look *look)
 	int64		now = transfer_now();
 	int64		look_us = now + mailman_poll_interval * INT64CONST(1000);
 	int64		retry_us = routes_retry_us(w);
-	TimestampTz due = look->mode == MODE_WAIT ? look->send_at : look->due_at;
+	TimestampTz due = look->mode == MODE_WAIT ? look->ready_at : look->due_at;
 	bool		spare;
 
 	w->look_us = look_us;

@@ -191,6 +191,7 @@ CREATE TABLE mailman.letter (
 	revision integer NOT NULL DEFAULT 1,
 	sender name,
 	whole boolean NOT NULL DEFAULT false,
+	cancelling boolean NOT NULL DEFAULT false,
 	line_at timestamptz,
 	run integer NOT NULL DEFAULT 0,
 	run_at timestamptz,
@@ -207,9 +208,9 @@ CREATE TABLE mailman.letter (
 ) WITH (fillfactor = 50);
 -- the letters of a newsletter; and the foreign key when that goes
 CREATE INDEX letter_newsletter_id_idx ON mailman.letter (newsletter_id);
--- what supervision looks through: few, and the state changes seldom
+-- what supervision looks through: few, and what it asks for changes seldom
 CREATE INDEX letter_open_idx ON mailman.letter (id)
-	WHERE state IN ('scheduled', 'sending', 'paused', 'cancelled');
+	WHERE state IN ('scheduled', 'sending', 'paused') OR cancelling;
 COMMENT ON TABLE mailman.letter IS 'one issue of a newsletter';
 COMMENT ON COLUMN mailman.letter.ref IS 'the application''s own key';
 COMMENT ON COLUMN mailman.letter.subject IS 'template (Mustache) of the Subject:';
@@ -225,6 +226,7 @@ COMMENT ON COLUMN mailman.letter.strict IS 'a variable without value is an error
 COMMENT ON COLUMN mailman.letter.revision IS 'counts changes of the content';
 COMMENT ON COLUMN mailman.letter.sender IS 'the role that sent it first; its user mappings and rights count';
 COMMENT ON COLUMN mailman.letter.whole IS 'scheduled for every active subscription: whoever subscribes until it starts gets it, too';
+COMMENT ON COLUMN mailman.letter.cancelling IS 'cancelled, and its worker has not yet seen to it that nothing is left';
 COMMENT ON COLUMN mailman.letter.line_at IS 'since when it waits for a worker; letters start in this order';
 COMMENT ON COLUMN mailman.letter.run_at IS 'when its latest worker began';
 COMMENT ON COLUMN mailman.letter.last_error IS 'what ended the latest worker that failed';
@@ -776,6 +778,129 @@ COMMENT ON COLUMN mailman.relay_status.sent_lately IS 'mails it accepted in the 
 COMMENT ON COLUMN mailman.relay_status.rejected_lately IS 'mails it did not accept in the last minute, at most';
 
 -- ---------------------------------------------------------------------------
+-- What is to be done
+-- ---------------------------------------------------------------------------
+
+-- What there is to do for a letter, and from when on: the one rule by which a
+-- scout starts a worker, a worker stays or ends, and an operator is told what
+-- a letter waits for.  Read once per turn, hence by keys only; OFFSET 0 keeps
+-- what is looked up from being looked up anew for each use.  It shows what is
+-- not granted to anybody, and is not granted itself.
+CREATE VIEW mailman.work AS
+SELECT l.id AS letter_id, l.run, l.state, l.send_at, l.whole, l.failed_runs,
+	   f.sending, f.waiting, f.posted_at, f.due_at,
+	   t.tests, t.tested_at, t.asked_at, t.testing,
+	   CASE WHEN t.tests > 0 OR t.testing THEN timestamptz '-infinity'
+			WHEN l.state IN ('scheduled', 'sending', 'sent')
+			THEN greatest(CASE WHEN l.state = 'scheduled' THEN l.send_at END,
+						  CASE WHEN f.sending OR f.posted_at IS NOT NULL
+									OR l.whole
+							   THEN timestamptz '-infinity'
+							   WHEN f.due_at IS NOT NULL THEN f.due_at
+							   WHEN l.state <> 'sent'
+							   THEN timestamptz '-infinity' END)
+			WHEN f.sending OR l.cancelling
+				 OR l.state = 'cancelled' AND (f.posted_at IS NOT NULL
+											   OR f.due_at IS NOT NULL)
+			THEN timestamptz '-infinity' END AS ready_at,
+	   f.ran_at,
+	   CASE WHEN l.failed_runs > 1
+			THEN f.ran_at + interval '1 s'
+				 * least(1 << least(l.failed_runs - 2, 20), 300)
+			END AS barred_until,
+	   greatest(l.line_at, CASE WHEN l.failed_runs > 0 THEN f.ran_at END,
+				CASE WHEN t.tests > 0 OR t.testing THEN t.tested_at
+					 ELSE greatest(CASE WHEN l.state = 'scheduled'
+										THEN l.send_at END,
+								   coalesce(least(f.posted_at, f.due_at),
+											l.rate_at, l.run_at,
+											l.state_at)) END) AS since
+  FROM mailman.letter l
+  CROSS JOIN LATERAL (
+	SELECT (l.mail_order->>'sending')::bigint > 0 AS sending,
+		   (l.mail_order->>'pending')::bigint > 0
+		   OR (l.mail_order->>'deferred')::bigint > 0 AS waiting,
+		   (SELECT p.created_at FROM mailman.posting p
+			 WHERE p.letter_id = l.id ORDER BY p.id LIMIT 1) AS posted_at,
+		   (SELECT min(d.due_at) FROM mailman.delivery d
+			 WHERE d.letter_id = l.id AND d.due_at IS NOT NULL) AS due_at,
+		   -- if the clock was set back, it is not known how long ago it was
+		   CASE WHEN l.run_at <= pg_catalog.statement_timestamp()
+				THEN l.run_at END AS ran_at
+	OFFSET 0) f
+  CROSS JOIN LATERAL (
+	SELECT count(*) FILTER (WHERE x.state = 'pending') AS tests,
+		   min(x.requested_at) AS tested_at,
+		   max(x.requested_at) FILTER (WHERE x.state = 'pending') AS asked_at,
+		   coalesce(bool_or(x.state = 'sending'), false) AS testing
+	  FROM mailman.test x
+	 WHERE x.letter_id = l.id AND x.state IN ('pending', 'sending')) t;
+COMMENT ON VIEW mailman.work IS 'internal: what there is to do for each letter, and when';
+COMMENT ON COLUMN mailman.work.run IS 'as in mailman.letter';
+COMMENT ON COLUMN mailman.work.state IS 'as in mailman.letter';
+COMMENT ON COLUMN mailman.work.send_at IS 'as in mailman.letter';
+COMMENT ON COLUMN mailman.work.whole IS 'as in mailman.letter';
+COMMENT ON COLUMN mailman.work.failed_runs IS 'as in mailman.letter';
+COMMENT ON COLUMN mailman.work.sending IS 'the tally knows deliveries that are sending';
+COMMENT ON COLUMN mailman.work.waiting IS 'the tally knows deliveries that wait';
+COMMENT ON COLUMN mailman.work.posted_at IS 'when the first posting was made that is not claimed yet';
+COMMENT ON COLUMN mailman.work.due_at IS 'when the first of those who wait is due';
+COMMENT ON COLUMN mailman.work.tests IS 'tests that wait';
+COMMENT ON COLUMN mailman.work.tested_at IS 'since when the first test is open';
+COMMENT ON COLUMN mailman.work.asked_at IS 'when the latest test that waits was asked for';
+COMMENT ON COLUMN mailman.work.testing IS 'a test is on its way';
+COMMENT ON COLUMN mailman.work.ready_at IS 'when there is something to do for a worker; null: not before something happens';
+COMMENT ON COLUMN mailman.work.ran_at IS 'when its latest worker began';
+COMMENT ON COLUMN mailman.work.barred_until IS 'workers before have failed: no other before that';
+COMMENT ON COLUMN mailman.work.since IS 'since when it waits for a worker; letters start in this order';
+
+-- With the rights of its owner, as it shows ids and times of letters only.
+CREATE VIEW mailman.line AS
+SELECT o.letter_id, o.ready_at,
+	   CASE WHEN o.waits THEN o.since END AS since,
+	   CASE WHEN o.waits
+			THEN pg_catalog.row_number()
+				 OVER (PARTITION BY o.waits ORDER BY o.since, o.letter_id)
+			END AS position
+  FROM (SELECT w.letter_id, w.since,
+			   greatest(w.ready_at, w.barred_until) AS ready_at,
+			   greatest(w.ready_at, w.barred_until) <= pg_catalog.now()
+			   AND k.letter_id IS NULL
+			   AND coalesce(pg_catalog.current_setting('mailman.enabled',
+													   true), 'on') <> 'off'
+				   AS waits
+		  FROM mailman.work w
+		  -- those at work: they hold the letter's lock, and that of a place
+		  LEFT JOIN (SELECT DISTINCT (m.classid::bigint << 32)
+							| m.objid::bigint AS letter_id
+					   FROM pg_catalog.pg_locks m
+					   JOIN pg_catalog.pg_locks p ON p.pid = m.pid
+					  WHERE m.locktype = 'advisory' AND m.granted
+						AND m.database = (SELECT oid
+											FROM pg_catalog.pg_database
+										   WHERE datname
+											   = pg_catalog.current_database())
+						AND m.objsubid = x'6d6c'::integer
+						AND p.locktype = 'advisory' AND p.granted
+						AND p.database = 0
+						AND p.objsubid = x'6d73'::integer) k
+			ON k.letter_id = w.letter_id
+		 WHERE w.letter_id IN (SELECT id FROM mailman.letter
+								WHERE state IN ('scheduled', 'sending',
+												'paused') OR cancelling
+							   UNION ALL
+							   SELECT letter_id FROM mailman.posting
+							   UNION ALL
+							   SELECT letter_id FROM mailman.test
+								WHERE state IN ('pending', 'sending'))
+		   AND w.ready_at IS NOT NULL) o;
+COMMENT ON VIEW mailman.line IS 'letters for which there is something to do: when, and which of them wait for a place';
+COMMENT ON COLUMN mailman.line.letter_id IS 'the letter';
+COMMENT ON COLUMN mailman.line.ready_at IS 'from when on; -infinity: now';
+COMMENT ON COLUMN mailman.line.since IS 'it waits for a place, since then; null: it has one, or needs none yet';
+COMMENT ON COLUMN mailman.line.position IS 'its position among those of this database that wait, from 1';
+
+-- ---------------------------------------------------------------------------
 -- The operator's views.  Those that show rows of tables do so with the rights
 -- of whoever asks, row security included; those of processes show what
 -- pg_stat_activity shows him.
@@ -812,22 +937,34 @@ SELECT l.id AS letter_id,
 	   t.doubtful,
 	   CASE WHEN s.state = 'scheduled'
 			THEN greatest(l.send_at, d.due_at) ELSE d.due_at END AS next_due,
+	   o.since AS waits_since,
+	   o.position,
 	   k.pid AS worker,
 	   coalesce(l.state_reason,
-				CASE WHEN s.state <> 'sending' THEN NULL
-					 WHEN d.due_at > pg_catalog.now() AND d.code IS NOT NULL
-						  AND t.pending + t.sending = 0
-					 THEN 'waits to try those again who are deferred'
+				CASE WHEN s.state NOT IN ('scheduled', 'sending')
+						  OR s.state = 'scheduled'
+						  AND l.send_at > pg_catalog.now() THEN NULL
+					 WHEN o.ready_at > pg_catalog.now() AND d.code IS NOT NULL
+					 THEN pg_catalog.format('waits until %s to try %s deferred again',
+						  pg_catalog.to_char(o.ready_at,
+							CASE WHEN o.ready_at::date
+									  = pg_catalog.now()::date
+								 THEN 'HH24:MI' ELSE 'YYYY-MM-DD HH24:MI' END),
+						  t.deferred)
 					 WHEN r.rate > 0 THEN NULL
 					 WHEN d.due_at > pg_catalog.now() AND d.code IS NULL
 					 THEN d.reason
-					 WHEN k.pid IS NOT NULL THEN NULL
+					 WHEN k.pid IS NOT NULL AND o.since IS NULL THEN NULL
 					 WHEN pg_catalog.current_setting('mailman.enabled', true)
 						  = 'off'
 					 THEN 'mailman.enabled is off'
 					 WHEN l.failed_runs > 0
 					 THEN 'the latest worker failed: '
 						  || coalesce(l.last_error, 'see the server''s log')
+					 WHEN o.since IS NOT NULL AND c.are_taken
+					 THEN pg_catalog.format('waits for a place since %s, %s before it',
+						  pg_catalog.to_char(o.since, 'HH24:MI:SS'),
+						  o.position - 1)
 					 ELSE 'waits for a worker' END) AS reason
   FROM mailman.letter l
   -- what was posted and the letter's worker has not counted yet
@@ -883,11 +1020,19 @@ SELECT l.id AS letter_id,
 				AND database = (SELECT oid FROM pg_catalog.pg_database
 								 WHERE datname = pg_catalog.current_database())
 				AND objsubid = x'6d6c'::integer) k ON k.letter_id = l.id
+  LEFT JOIN mailman.line o ON o.letter_id = l.id
+  -- the places, in all databases
+  CROSS JOIN (SELECT count(*) >= pg_catalog.current_setting(
+									'mailman.max_workers', true)::integer
+					 AS are_taken
+				FROM pg_catalog.pg_locks
+			   WHERE locktype = 'advisory' AND granted AND database = 0
+				 AND objsubid = x'6d73'::integer) c
   -- of those who can show them
   CROSS JOIN (SELECT CASE WHEN utf8 THEN pg_catalog.chr(9608) ELSE '#' END AS full,
 					 CASE WHEN utf8 THEN pg_catalog.chr(9617) ELSE '.' END AS empty
 				FROM (SELECT pg_catalog.current_setting('client_encoding')
-							 = 'UTF8' AS utf8) c) b
+							 = 'UTF8' AS utf8) e) b
  WHERE l.state <> 'draft'
  ORDER BY l.id;
 COMMENT ON VIEW mailman.progress IS 'a line for each letter that is no draft; made for \watch';
@@ -906,6 +1051,8 @@ COMMENT ON COLUMN mailman.progress.sending IS 'on their way now';
 COMMENT ON COLUMN mailman.progress.skipped IS 'not to be sent: left meanwhile, or the letter was cancelled';
 COMMENT ON COLUMN mailman.progress.doubtful IS 'perhaps delivered, and not sent again';
 COMMENT ON COLUMN mailman.progress.next_due IS 'when the first of those who wait is due, or the letter';
+COMMENT ON COLUMN mailman.progress.waits_since IS 'since when it waits for a place; null: it does not';
+COMMENT ON COLUMN mailman.progress.position IS 'its position in line, from 1';
 COMMENT ON COLUMN mailman.progress.worker IS 'pid of its worker; null: none';
 COMMENT ON COLUMN mailman.progress.reason IS 'why it is in this state, or what it waits for';
 

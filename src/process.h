@@ -128,9 +128,6 @@ extern void dispatcher_register(void);
  * caller; *next is when to look again (DT_NOEND: when woken). */
 extern int	scout_look(TimestampTz *next, bool *waits);
 
-/* How long a letter whose workers fail is left alone, in microseconds */
-extern int64 scout_backoff(int failed_runs);
-
 /* ---- shmem.c: what dispatcher, scouts and workers tell each other ---- */
 
 extern void shmem_define(void);

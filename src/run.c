@@ -145,17 +145,16 @@ run_pause(Worker *w, int64 failed_runs)
 
 /* May it be started now, after what became of the workers before? */
 static bool
-run_may_start(Worker *w)
+run_may_start(Worker *w, const Look *look)
 {
 	static Statement history = {
-		.sql = "SELECT failed_runs::int8, run_at FROM mailman.letter"
+		.sql = "SELECT failed_runs::int8 FROM mailman.letter"
 		" WHERE id = $1 FOR NO KEY UPDATE",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(w->letter_id)};
 	int64		failed_runs;
-	TimestampTz until;
 
 	if (!mailman_enabled || !origin_is_ours() ||
 		statement_run(&history, SPI_OK_SELECT, values, NULL) == 0)
@@ -164,12 +163,11 @@ run_may_start(Worker *w)
 		return false;
 	}
 	failed_runs = row_int64(0, 1, 0);
-	until = row_int64(0, 2, 0) + scout_backoff((int) failed_runs);
 	if (failed_runs >= mailman_max_failed_runs && run_pause(w, failed_runs))
 		return false;
-	if (failed_runs > 1 && until > GetCurrentTimestamp())
+	if (failed_runs > 1 && look->barred_until > GetCurrentTimestamp())
 	{
-		w->wake_at = until;
+		w->wake_at = look->barred_until;
 		return false;
 	}
 	return true;
@@ -239,8 +237,8 @@ run_start(Worker *w)
 	Look		look;
 
 	look_at(w, 0, &look);
-	w->wake_at = look_next(&look);
-	if (!look_has_work(&look) || !run_may_start(w))
+	w->wake_at = look.ready_at;
+	if (!look_has_work(&look) || !run_may_start(w, &look))
 		return RUN_NOTHING;
 	if (!slot_lock())
 		return RUN_WAITS;
@@ -354,8 +352,12 @@ run_done_transaction(Worker *w, void *arg)
 {
 	static Statement done = {
 		.sql = "UPDATE mailman.letter SET failed_runs = 0, last_error = NULL,"
-		" line_at = CASE WHEN $3 THEN clock_timestamp() ELSE line_at END"
-		" WHERE id = $1 AND run = $2 AND (failed_runs <> 0 OR $3)",
+		" line_at = CASE WHEN $3 THEN clock_timestamp() ELSE line_at END,"
+		" cancelling = cancelling AND ((mail_order->>'pending')::int8 > 0"
+		" OR (mail_order->>'sending')::int8 > 0"
+		" OR (mail_order->>'deferred')::int8 > 0 OR EXISTS (SELECT"
+		" FROM mailman.posting p WHERE p.letter_id = $1))"
+		" WHERE id = $1 AND run = $2 AND (failed_runs <> 0 OR $3 OR cancelling)",
 		.nargs = 3,
 		.argtypes = {INT8OID, INT8OID, BOOLOID}
 	};
@@ -367,13 +369,14 @@ run_done_transaction(Worker *w, void *arg)
 	run_begin(w, &scope);
 	statement_run(&done, SPI_OK_UPDATE, values, NULL);
 	look_at(w, 0, &look);
-	w->wake_at = look_next(&look);
+	w->wake_at = look.ready_at;
 	run_commit(&scope);
 }
 
 /*
- * A run that ends well: failures before it count no more, and a letter that
- * gave up its slot goes to the end of the line.
+ * A run that ends well: failures before it count no more, a letter that gave
+ * up its place goes to the end of the line, and a cancelled one of which
+ * nothing is left is not looked at again.
  */
 void
 run_done(Worker *w)

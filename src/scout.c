@@ -37,7 +37,6 @@
 #define SUSPECT_MS			5000	/* crashes come soon, if at all */
 #define LOOK_PREPARED_MS	1000	/* while a prepared transaction exists */
 #define LOOK_RUNNING_MS		60000	/* while letters are being sent */
-#define BACKOFF_MAX_S		300
 
 PG_FUNCTION_INFO_V1(mailman_wake);
 PGDLLEXPORT void mailman_scout_main(Datum arg);
@@ -52,15 +51,6 @@ typedef struct OpenLetter
 	int			failed_runs;
 } OpenLetter;
 
-int64
-scout_backoff(int failed_runs)
-{
-	if (failed_runs < 2)
-		return 0;
-	return Min(1 << Min(failed_runs - 2, 20), BACKOFF_MAX_S) *
-		(int64) USECS_PER_SEC;
-}
-
 static int
 scout_compare(const void *a, const void *b)
 {
@@ -72,43 +62,21 @@ scout_compare(const void *a, const void *b)
 	return one->id < other->id ? -1 : one->id > other->id;
 }
 
-/* All letters with work, in the order of the line */
+/*
+ * All letters with work, in the order of the line.  A worker whose predecessors
+ * have failed waits as long as mailman.work says.
+ */
 static OpenLetter *
 scout_letters(uint64 *count)
 {
 	static Statement open = {
-		.sql = "WITH l AS (SELECT * FROM mailman.letter"
-		" WHERE state IN ('scheduled', 'sending', 'paused', 'cancelled')"
-		" UNION ALL SELECT * FROM mailman.letter"
-		" WHERE state IN ('draft', 'sent') AND id IN ("
-		"SELECT letter_id FROM mailman.posting"
-		" UNION SELECT letter_id FROM mailman.test"
-		" WHERE state IN ('pending', 'sending'))),"
-		" o AS (SELECT l.id, l.failed_runs, l.run_at, l.line_at,"
-		" CASE WHEN w.tested_at IS NOT NULL THEN timestamptz '-infinity'"
-		" ELSE CASE l.state WHEN 'scheduled'"
-		" THEN coalesce(l.send_at, timestamptz '-infinity')"
-		" WHEN 'paused' THEN CASE WHEN w.sending"
-		" THEN timestamptz '-infinity' END"
-		" WHEN 'cancelled' THEN CASE WHEN w.sending"
-		" OR w.posted_at IS NOT NULL OR w.due_at IS NOT NULL"
-		" THEN timestamptz '-infinity' END"
-		" ELSE CASE WHEN w.sending OR w.posted_at IS NOT NULL"
-		" OR l.state = 'sending' AND w.due_at IS NULL"
-		" THEN timestamptz '-infinity' ELSE w.due_at END END END AS ready_at,"
-		" coalesce(w.tested_at, w.posted_at, l.send_at, w.due_at) AS since"
-		" FROM l CROSS JOIN LATERAL (SELECT"
-		" (l.mail_order->>'sending')::int8 > 0 AS sending,"
-		" (SELECT min(p.created_at) FROM mailman.posting p"
-		" WHERE p.letter_id = l.id) AS posted_at,"
-		" (SELECT min(t.requested_at) FROM mailman.test t"
-		" WHERE t.letter_id = l.id"
-		" AND t.state IN ('pending', 'sending')) AS tested_at,"
-		" (SELECT min(d.due_at) FROM mailman.delivery d"
-		" WHERE d.letter_id = l.id AND d.due_at IS NOT NULL) AS due_at) w)"
-		" SELECT id, ready_at, failed_runs::int8, run_at,"
-		" greatest(line_at, since, CASE WHEN failed_runs > 0 THEN run_at END)"
-		" FROM o WHERE ready_at IS NOT NULL"
+		.sql = "SELECT letter_id, greatest(ready_at, barred_until), ran_at,"
+		" since, failed_runs::int8 FROM mailman.work WHERE letter_id IN ("
+		"SELECT id FROM mailman.letter"
+		" WHERE state IN ('scheduled', 'sending', 'paused') OR cancelling"
+		" UNION ALL SELECT letter_id FROM mailman.posting"
+		" UNION ALL SELECT letter_id FROM mailman.test"
+		" WHERE state IN ('pending', 'sending')) AND ready_at IS NOT NULL"
 	};
 	uint64		rows = statement_run(&open, SPI_OK_SELECT, NULL, NULL);
 	OpenLetter *letters = palloc(Max(rows, 1) * sizeof(OpenLetter));
@@ -120,13 +88,10 @@ scout_letters(uint64 *count)
 
 		letter->id = row_int64(row, 1, 0);
 		letter->ready_at = row_int64(row, 2, 0);
-		letter->failed_runs = (int) row_int64(row, 3, 0);
-		letter->run_at = row_int64(row, 4, 0);
-		if (letter->failed_runs > 1)
-			letter->ready_at = Max(letter->ready_at, letter->run_at +
-								   scout_backoff(letter->failed_runs));
-		letter->line_at = Max(row_int64(row, 5, 0),
+		letter->run_at = row_int64(row, 3, DT_NOBEGIN);
+		letter->line_at = Max(row_int64(row, 4, DT_NOBEGIN),
 							  place_blocked_at(MyDatabaseId, letter->id));
+		letter->failed_runs = (int) row_int64(row, 5, 0);
 	}
 	qsort(letters, rows, sizeof(OpenLetter), scout_compare);
 	*count = rows;
@@ -169,7 +134,7 @@ static bool
 scout_is_suspect(const OpenLetter *letter, bool running, TimestampTz now)
 {
 	if (running)
-		return letter->failed_runs > 1 &&
+		return letter->failed_runs > 1 && letter->run_at != DT_NOBEGIN &&
 			now - letter->run_at < SUSPECT_MS * INT64CONST(1000);
 	return letter->failed_runs > 0;
 }

@@ -163,6 +163,9 @@ typedef struct Look
 	bool		paused;			/* by this turn: turn_write() */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
+	TimestampTz ready_at;		/* when it should have a worker; DT_NOEND:
+								 * when something is posted */
+	TimestampTz barred_until;	/* but not before, as others have failed */
 	int			tests;			/* that wait */
 	TimestampTz tested_at;		/* since when the first does */
 	bool		testing;		/* some are 'sending' */
@@ -183,9 +186,6 @@ extern void look_at(Worker *w, int64 run, Look *look);
 
 /* Should a letter have a worker now? */
 extern bool look_has_work(const Look *look);
-
-/* When it should have one next; DT_NOEND: when something is posted */
-extern TimestampTz look_next(const Look *look);
 
 /* Is there something to record or claim?  If not, w knows when to look next,
  * or that it has ended. */

@@ -84,6 +84,7 @@ never|origin|
 never|forgotten|
 never|relay_state|
 never|domain_state|
+never|work|
 read|newsletter|SELECT
 read|subscription|SELECT
 read|letter|SELECT
@@ -93,6 +94,7 @@ read|delivery|SELECT
 read|newsletter_email|SELECT
 read|posting|SELECT
 read|domain_limit|SELECT
+read|line|SELECT
 read|progress|SELECT
 read|worker|SELECT
 read|recipient|SELECT
@@ -109,6 +111,7 @@ send|delivery|SELECT
 send|newsletter_email|SELECT
 send|posting|SELECT
 send|domain_limit|SELECT
+send|line|SELECT
 send|progress|SELECT
 send|worker|SELECT
 send|recipient|SELECT
@@ -294,7 +297,8 @@ INSERT INTO mailman.posting (letter_id, low, high, recipients, skipped, failed,
 	(900001, 1, 9, 10, 4, 0, 0), (900001, 1, 0, 0, 0, 3, 1);
 INSERT INTO mailman.posting (letter_id, low, high, recipients, folded)
 VALUES (900001, 1, 9, 700, true);
-SELECT is(row_to_json(p)::jsonb - '{letter_id,letter,bar,worker}'::text[],
+SELECT is(row_to_json(p)::jsonb - '{letter_id,letter,bar,worker,
+	waits_since,position}'::text[],
 	'{"state": "sending", "percent": 1.0, "rate": 100, "eta": "00:00:10",
 	  "recipients": 1010, "delivered": 3, "pending": 999, "deferred": 0,
 	  "failed": 2, "sending": 0, "skipped": 5, "doubtful": 1,

@@ -11,15 +11,15 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(472);
+SELECT plan(474);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
 	'attachment', 'partial', 'delivery', 'newsletter_email', 'posting',
 	'test', 'secret', 'forgotten', 'dkim_key', 'origin', 'relay_state',
 	'domain_limit', 'domain_state', 'event']);
-SELECT views_are('mailman', ARRAY['relay_status', 'progress', 'worker',
-	'recipient', 'failure_summary']);
+SELECT views_are('mailman', ARRAY['relay_status', 'work', 'line', 'progress',
+	'worker', 'recipient', 'failure_summary']);
 SELECT has_extension('mailman');
 
 -- columns, in the order they were made
@@ -71,6 +71,7 @@ letter|strict|boolean|f
 letter|revision|integer|f
 letter|sender|name|t
 letter|whole|boolean|f
+letter|cancelling|boolean|f
 letter|line_at|timestamp with time zone|t
 letter|run|integer|f
 letter|run_at|timestamp with time zone|t
@@ -371,8 +372,8 @@ SELECT is_empty(format($$
 	 rejected_before}'), ('domain_state', '{arrival}'))
 	v(tab, cols);
 SELECT matches(pg_get_indexdef('mailman.letter_open_idx'::regclass),
-			   'USING btree \(id\) WHERE \(state = ANY \(.*scheduled.*sending'
-			   '.*paused.*cancelled', 'letters that are open are found by it');
+			   'USING btree \(id\) WHERE \(\(state = ANY \(.*scheduled.*sending'
+			   '.*paused.*\) OR cancelling\)$', 'letters that are open are found by it');
 SELECT has_index('mailman', 'delivery', 'delivery_due_idx',
 				 ARRAY['letter_id', 'due_at'], 'what waits is found by its time');
 SELECT matches(pg_get_indexdef('mailman.delivery_due_idx'::regclass),

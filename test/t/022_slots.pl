@@ -117,6 +117,42 @@ watch($node, @letters);
 is(scalar(@lines), 1, 'the next episode: one more line')
   or diag(join("\n", @lines));
 
+# ---- who waits is told: since when, and behind how many
+
+$relay->gate(0);
+@letters = map { $node->letter($newsletter) } 1 .. 5;
+$node->send($_, @ids[ 0 .. 4 ]) foreach @letters;
+ok($relay->wait_for_held(2), 'two of five on their way');
+my @waiting;
+ok( $node->wait_for(
+		"SELECT string_agg(position::text, ' ' ORDER BY position)"
+		  . ' FROM mailman.line WHERE since IS NOT NULL', '1 2 3'),
+	'three stand in line');
+@waiting = split(
+	/\n/,
+	$node->sql(
+		'SELECT letter_id FROM mailman.line WHERE since IS NOT NULL'
+		  . ' ORDER BY position'));
+is("@waiting", join(' ', sort { $a <=> $b } @waiting), 'as they have come');
+is( $node->sql(
+		'SELECT bool_and(p.waits_since = l.since AND p.position = l.position'
+		  . " AND l.since BETWEEN now() - interval '5 min' AND now())"
+		  . ' FROM mailman.line l JOIN mailman.progress p USING (letter_id)'
+		  . ' WHERE l.since IS NOT NULL'),
+	't', 'progress has the same');
+like(
+	$node->sql(
+		"SELECT reason FROM mailman.progress WHERE letter_id = $waiting[2]"),
+	qr/^waits for a place since \d\d:\d\d:\d\d, 2 before it$/,
+	'in words, too');
+is( $node->sql(
+		'SELECT count(*) FROM mailman.progress'
+		  . ' WHERE worker IS NOT NULL AND position IS NULL'),
+	'2', 'those who have a place do not wait');
+$relay->open_gate;
+watch($node, @letters);
+is($node->sql('SELECT count(*) FROM mailman.line'), '0', 'nobody is left in it');
+
 # ---- two giants, and a welcome mail
 
 my @giants = map { $node->letter($newsletter) } 1 .. 2;

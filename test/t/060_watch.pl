@@ -347,6 +347,10 @@ $plain->send($second);
 waits($plain, $second, 'MailmanPlace', 'another waits for it');
 is( $plain->sql("SELECT state FROM mailman.worker WHERE letter_id = $second"),
 	'waiting', 'and has not begun');
+like(
+	$plain->sql("SELECT reason FROM mailman.progress WHERE letter_id = $second"),
+	qr/^waits for a place since \d\d:\d\d:\d\d, 0 before it$/,
+	'as progress shows');
 my $holder = $plain->session;
 $holder->query("BEGIN; SELECT FROM mailman.letter WHERE id = $first FOR UPDATE");
 $relay->open_gate;

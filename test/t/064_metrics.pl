@@ -164,10 +164,27 @@ is($m->{'mailman_relay_connections{relay="spare"}'},
 is($m->{'mailman_relay_rate_limit{relay="relay"}'}, 500, 'its rate');
 is($m->{'mailman_relay_rate_limit{relay="spare"}'}, 'NaN', 'no rate');
 cmp_ok($m->{'mailman_relay_sessions{relay="relay"}'}, '>=', 1, 'its sessions');
+is($m->{'mailman_line_waiting{}'},         0, 'nobody waits for a place');
+is($m->{'mailman_line_longest_seconds{}'}, 0, 'for no time');
 is($m->{'mailman_workers_here{}'},        1, 'a worker');
 is($m->{'mailman_workers_running{}'},     1, 'of all');
 is($m->{'mailman_workers_dispatchers{}'}, 1, 'the dispatcher');
 is($m->{'mailman_workers_max{}'},         3, 'the most there may be');
+
+# ---- another waits for the only place
+
+$node->sql('ALTER SYSTEM SET mailman.max_workers = 1');
+$node->reload;
+ok(wait_for_metric('mailman_workers_max{}', 1), 'there is one place');
+my $second = $node->letter($newsletter);
+$node->send($second);
+ok(wait_for_metric('mailman_line_waiting{}', 1), 'another letter waits for it');
+cmp_ok(metrics()->{'mailman_line_longest_seconds{}'},
+	'>', 0, 'for some time already');
+$node->sql("SELECT mailman_cancel($second)");
+$node->sql('ALTER SYSTEM RESET mailman.max_workers');
+$node->reload;
+ok(wait_for_metric('mailman_line_waiting{}', 0), 'until there are more');
 
 # ---- what changes
 
@@ -201,12 +218,12 @@ cmp_ok(metrics()->{"mailman_letter_oldest_due_seconds{$one}"},
 
 $node->sql('VACUUM ANALYZE mailman.delivery');
 my @queries = $yaml =~ /query: \|\n(.*?)^  metrics:/msg;
-is(scalar(@queries), 5, 'five queries');
+is(scalar(@queries), 6, 'six queries');
 my @plans = map { $node->sql("SET ROLE exporter; EXPLAIN $_") } @queries;
 is(scalar(grep { /Seq Scan on delivery/ } @plans),
 	0, 'none reads all deliveries');
 is(scalar(grep { /Index.* Scan using delivery_due_idx/ } @plans),
-	1, 'one looks for the first that is due');
+	2, 'two look for the first that is due');
 $node->sql('RESET ROLE');
 
 # ---- and nothing else is to be seen with those rights
