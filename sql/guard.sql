@@ -314,6 +314,100 @@ BEGIN
 	RETURN NULL;
 END
 $$ LANGUAGE plpgsql;
+-- so they are refused when they are made, out of whatever function
+CREATE TRIGGER peep AFTER INSERT ON mailman.subscription
+	EXECUTE FUNCTION regress_mailman_app.escalate();
+:sqlstate
+CREATE TRIGGER peep BEFORE UPDATE ON mailman.letter FOR EACH ROW
+	EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger();
+CREATE OR REPLACE TRIGGER guard BEFORE UPDATE ON mailman.letter FOR EACH ROW
+	EXECUTE FUNCTION pg_catalog.suppress_redundant_updates_trigger();
+-- not on what the extension does not write, nor on tables of their own
+CREATE TRIGGER mine AFTER INSERT ON mailman.newsletter
+	EXECUTE FUNCTION regress_mailman_app.escalate();
+CREATE TABLE regress_mailman_app.mine ();
+CREATE TRIGGER mine AFTER INSERT ON regress_mailman_app.mine
+	EXECUTE FUNCTION regress_mailman_app.escalate();
+RESET ROLE;
+DROP TRIGGER mine ON mailman.newsletter;
+-- the superuser's own pass, if what they run is a superuser's
+CREATE TRIGGER peep AFTER INSERT ON mailman.subscription
+	EXECUTE FUNCTION regress_mailman_app.escalate();
+:sqlstate
+CREATE TABLE audit AS SELECT id, email, current_user AS writer
+  FROM mailman.subscription WHERE false;
+CREATE FUNCTION audit() RETURNS trigger AS $$
+BEGIN
+	INSERT INTO public.audit VALUES (new.id, new.email, current_user);
+	RETURN NULL;
+END
+$$ LANGUAGE plpgsql;
+CREATE TRIGGER audit AFTER INSERT ON mailman.subscription
+	FOR EACH ROW WHEN (lower(new.email) <> '') EXECUTE FUNCTION audit();
+SET ROLE regress_mailman_app;
+SELECT mailman_subscribe(1, 'audited@example.com') AS audited \gset
+RESET ROLE;
+SELECT email FROM audit WHERE id = :audited;
+-- until it is given away
+ALTER FUNCTION audit() OWNER TO regress_mailman_app;
+SELECT mailman_subscribe(1, 'eve@example.com');
+SELECT mailman.obstacle();
+ALTER FUNCTION audit() OWNER TO CURRENT_USER;
+SELECT mailman.obstacle();
+DROP TRIGGER audit ON mailman.subscription;
+-- code hangs on a table in other places, too: what of it belongs to whom?
+CREATE FUNCTION regress_mailman_app.loose(text) RETURNS boolean AS
+'SELECT true' LANGUAGE sql IMMUTABLE;
+ALTER FUNCTION regress_mailman_app.loose(text) OWNER TO regress_mailman_app;
+CREATE INDEX loose ON mailman.subscription (regress_mailman_app.loose(email));
+SELECT mailman_subscribe(1, 'eve@example.com');
+DROP INDEX mailman.loose;
+CREATE INDEX loose ON mailman.subscription (id)
+	WHERE regress_mailman_app.loose(email);
+SELECT mailman_subscribe(1, 'eve@example.com');
+DROP INDEX mailman.loose;
+ALTER TABLE mailman.subscription ADD CONSTRAINT loose
+	CHECK (regress_mailman_app.loose(email));
+SELECT mailman_subscribe(1, 'eve@example.com');
+ALTER TABLE mailman.subscription DROP CONSTRAINT loose;
+ALTER TABLE mailman.subscription ADD COLUMN loose boolean
+	DEFAULT regress_mailman_app.loose('');
+SELECT mailman_subscribe(1, 'eve@example.com');
+ALTER TABLE mailman.subscription DROP COLUMN loose;
+ALTER TABLE mailman.subscription ADD COLUMN loose boolean
+	GENERATED ALWAYS AS (regress_mailman_app.loose(email)) STORED;
+SELECT mailman_subscribe(1, 'eve@example.com');
+ALTER TABLE mailman.subscription DROP COLUMN loose;
+CREATE DOMAIN regress_mailman_app.loose_text AS text;
+ALTER DOMAIN regress_mailman_app.loose_text OWNER TO regress_mailman_app;
+ALTER TABLE mailman.subscription
+	ADD COLUMN loose regress_mailman_app.loose_text;
+SELECT mailman_subscribe(1, 'eve@example.com');
+ALTER TABLE mailman.subscription DROP COLUMN loose;
+CREATE RULE loose AS ON UPDATE TO mailman.subscription
+	WHERE regress_mailman_app.loose(new.email) DO ALSO NOTHING;
+SELECT mailman_subscribe(1, 'eve@example.com');
+DROP RULE loose ON mailman.subscription;
+CREATE TABLE regress_mailman_app.heir () INHERITS (mailman.subscription);
+SELECT mailman_subscribe(1, 'eve@example.com');
+DROP TABLE regress_mailman_app.heir;
+ALTER TABLE mailman.subscription OWNER TO regress_mailman_app;
+SELECT mailman_subscribe(1, 'eve@example.com');
+ALTER TABLE mailman.subscription OWNER TO CURRENT_USER;
+GRANT ALL ON mailman.subscription TO regress_mailman_app;
+-- row security is not run for a superuser
+CREATE POLICY loose ON mailman.subscription
+	USING (regress_mailman_app.loose(email));
+SELECT mailman_subscribe(1, 'eve@example.com') > 0 AS subscribed;
+DROP POLICY loose ON mailman.subscription;
+-- nor is what is on another table than the one that is written
+ALTER EVENT TRIGGER mailman_guard_triggers DISABLE;
+CREATE TRIGGER peep AFTER INSERT ON mailman.delivery
+	EXECUTE FUNCTION regress_mailman_app.escalate();
+SELECT mailman_subscribe(1, 'eve@example.com') > 0 AS subscribed;
+DROP TRIGGER peep ON mailman.delivery;
+-- if somebody has switched that guard off, whoever writes sees them
+SET ROLE regress_mailman_app;
 CREATE TRIGGER peep AFTER INSERT ON mailman.subscription
 	EXECUTE FUNCTION regress_mailman_app.escalate();
 SELECT mailman_subscribe(1, 'eve@example.com');

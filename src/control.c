@@ -141,7 +141,7 @@ mailman_pause(PG_FUNCTION_ARGS)
 	Letter	   *letter;
 	const char *state = "paused";
 
-	extension_enter(&scope);
+	extension_enter(&scope, &use_pause);
 	letter = control_prepare(PG_GETARG_INT64(0), role);
 	if (letter_is(letter, "paused"))
 		ereport(NOTICE,
@@ -187,7 +187,7 @@ mailman_resume(PG_FUNCTION_ARGS)
 	Letter	   *letter;
 	const char *state;
 
-	extension_enter(&scope);
+	extension_enter(&scope, &use_resume);
 	letter = control_prepare(PG_GETARG_INT64(0), role);
 	state = letter->state;
 	if (letter_is(letter, "draft"))
@@ -264,7 +264,7 @@ mailman_cancel(PG_FUNCTION_ARGS)
 	Letter	   *letter;
 	const char *state = "cancelled";
 
-	extension_enter(&scope);
+	extension_enter(&scope, &use_cancel);
 	control_exclude_senders(PG_GETARG_INT64(0));
 	letter = control_prepare(PG_GETARG_INT64(0), role);
 	if (letter_is(letter, "cancelled"))
@@ -389,7 +389,7 @@ mailman_retry(PG_FUNCTION_ARGS)
 	int64		deferred;
 	Datum		values[3];
 
-	extension_enter(&scope);
+	extension_enter(&scope, &use_retry);
 	letter_share(PG_GETARG_INT64(0));
 	letter = letter_find(PG_GETARG_INT64(0));
 	letter_check_member(letter, role);

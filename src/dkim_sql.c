@@ -73,7 +73,7 @@ mailman_set_dkim_key(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("newsletter_id must not be null")));
-	extension_enter(&scope);
+	extension_enter(&scope, &use_dkim_key);
 	newsletter_check_member(PG_GETARG_INT64(0), role);
 	if (PG_ARGISNULL(1))
 		statement_run(&remove, SPI_OK_DELETE, values, NULL);

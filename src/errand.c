@@ -27,7 +27,7 @@ top_up_transaction(Worker *w, void *arg)
 	ExtensionScope scope;
 	Look		look;
 
-	run_begin(w, &scope);
+	run_begin(w, &scope, &use_top_up);
 	if (turn_fence(w, &look) && look.whole)
 		delivery_top_up(w);
 	run_commit(&scope);
@@ -63,7 +63,7 @@ hurry_transaction(Worker *w, void *arg)
 	ExtensionScope scope;
 	Look		look;
 
-	run_begin(w, &scope);
+	run_begin(w, &scope, &use_hurry);
 	if (turn_fence(w, &look))
 		letter_hurry(w->letter_id, false);
 	run_commit(&scope);

@@ -92,7 +92,7 @@ event_insert(const char *kind, int64 letter_id, const char *detail)
 	values[0] = CStringGetTextDatum(kind);
 	values[1] = Int64GetDatum(letter_id);
 	values[2] = DirectFunctionCall1(jsonb_in, CStringGetDatum(detail));
-	extension_check_events();
+	extension_may_write(&use_event);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	statement_run(&insert, SPI_OK_INSERT, values, NULL);
@@ -120,7 +120,7 @@ event_record(const char *kind, int64 letter_id, StringInfo detail)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	Oid			writer = extension_writer();
+	Writing		writing = extension_writing();
 
 	appendStringInfoChar(detail, '}');
 	BeginInternalSubTransaction(NULL);
@@ -141,7 +141,6 @@ event_record(const char *kind, int64 letter_id, StringInfo detail)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		extension_set_writer(writer);
 		if (error_is_passing(error->sqlerrcode))
 			ReThrowError(error);
 		ereport(LOG,
@@ -154,6 +153,7 @@ event_record(const char *kind, int64 letter_id, StringInfo detail)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	extension_set_writing(writing);
 	pending = true;
 }
 

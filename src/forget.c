@@ -250,7 +250,7 @@ mailman_forget(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("subscription_id must not be null")));
 	subscription_id = PG_GETARG_INT64(0);
-	extension_enter(&scope);
+	extension_enter(&scope, &use_forget);
 	newsletter_id = forget_find(subscription_id, role);
 	forget_lock(subscription_id);
 	forget_lock_tests(newsletter_id, subscription_id);

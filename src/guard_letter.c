@@ -89,7 +89,7 @@ guard_letter_delete(TriggerData *trigger)
 						guard_text(trigger, trigger->tg_trigtuple, "id")),
 				 errdetail("Its state is \"%s\".", state),
 				 errhint("Call it back with mailman_cancel().")));
-	extension_check_tables();	/* foreign keys delete as the owner */
+	extension_check_tables(&use_letter_goes);
 }
 
 /* Raise revision in the new row */
@@ -198,7 +198,7 @@ guard_letter_files(int64 letter_id, bool loads)
 	Datum		values[1] = {Int64GetDatum(letter_id)};
 	ExtensionScope scope;
 
-	extension_enter(&scope);
+	extension_enter(&scope, &use_files);
 	/* No such letter: the foreign key will say so, or is deleting them both */
 	if ((!loads || origin_is_ours()) &&
 		statement_run(&raise, SPI_OK_UPDATE, values, NULL) == 0 &&

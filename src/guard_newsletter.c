@@ -63,7 +63,7 @@ guard_newsletter_delete(TriggerData *trigger, HeapTuple row)
 				 errdetail("Role \"%s\" is not a member of \"%s\", the newsletter's owner.",
 						   GetUserNameFromId(GetUserId(), false), owner),
 				 errhint("Only members of newsletter.owner delete it.")));
-	extension_check_tables();	/* foreign keys delete as the owner */
+	extension_check_tables(&use_newsletter_goes);
 }
 
 /*

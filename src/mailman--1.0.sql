@@ -683,6 +683,14 @@ ALTER TABLE mailman.event ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE mailman.attachment ENABLE ALWAYS TRIGGER guard_truncate;
 
+-- Whoever may read the view of letters needs to execute this; it tells which
+-- trigger, say, is in the way, and of whom.
+CREATE FUNCTION mailman.obstacle() RETURNS text
+LANGUAGE c STABLE
+AS 'MODULE_PATHNAME', 'mailman_obstacle';
+COMMENT ON FUNCTION mailman.obstacle() IS
+'what keeps every letter from being sent: code of somebody''s on a table that workers write; null: nothing';
+
 -- ---------------------------------------------------------------------------
 -- Relays are foreign servers
 -- ---------------------------------------------------------------------------
@@ -941,6 +949,10 @@ SELECT l.id AS letter_id,
 	   o.position,
 	   k.pid AS worker,
 	   coalesce(l.state_reason,
+				-- asked once, whatever the number of letters
+				CASE WHEN s.state = 'sending' OR s.state = 'scheduled'
+						  AND l.send_at <= pg_catalog.now()
+					 THEN (SELECT mailman.obstacle()) END,
 				CASE WHEN s.state NOT IN ('scheduled', 'sending')
 						  OR s.state = 'scheduled'
 						  AND l.send_at > pg_catalog.now() THEN NULL
@@ -1359,3 +1371,19 @@ FROM PUBLIC;
 
 REVOKE EXECUTE ON PROCEDURE @extschema@.mailman_purge(interval, integer)
 FROM PUBLIC;
+
+-- ---------------------------------------------------------------------------
+-- The last of all, as it looks at every trigger that is made from here on
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION mailman.guard_triggers() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_triggers';
+COMMENT ON FUNCTION mailman.guard_triggers() IS
+'triggers on tables of mailman are made by superusers, out of functions of superusers';
+REVOKE EXECUTE ON FUNCTION mailman.guard_triggers() FROM PUBLIC;
+CREATE EVENT TRIGGER mailman_guard_triggers ON ddl_command_end
+	WHEN TAG IN ('CREATE TRIGGER')
+	EXECUTE FUNCTION mailman.guard_triggers();
+ALTER EVENT TRIGGER mailman_guard_triggers ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER mailman_guard_triggers IS
+'a trigger on a table of mailman would run with the rights of the extension''s owner';

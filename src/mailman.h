@@ -30,6 +30,7 @@
 #include "hmac.h"
 #include "pace.h"
 #include "pure.h"
+#include "table_use.h"
 #include "transfer.h"
 
 /* Of the library; the script's is in pg_extension */
@@ -89,29 +90,38 @@ extern const RetrySchedule *guc_retry_schedule(void);
 
 /* ---- txn.c: who we are while we write, and statements ---- */
 
+/* As whom, and which tables: we have locked them and seen who runs there */
+typedef struct Writing
+{
+	Oid			role;			/* InvalidOid: we do not write */
+	TableSet	tables;
+} Writing;
+
 typedef struct ExtensionScope
 {
 	Oid			userid;
 	int			sec_context;
 	int			guc_nest;
-	Oid			writing_as;
+	Writing		writing;
 } ExtensionScope;
 
 /*
  * Between enter and leave: SPI connected, current user is the extension's
  * owner (security-restricted), search_path pinned, and the guards let us
- * write.  An error leaves the scope by itself.  The first form is for those
- * who only read: it waits for nobody's lock on a table; the second for who of
- * them has just read who the owner is.
+ * write the tables of that use.  An error leaves the scope by itself.  The
+ * first form is for those who only read: it waits for nobody's lock on a table;
+ * the second for who of them has just read who the owner is.
  */
 extern void extension_enter_reading(ExtensionScope *scope);
 extern void extension_enter_reading_as(ExtensionScope *scope, Oid owner);
-extern void extension_enter(ExtensionScope *scope);
-extern void extension_may_write(void);
+extern void extension_enter(ExtensionScope *scope, const TableUse *use);
 extern void extension_leave(ExtensionScope *scope);
 extern bool extension_is_writing(void);
-extern Oid	extension_writer(void);
-extern void extension_set_writer(Oid writer);
+
+/* To be kept over a subtransaction that fails, and set again after it */
+extern Writing extension_writing(void);
+extern void extension_set_writing(Writing writing);
+
 extern Oid	extension_oid(bool missing_ok);
 extern Oid	extension_hold(Oid known, bool wait);
 extern bool extension_fits(Oid extension, Oid *owner);
@@ -127,6 +137,7 @@ typedef struct Statement
 	int			nargs;
 	Oid			argtypes[STATEMENT_MAX_ARGS];
 	SPIPlanPtr	plan;
+	TableSet	writes;			/* known with the plan */
 } Statement;
 
 /*
@@ -162,16 +173,22 @@ extern void row_all(uint64 row, Datum *values, bool *nulls);
 
 /* ---- tables.c: what we write ---- */
 
-/* Lock the tables; ERROR if one has a trigger of anybody else's */
-extern void extension_check_tables(void);
+/*
+ * In a scope, maybe one that reads: lock these tables, see that nobody's code
+ * runs on those we write (else an ERROR), and let us write them, too.  The
+ * second form waits for nobody: false if somebody is in the way.
+ */
+extern void extension_may_write(const TableUse *use);
+extern bool extension_may_write_nowait(const TableUse *use);
 
-/* False: somebody is in the way */
-extern bool extension_lock_tables_nowait(void);
+/* The same checks for what foreign keys are about to write as the owner */
+extern void extension_check_tables(const TableUse *use);
 
-/* The same checks for the tables that few write: they lock them */
-extern void extension_check_events(void);
-extern bool extension_may_notify(void);
-extern void extension_check_purge(void);
+/* Our tables that a plan of ours writes */
+extern TableSet tables_written(SPIPlanPtr plan);
+
+/* Lock those of them that should have been and are not: see table_use.c */
+extern void tables_cover(const char *sql, TableSet writes);
 
 /* ---- relay.c: foreign servers ---- */
 

@@ -83,7 +83,7 @@ notify_batch(void)
 	uint64		rows;
 	uint64		row;
 
-	if (!extension_may_notify())
+	if (!extension_may_write_nowait(&use_event))
 		return -1;
 	if (event_waits_since() == 0)
 		return 0;

@@ -91,7 +91,7 @@ mailman_adopt(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to adopt this database"),
 				 errdetail("Only the owner of extension mailman may.")));
-	extension_enter(&scope);
+	extension_enter(&scope, &use_adopt);
 	if (origin_is_ours())
 		ereport(NOTICE, (errmsg("this database may send already")));
 	else

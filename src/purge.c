@@ -227,9 +227,7 @@ purge_batch(Purge *p)
 	ExtensionScope scope;
 	bool		more = true;
 
-	extension_enter(&scope);
-	extension_check_purge();
-	extension_check_events();
+	extension_enter(&scope, &use_purge);
 	if (p->open)
 		purge_deliveries(p);
 	else if (purge_next_letter(p))

@@ -302,6 +302,29 @@ delivery_bounce(Worker *w, DeliveryList *list)
 	statement_run(&bounce, SPI_OK_UPDATE, values, NULL);
 }
 
+/*
+ * A turn waits for no table that it has nothing to say to: who builds an index
+ * on subscriptions holds up the letters alone that have just found a mailbox
+ * that does not exist.
+ */
+TableUse
+delivery_record_use(DeliveryList *list)
+{
+	TableUse	use = use_turn;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &list->head)
+	{
+		const Delivery *d = dlist_container(Delivery, node, iter.cur);
+
+		if (d->state == DELIVERY_DELIVERED)
+			use = table_use_of(&use, &use_record_email);
+		if (d->dead && !d->handed_back)
+			use = table_use_of(&use, &use_record_bounce);
+	}
+	return use;
+}
+
 /* Record the outcomes in the list */
 void
 delivery_record(Worker *w, Turn *turn, DeliveryList *list)

@@ -224,7 +224,7 @@ reserve_transaction(Worker *w, void *arg)
 	ExtensionScope scope;
 
 	MemoryContextReset(w->chosen_context);
-	run_begin(w, &scope);
+	run_begin(w, &scope, &use_reserve);
 	(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	routes_negotiate(w, terms);

@@ -98,10 +98,10 @@ run_begin_reading(Worker *w, ExtensionScope *scope)
 }
 
 void
-run_begin(Worker *w, ExtensionScope *scope)
+run_begin(Worker *w, ExtensionScope *scope, const TableUse *use)
 {
 	run_begin_reading(w, scope);
-	extension_may_write();
+	extension_may_write(use);
 }
 
 void
@@ -202,7 +202,7 @@ run_resolve(Worker *w, Turn *resolved, bool hold)
 
 /* Take the letter: a new run shuts out every earlier worker */
 static void
-run_take(Worker *w)
+run_take(Worker *w, const Look *look)
 {
 	static Statement take = {
 		.sql = "UPDATE mailman.letter SET run = run + 1, run_at = now(),"
@@ -224,7 +224,11 @@ run_take(Worker *w)
 	hold = row_bool(0, 4);
 	if (resolved.tally.count[DELIVERY_SENDING] > 0)
 		run_resolve(w, &resolved, hold);
-	tests_resolve(w);
+	if (look->testing)
+	{
+		extension_may_write(&use_record_test);
+		tests_resolve(w);
+	}
 	w->tally = resolved.tally;
 	w->doubts = resolved.doubts;
 	w->mode = MODE_SEND;
@@ -242,7 +246,7 @@ run_start(Worker *w)
 		return RUN_NOTHING;
 	if (!slot_lock())
 		return RUN_WAITS;
-	run_take(w);
+	run_take(w, &look);
 	return RUN_TAKEN;
 }
 
@@ -252,7 +256,7 @@ run_first_transaction(Worker *w, void *arg)
 	RunStart   *start = arg;
 	ExtensionScope scope;
 
-	run_begin(w, &scope);
+	run_begin(w, &scope, &use_first);
 	*start = run_start(w);
 	run_commit(&scope);
 }
@@ -366,7 +370,7 @@ run_done_transaction(Worker *w, void *arg)
 	ExtensionScope scope;
 	Look		look;
 
-	run_begin(w, &scope);
+	run_begin(w, &scope, &use_done);
 	statement_run(&done, SPI_OK_UPDATE, values, NULL);
 	look_at(w, 0, &look);
 	w->wake_at = look.ready_at;
@@ -429,6 +433,7 @@ run_last(Worker *w, const char *error)
 	Datum		values[2] = {Int64GetDatum(w->letter_id),
 	Int64GetDatum(w->run)};
 	ExtensionScope scope;
+	TableUse	use;
 	Look		look;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts,
 	.meter = w->meter};
@@ -438,26 +443,26 @@ run_last(Worker *w, const char *error)
 	run_begin_reading(w, &scope);
 	(void) set_config_option("synchronous_commit", "local", PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	if (!extension_lock_tables_nowait() ||
+	use = delivery_record_use(&w->done);
+	if (w->tested.count > 0)
+		use = table_use_of(&use, &use_record_test);
+	use = table_use_of(&use, &use_event);
+	if (!extension_may_write_nowait(&use) ||
 		statement_run(&fence, SPI_OK_SELECT, values, NULL) == 0)
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %d outcomes could not be recorded and are in doubt",
 						w->letter_id, worker_recordable(w)),
 				 errdetail("The letter's row or a table is locked.")));
-	else
+	else if (turn_fence(w, &look))
 	{
-		extension_may_write();
-		if (turn_fence(w, &look))
-		{
-			if (w->pause_reason[0] == '\0')
-				look.mode = MODE_WAIT;	/* its state is for others to say */
-			delivery_lock_nowait(w);
-			delivery_record(w, &turn, &w->done);
-			tests_lock_nowait(w);
-			tests_record(w);
-			turn_write(w, &turn, &look);
-			run_note_error(w, error);
-		}
+		if (w->pause_reason[0] == '\0')
+			look.mode = MODE_WAIT;	/* its state is for others to say */
+		delivery_lock_nowait(w);
+		delivery_record(w, &turn, &w->done);
+		tests_lock_nowait(w);
+		tests_record(w);
+		turn_write(w, &turn, &look);
+		run_note_error(w, error);
 	}
 	run_commit(&scope);
 }

@@ -48,6 +48,7 @@ secret_load(int64 newsletter_id, Secret *secret)
 		.argtypes = {INT8OID, BYTEAOID}
 	};
 	Datum		values[2] = {Int64GetDatum(newsletter_id)};
+	Writing		writing = extension_writing();
 	bytea	   *key;
 
 	if (secret_find(newsletter_id, secret))
@@ -60,8 +61,9 @@ secret_load(int64 newsletter_id, Secret *secret)
 				 errmsg("could not generate a secret for newsletter " INT64_FORMAT,
 						newsletter_id)));
 	values[1] = PointerGetDatum(key);
-	extension_may_write();
+	extension_may_write(&use_secret);
 	statement_run(&make, SPI_OK_INSERT, values, NULL);
+	extension_set_writing(writing);
 	if (!secret_find(newsletter_id, secret))
 		elog(ERROR, "newsletter " INT64_FORMAT " has no secret",
 			 newsletter_id);

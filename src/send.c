@@ -273,7 +273,7 @@ mailman_send_all(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("letter_id must not be null")));
-	extension_enter(&scope);
+	extension_enter(&scope, &use_send);
 	letter = send_prepare(PG_GETARG_INT64(0), role);
 	send_open(letter, role, true);
 	send_insert_all(letter, &posting);
@@ -311,7 +311,7 @@ mailman_send_some(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("variables must be a JSON object"),
 				 errhint("Write {\"name\": value, ...}.")));
-	extension_enter(&scope);
+	extension_enter(&scope, &use_send);
 	letter = send_prepare(PG_GETARG_INT64(0), role);
 	if (ArrayGetNItems(ARR_NDIM(recipients), ARR_DIMS(recipients)) == 0)
 	{

@@ -26,10 +26,11 @@ stuck_transaction(Worker *w, void *arg)
 	DeliveryList *one = arg;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts,
 	.meter = w->meter};
+	TableUse	use = delivery_record_use(one);
 	ExtensionScope scope;
 	Look		look;
 
-	run_begin(w, &scope);
+	run_begin(w, &scope, &use);
 	if (turn_fence(w, &look))
 	{
 		delivery_record(w, &turn, one);

@@ -162,6 +162,7 @@ mailman_subscribe(PG_FUNCTION_ARGS)
 	Datum		values[5];
 	char		nulls[5];
 	ExtensionScope scope;
+	bool		again;
 	int64		id;
 	int			i;
 
@@ -180,9 +181,10 @@ mailman_subscribe(PG_FUNCTION_ARGS)
 		values[i] = PG_GETARG_DATUM(i);
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
-	extension_enter(&scope);
+	again = !PG_ARGISNULL(4) && PG_GETARG_BOOL(4);
+	extension_enter(&scope, again ? &use_revive : &use_subscribe);
 	newsletter_check_member(PG_GETARG_INT64(0), role);
-	if (!PG_ARGISNULL(4) && PG_GETARG_BOOL(4))
+	if (again)
 		forgotten_revive(PG_GETARG_INT64(0),
 						 text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	statement_run(&upsert, SPI_OK_INSERT_RETURNING, values, nulls);

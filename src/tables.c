@@ -3,158 +3,71 @@
  * tables.c
  *	  The tables we write: locked together, and with nobody's code on them.
  *
+ * Which they are table_use.c says; whose code may run there, code.c.
+ *
  * Copyright (c) 2026, the mailman authors
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_proc.h"
-#include "commands/trigger.h"
+#include "code.h"
+#include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
-#include "utils/syscache.h"
+#include "utils/plancache.h"
+
+PG_FUNCTION_INFO_V1(mailman_obstacle);
 
 /* How often we wait empty-handed; each time somebody's lock was in the way */
 #define LOCK_TRIES	10
 
-/* Is it one of the guards, as the script made them? */
-static bool
-trigger_is_ours(const Trigger *trigger, Oid schema, Oid owner)
+/* The relations of a use, with the locks it needs */
+typedef struct TableLocks
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID,
-										ObjectIdGetDatum(trigger->tgfoid));
-	Form_pg_proc function;
-	bool		ours;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for function %u", trigger->tgfoid);
-	function = (Form_pg_proc) GETSTRUCT(tuple);
-	ours = function->pronamespace == schema && function->proowner == owner &&
-		trigger->tgqual == NULL;
-	ReleaseSysCache(tuple);
-	return ours;
-}
-
-/*
- * The tables we write, in the order in which we lock them, and those that
- * foreign keys empty with their owner's rights
- */
-typedef struct WrittenTable
-{
-	const char *name;
-	bool		deleted_from;	/* do we delete rows? */
-} WrittenTable;
-
-static const WrittenTable written_tables[] = {
-	{"letter", false}, {"subscription", false}, {"delivery", true},
-	{"newsletter_email", false}, {"posting", true}, {"test", true},
-	{"secret", true},
-	{"forgotten", true}, {"dkim_key", true}, {"origin", true},
-	{"relay_state", true}, {"domain_state", true}, {"attachment", false},
-	{"partial", false}
-};
-
-/* Written when something happens, so a turn does not wait for a lock on it */
-static const WrittenTable event_table = {"event", true};
-
-/* mailman_purge() alone deletes from it */
-static const WrittenTable purged_table = {"newsletter_email", true};
-
-/* Is it of a foreign key by which a table of somebody else's refers to us? */
-static bool
-trigger_is_reference(const Trigger *trigger, Oid schema)
-{
-	return trigger->tgisinternal &&
-		RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK &&
-		get_rel_namespace(trigger->tgconstrrelid) != schema;
-}
-
-/*
- * A trigger of somebody else's would run with our rights; a foreign key of
- * theirs, where we delete, their code in the middle of our transaction.
- */
-static void
-extension_check_trigger(const Trigger *trigger, const WrittenTable *table,
-						Oid schema, Oid owner)
-{
-	if (table->deleted_from && trigger_is_reference(trigger, schema))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("a foreign key of table \"%s\" refers to \"mailman.%s\", where the extension deletes rows",
-						get_rel_name(trigger->tgconstrrelid), table->name),
-				 errhint("Drop the foreign key, and revoke REFERENCES on the table; refer to letters and subscriptions instead.")));
-	if (!trigger->tgisinternal && !trigger_is_ours(trigger, schema, owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("trigger \"%s\" on table \"mailman.%s\" would run with the rights of the extension's owner",
-						trigger->tgname, table->name),
-				 errhint("Drop the trigger, and revoke TRIGGER on the table.")));
-}
-
-/*
- * Nobody's code but ours runs when we write this table.  The lock keeps new
- * triggers and foreign keys out until the end of the transaction.  The checks
- * look into syscaches, and a miss there accepts invalidations, which rebuild
- * the relation and free its triggers: so they look at a copy.
- */
-static void
-extension_check_table(const WrittenTable *table, Oid schema, Oid owner)
-{
-	Relation	rel = table_open(get_relname_relid(table->name, schema),
-								 RowExclusiveLock);
-	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
-	int			n;
-
-	table_close(rel, NoLock);
-	if (triggers == NULL)
-		return;
-	for (n = 0; n < triggers->numtriggers; n++)
-		extension_check_trigger(&triggers->triggers[n], table, schema, owner);
-	FreeTriggerDesc(triggers);
-}
-
-/*
- * What a transaction of ours locks: those it writes, and newsletters, which it
- * reads and refers to.
- */
-#define LOCKED_TABLES	(lengthof(written_tables) + 1)
-
-static LOCKMODE
-table_mode(size_t i)
-{
-	return i == 0 ? RowShareLock : RowExclusiveLock;
-}
+	int			count;
+	Oid			relids[OUR_TABLES];
+	LOCKMODE	modes[OUR_TABLES];
+} TableLocks;
 
 static void
-tables_find(Oid *relids, Oid schema)
+tables_find(TableLocks *locks, const TableUse *use, Oid schema)
 {
-	size_t		i;
+	int			table;
 
-	relids[0] = get_relname_relid("newsletter", schema);
-	for (i = 0; i < lengthof(written_tables); i++)
-		relids[i + 1] = get_relname_relid(written_tables[i].name, schema);
+	locks->count = 0;
+	for (table = 0; table < OUR_TABLES; table++)
+	{
+		bool		writes = (use->writes & TABLE_BIT(table)) != 0;
+
+		if (!writes && (use->reads & TABLE_BIT(table)) == 0)
+			continue;
+		locks->relids[locks->count] = get_relname_relid(table_names[table],
+														schema);
+		locks->modes[locks->count++] = writes ? RowExclusiveLock :
+			RowShareLock;
+	}
 }
 
 /* Lock them all, or none; returns how many could be, before one could not */
-static size_t
-tables_try_lock(const Oid *relids)
+static int
+tables_try_lock(const TableLocks *locks)
 {
-	size_t		i;
-	size_t		n;
+	int			i;
+	int			n;
 
-	for (i = 0; i < LOCKED_TABLES; i++)
+	for (i = 0; i < locks->count; i++)
 	{
-		if (OidIsValid(relids[i]) &&
-			ConditionalLockRelationOid(relids[i], table_mode(i)))
+		if (OidIsValid(locks->relids[i]) &&
+			ConditionalLockRelationOid(locks->relids[i], locks->modes[i]))
 			continue;
 		for (n = i; n-- > 0;)
-			UnlockRelationOid(relids[n], table_mode(n));
+			UnlockRelationOid(locks->relids[n], locks->modes[n]);
 		return i;
 	}
 	return i;
@@ -170,95 +83,185 @@ tables_try_lock(const Oid *relids)
  * and somebody waits for each: then in order, as anybody locks tables.
  */
 static void
-tables_lock(Oid schema)
+tables_lock(const TableUse *use, Oid schema)
 {
-	Oid			relids[LOCKED_TABLES];
-	size_t		busy;
+	TableLocks	locks;
+	int			busy;
 	int			tries;
+	int			i;
 
-	tables_find(relids, schema);
+	tables_find(&locks, use, schema);
 	for (tries = 0; tries < LOCK_TRIES; tries++)
 	{
-		busy = tables_try_lock(relids);
-		if (busy == LOCKED_TABLES || !OidIsValid(relids[busy]))
+		busy = tables_try_lock(&locks);
+		if (busy == locks.count)
 			return;
-		LockRelationOid(relids[busy], table_mode(busy));
-		UnlockRelationOid(relids[busy], table_mode(busy));
+		if (!OidIsValid(locks.relids[busy]))
+			break;
+		LockRelationOid(locks.relids[busy], locks.modes[busy]);
+		UnlockRelationOid(locks.relids[busy], locks.modes[busy]);
+	}
+	for (i = 0; i < locks.count; i++)
+	{
+		if (OidIsValid(locks.relids[i]))
+			LockRelationOid(locks.relids[i], locks.modes[i]);
 	}
 }
 
+/* Whose locks we have: an ERROR if anybody's code would run there */
 static void
-extension_check_triggers(Oid owner)
+tables_check(const TableUse *use, Oid schema, Oid owner)
+{
+	TableSet	deletes = table_use_deletes(use);
+	int			table;
+
+	for (table = 0; table < OUR_TABLES; table++)
+	{
+		if ((use->writes & TABLE_BIT(table)) != 0)
+			code_check((OurTable) table, schema, owner,
+					   (deletes & TABLE_BIT(table)) != 0);
+	}
+}
+
+/* see mailman.h */
+void
+extension_check_tables(const TableUse *use)
 {
 	Oid			schema = get_namespace_oid("mailman", false);
-	size_t		i;
 
-	tables_lock(schema);
-	for (i = 0; i < lengthof(written_tables); i++)
-		extension_check_table(&written_tables[i], schema, owner);
+	tables_lock(use, schema);
+	tables_check(use, schema, extension_owner(extension_oid(false)));
 }
 
+/* From now on we may write these tables, too */
+static void
+extension_adds(TableSet tables)
+{
+	Writing		writing = extension_writing();
+
+	writing.role = GetUserId();
+	writing.tables |= tables;
+	extension_set_writing(writing);
+}
+
+/* see mailman.h */
 void
-extension_check_events(void)
+extension_may_write(const TableUse *use)
 {
-	extension_check_table(&event_table, get_namespace_oid("mailman", false),
-						  GetUserId());
+	Oid			schema = get_namespace_oid("mailman", false);
+
+	tables_lock(use, schema);
+	tables_check(use, schema, GetUserId());
+	extension_adds(use->writes);
 }
 
-void
-extension_check_purge(void)
-{
-	extension_check_table(&purged_table, get_namespace_oid("mailman", false),
-						  GetUserId());
-}
-
-/* Lock one of them, if nobody is in the way */
-static bool
-extension_lock_nowait(const WrittenTable *table, Oid schema)
-{
-	Oid			relid = get_relname_relid(table->name, schema);
-
-	return OidIsValid(relid) &&
-		ConditionalLockRelationOid(relid, RowExclusiveLock);
-}
-
-/*
- * The locks of extension_may_write(), but only if nobody is in the way: for a
- * process that is ending and cannot be interrupted any more.
- */
+/* see mailman.h */
 bool
-extension_lock_tables_nowait(void)
+extension_may_write_nowait(const TableUse *use)
+{
+	Oid			schema = get_namespace_oid("mailman", false);
+	TableLocks	locks;
+
+	tables_find(&locks, use, schema);
+	if (tables_try_lock(&locks) < locks.count)
+		return false;
+	tables_check(use, schema, GetUserId());
+	extension_adds(use->writes);
+	return true;
+}
+
+/* ---- what a statement writes ---- */
+
+static TableSet
+query_writes(const Query *query, Oid schema)
+{
+	TableSet	set = 0;
+	ListCell   *cell;
+
+	foreach(cell, query->rtable)
+	{
+		const RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+
+		if (entry->rtekind == RTE_RELATION &&
+			entry->rellockmode == RowExclusiveLock)
+			set |= table_set_of(entry->relid, schema);
+	}
+	foreach(cell, query->cteList)
+	{
+		const CommonTableExpr *cte = lfirst_node(CommonTableExpr, cell);
+
+		set |= query_writes(castNode(Query, cte->ctequery), schema);
+	}
+	return set;
+}
+
+/* see mailman.h */
+TableSet
+tables_written(SPIPlanPtr plan)
 {
 	Oid			schema = get_namespace_oid("mailman", true);
-	Oid			relids[LOCKED_TABLES];
+	TableSet	set = 0;
+	ListCell   *source;
 
-	tables_find(relids, schema);
-	return tables_try_lock(relids) == LOCKED_TABLES &&
-		extension_lock_nowait(&event_table, schema);
+	foreach(source, SPI_plan_get_plan_sources(plan))
+	{
+		/* a copy: names are looked up, and that may make the plan anew */
+		List	   *queries =
+			copyObject(((CachedPlanSource *) lfirst(source))->query_list);
+		ListCell   *cell;
+
+		foreach(cell, queries)
+			set |= query_writes(lfirst_node(Query, cell), schema);
+	}
+	return set;
 }
 
+/* see mailman.h */
 void
-extension_check_tables(void)
+tables_cover(const char *sql, TableSet writes)
 {
-	extension_check_triggers(extension_owner(extension_oid(false)));
+	TableUse	missing = {writes & ~extension_writing().tables, 0};
+	int			table;
+
+	if (missing.writes == 0)
+		return;
+	for (table = 0; table < OUR_TABLES; table++)
+	{
+		if ((missing.writes & TABLE_BIT(table)) != 0)
+			elog(WARNING, "table \"mailman.%s\" was not locked before \"%s\"",
+				 table_names[table], sql);
+	}
+	extension_may_write(&missing);
 }
 
-void
-extension_may_write(void)
-{
-	extension_check_triggers(GetUserId());
-	extension_set_writer(GetUserId());
-}
+/* ---- mailman.obstacle() ---- */
 
-/* In a scope that reads: may we mark events?  False: somebody is in the way. */
-bool
-extension_may_notify(void)
+/*
+ * mailman.obstacle() RETURNS text
+ *
+ * What keeps every letter from being sent: code of somebody's on a table that
+ * its worker writes.  NULL: nothing does.
+ */
+Datum
+mailman_obstacle(PG_FUNCTION_ARGS)
 {
-	Oid			schema = get_namespace_oid("mailman", false);
+	TableUse	use = table_use_of(&use_turn, &use_first);
+	TableSet	deletes = table_use_deletes(&use);
+	Oid			schema = get_namespace_oid("mailman", true);
+	Oid			extension = extension_oid(true);
+	Oid			owner = InvalidOid;
+	CodeFault	fault;
+	int			table;
 
-	if (!extension_lock_nowait(&event_table, schema))
-		return false;
-	extension_check_table(&event_table, schema, GetUserId());
-	extension_set_writer(GetUserId());
-	return true;
+	use = table_use_of(&use, &use_record_email);
+	use = table_use_of(&use, &use_record_bounce);
+	(void) extension_fits(extension, &owner);
+	for (table = 0; OidIsValid(owner) && table < OUR_TABLES; table++)
+	{
+		if ((use.writes & TABLE_BIT(table)) != 0 &&
+			!code_is_ours((OurTable) table, schema, owner,
+						  (deletes & TABLE_BIT(table)) != 0, &fault))
+			PG_RETURN_TEXT_P(cstring_to_text(fault.message));
+	}
+	PG_RETURN_NULL();
 }

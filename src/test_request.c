@@ -119,7 +119,7 @@ mailman_test(PG_FUNCTION_ARGS)
 	letter = send_prepare(PG_GETARG_INT64(0), role);
 	test_check_address(address);
 	variables = preview_recipient(letter, subscription, &recipient);
-	extension_may_write();
+	extension_may_write(&use_test);
 	test_check_room(letter);
 	id = test_insert(letter, recipient.subscription_id, variables, address,
 					 role);

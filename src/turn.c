@@ -143,19 +143,33 @@ turn_needs_letter(Worker *w, const Look *look)
 		(look->mode != MODE_CANCEL && (look->tests > 0 || w->ntests > 0));
 }
 
+/* What it writes; without the tests that come in the meantime */
+static TableUse
+turn_use(Worker *w)
+{
+	TableUse	use = delivery_record_use(&w->done);
+
+	if (w->tests > 0 || w->ntests > 0)
+		use = table_use_of(&use, &use_record_test);
+	return use;
+}
+
 static void
 turn_transaction(Worker *w, void *arg)
 {
 	TurnStage  *stage = arg;
 	Turn		turn = {.tally = w->tally,.doubts = w->doubts,
 	.meter = w->meter,.more = w->more};
+	TableUse	use = turn_use(w);
 	ExtensionScope scope;
 	Look		look;
 
 	*stage = TURN_FENCE;
-	run_begin(w, &scope);
+	run_begin(w, &scope, &use);
 	if (turn_fence(w, &look))
 	{
+		if (look.tests > 0 && w->tests == 0)
+			extension_may_write(&use_record_test);
 		*stage = TURN_PREPARE;
 		if (turn_needs_letter(w, &look))
 			turn_prepare(w, &look);

@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "code.h"
 #include "commands/extension.h"
 #include "mailman.h"
 #include "miscadmin.h"
@@ -32,10 +33,11 @@
 #include "utils/rel.h"
 
 /*
- * The role we write as, between extension_enter() and extension_leave(); the
- * guards know us by it.  InvalidOid: we do not write.
+ * The role we write as, between extension_enter() and extension_leave(), and
+ * what; the guards know us by it.
  */
-static Oid	writing_as = InvalidOid;
+static const Writing not_writing = {InvalidOid, 0};
+static Writing now_writing = {InvalidOid, 0};
 
 /* Foreign keys are not looked up: statement_run_referring() */
 static bool referring = false;
@@ -52,7 +54,7 @@ referring_end(void)
 static void
 extension_xact_callback(XactEvent event, void *arg)
 {
-	writing_as = InvalidOid;
+	now_writing = not_writing;
 	referring_end();
 }
 
@@ -62,7 +64,7 @@ extension_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 {
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
-	writing_as = InvalidOid;
+	now_writing = not_writing;
 	referring_end();
 }
 
@@ -80,20 +82,19 @@ extension_callbacks_register(void)
 bool
 extension_is_writing(void)
 {
-	return OidIsValid(writing_as) && GetUserId() == writing_as;
+	return OidIsValid(now_writing.role) && GetUserId() == now_writing.role;
 }
 
-/* To be kept over a subtransaction that fails, and set again after it */
-Oid
-extension_writer(void)
+Writing
+extension_writing(void)
 {
-	return writing_as;
+	return now_writing;
 }
 
 void
-extension_set_writer(Oid writer)
+extension_set_writing(Writing writing)
 {
-	writing_as = writer;
+	now_writing = writing;
 }
 
 Oid
@@ -193,7 +194,7 @@ extension_enter_reading_as(ExtensionScope *scope, Oid owner)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
-	scope->writing_as = writing_as;
+	scope->writing = now_writing;
 	scope->guc_nest = NewGUCNestLevel();
 	SetUserIdAndSecContext(owner, scope->sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
@@ -210,19 +211,34 @@ extension_enter_reading(ExtensionScope *scope)
 }
 
 void
-extension_enter(ExtensionScope *scope)
+extension_enter(ExtensionScope *scope, const TableUse *use)
 {
 	extension_enter_reading(scope);
-	extension_may_write();
+	extension_may_write(use);
 }
 
 void
 extension_leave(ExtensionScope *scope)
 {
-	writing_as = scope->writing_as;
+	now_writing = scope->writing;
 	AtEOXact_GUC(true, scope->guc_nest);
 	SetUserIdAndSecContext(scope->userid, scope->sec_context);
 	SPI_finish();
+}
+
+/* Planned once; what it writes is known from then on */
+static void
+statement_prepare(Statement *statement)
+{
+	SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs,
+								   statement->argtypes);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
+			 SPI_result_code_string(SPI_result));
+	statement->writes = tables_written(plan);
+	SPI_keepplan(plan);
+	statement->plan = plan;
 }
 
 static uint64
@@ -233,16 +249,9 @@ statement_execute(Statement *statement, int expected, const Datum *values,
 	int			result;
 
 	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs,
-									   statement->argtypes);
-
-		if (plan == NULL)
-			elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
-				 SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		statement->plan = plan;
-	}
+		statement_prepare(statement);
+	if (statement->writes != 0)
+		tables_cover(statement->sql, statement->writes);
 	result = SPI_execute_plan(statement->plan, unconstify(Datum *, values),
 							  nulls, read_only, 0);
 	/* SPI leaves us in its own context, which goes with SPI_finish() */
@@ -262,10 +271,11 @@ statement_run(Statement *statement, int expected, const Datum *values,
 
 /*
  * The triggers of foreign keys do not fire in the role of a replica, as what
- * is replicated was looked up before; our guards do, being ENABLE ALWAYS, and
- * nobody else has a trigger here: extension_check_trigger().  The variable
- * is set and not the setting, which would throw all plans away.  An error
- * that ends the statement sets it back in the callbacks above.
+ * is replicated was looked up before; our guards do, being ENABLE ALWAYS.  If
+ * somebody has a trigger on the table that minds the role, foreign keys are
+ * looked up.  The variable is set and not the setting, which would throw all
+ * plans away.  An error that ends the statement sets it back in the callbacks
+ * above.
  */
 uint64
 statement_run_referring(Statement *statement, int expected,
@@ -273,6 +283,10 @@ statement_run_referring(Statement *statement, int expected,
 {
 	uint64		rows;
 
+	if (statement->plan == NULL)
+		statement_prepare(statement);
+	if (code_minds_role(statement->writes))
+		return statement_run(statement, expected, values, NULL);
 	role_before_referring = SessionReplicationRole;
 	referring = true;
 	SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;

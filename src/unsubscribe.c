@@ -89,7 +89,7 @@ mailman_unsubscribe(PG_FUNCTION_ARGS)
 	ExtensionScope scope;
 	Token		token;
 
-	extension_enter(&scope);
+	extension_enter(&scope, &use_unsubscribe);
 	if (!token_is_genuine(&token, given ? VARDATA_ANY(given) : "",
 						  given ? VARSIZE_ANY_EXHDR(given) : 0))
 		ereport(ERROR,

@@ -197,7 +197,7 @@ extern void run_bound_locks(void);
 
 /* Read the settings again, if we were told to */
 extern void run_reload(void);
-extern void run_begin(Worker *w, ExtensionScope *scope);
+extern void run_begin(Worker *w, ExtensionScope *scope, const TableUse *use);
 extern void run_begin_reading(Worker *w, ExtensionScope *scope);
 extern void run_commit(ExtensionScope *scope);
 
@@ -320,6 +320,8 @@ extern void turn_move(Turn *turn, DeliveryState from, DeliveryState to,
 extern void turn_move_rows(Turn *turn, uint64 rows);
 extern Datum array_of(Datum *values, bool *nulls, int count, Oid type);
 
+/* What a turn writes that records these */
+extern TableUse delivery_record_use(DeliveryList *list);
 extern void delivery_record(Worker *w, Turn *turn, DeliveryList *list);
 
 /* Of those in the list whose mailbox does not exist */

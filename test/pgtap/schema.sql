@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(474);
+SELECT plan(475);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -427,6 +427,12 @@ SELECT is((SELECT array_agg(tgenabled ORDER BY tgname) FROM pg_trigger
 	('posting', '{A}'), ('secret', '{A}'), ('forgotten', '{A}'), ('origin', '{A}'),
 	('relay_state', '{A}'), ('domain_state', '{A}'), ('event', '{A}'))
 	v(tab, enabled);
+
+-- and nobody else makes triggers there
+SELECT is((SELECT evtenabled::text || evtevent || evttags::text
+			 FROM pg_event_trigger WHERE evtname = 'mailman_guard_triggers'),
+		  'Addl_command_end{"CREATE TRIGGER"}',
+		  'triggers are looked at when they are made');
 
 -- everything is described
 SELECT is_empty($$

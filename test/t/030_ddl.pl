@@ -53,8 +53,10 @@ sub lock_both
 	$locker->query('ROLLBACK');
 }
 
+# the first of them mailman_send() does not use
 my @pairs = (
 	[ newsletter_email => 'letter' ],
+	[ posting          => 'delivery' ],
 	[ letter           => 'newsletter_email' ],
 	[ newsletter       => 'subscription' ],
 	[ partial          => 'newsletter' ]);
@@ -65,10 +67,14 @@ foreach my $pair (@pairs)
 	my $letter = $node->letter($newsletter);
 	my $mine = 'a.pid = ' . $sender->backend;
 
-	lock_both("mailman_send(), $first", $first, $second,
-		sub { $sender->start("SELECT mailman_send($letter)") }, $mine);
-	is(($sender->try_result)[0], '8', "mailman_send(), $first: then queues");
-	ok($node->wait_for_letter($letter, 'sent'), "$first: it is sent");
+	if ($first ne 'newsletter_email')
+	{
+		lock_both("mailman_send(), $first", $first, $second,
+			sub { $sender->start("SELECT mailman_send($letter)") }, $mine);
+		is(($sender->try_result)[0],
+			'8', "mailman_send(), $first: then queues");
+		ok($node->wait_for_letter($letter, 'sent'), "$first: it is sent");
+	}
 
 	$letter = $node->letter($newsletter);
 	$relay->gate(0);

@@ -74,8 +74,8 @@ sub delivered
 # ---- a table is locked for long while mails are in flight
 
 foreach my $lock (
-	[ 'subscription', 'SHARE' ],
-	[ 'delivery',     'ACCESS EXCLUSIVE' ])
+	[ 'posting',  'SHARE' ],
+	[ 'delivery', 'ACCESS EXCLUSIVE' ])
 {
 	my ($table, $mode) = @$lock;
 	my $name    = "$mode on $table";

@@ -5,9 +5,11 @@
 #	  Nobody's code runs with our rights, and nobody's code passes for ours.
 #
 # Role app has every privilege that can be granted on mailman's tables, so it
-# may attach triggers to them and point foreign keys at them.  Neither gives
-# it the extension owner's rights nor what the guards keep for the extension.
-# And the administrator's own switch: mailman.enabled.
+# may try to attach triggers to them and point foreign keys at them.  Neither
+# gives it the extension owner's rights nor what the guards keep for the
+# extension.  Triggers are refused when they are made; with that guard off, by
+# whoever writes the table.  Those of a superuser's functions are welcome.  And
+# the administrator's own switch: mailman.enabled.
 #
 # Copyright (c) 2026, the mailman authors
 #
@@ -91,6 +93,43 @@ sub is_harmless
 	return is($super, 'f', "$name: app is no superuser");
 }
 
+# ---- triggers are refused when they are made
+
+foreach my $table (
+	qw(letter subscription delivery newsletter_email posting secret origin
+	attachment partial event))
+{
+	my (undef, $refused) =
+	  $app->try("CREATE TRIGGER theirs BEFORE UPDATE ON mailman.$table"
+		  . ' FOR EACH ROW EXECUTE FUNCTION app.nothing()');
+	like(
+		$refused,
+		qr/permission denied to create trigger "theirs" on table "mailman\.$table"/,
+		"made on $table: refused");
+}
+# a superuser's function, with arguments of app's choice
+my (undef, $chosen) = $app->try(
+	'CREATE TRIGGER theirs BEFORE UPDATE ON mailman.subscription FOR EACH ROW'
+	  . " EXECUTE FUNCTION tsvector_update_trigger('data', 'app.x', 'email')");
+like($chosen, qr/permission denied to create trigger/,
+	'made of a function that is built in: refused');
+# and the administrator's, of a function of app's
+like(
+	$node->sql_error(
+		'CREATE TRIGGER theirs BEFORE UPDATE ON mailman.letter'
+		  . ' FOR EACH ROW EXECUTE FUNCTION app.nothing()'),
+	qr/trigger "theirs" on table "mailman\.letter" would run with/,
+	'made by a superuser, of a function of app: refused');
+$app->query('CREATE TABLE app.own (a int)');
+$app->query('CREATE TRIGGER theirs BEFORE UPDATE ON app.own'
+	  . ' FOR EACH ROW EXECUTE FUNCTION app.nothing()');
+is($app->query("SELECT count(*) FROM pg_trigger WHERE tgname = 'theirs'"),
+	'1', 'made on a table of its own: app may');
+
+# ---- with that guard off, whoever writes looks
+
+$node->sql('ALTER EVENT TRIGGER mailman_guard_triggers DISABLE');
+
 # ---- a trigger of a function of ours, so to speak, but a condition of app's
 
 $app->query(
@@ -113,12 +152,21 @@ $node->sql('DROP TRIGGER boom ON mailman.subscription');
 like($app->query("SELECT mailman_subscribe($mine, 'z\@example.com')"),
 	qr/^\d+$/, 'WHEN: without the trigger it works');
 
-# ---- any trigger on what we write, whoever made it
+# ---- any trigger on what we write of a function of theirs, whoever made it
 
-my $draft = $node->letter($newsletter);
-foreach my $table (
-	qw(letter subscription delivery newsletter_email posting secret origin
-	attachment partial))
+my $draft     = $node->letter($newsletter);
+my $send      = "SELECT mailman_send($draft)";
+my $subscribe = "SELECT mailman_subscribe($newsletter, 'z\@example.com')";
+my %writer    = (
+	letter       => $send,
+	delivery     => $send,
+	posting      => $send,
+	origin       => $send,
+	subscription => $subscribe,
+	attachment   => "DELETE FROM mailman.letter WHERE id = $draft",
+	partial      => "DELETE FROM mailman.newsletter WHERE id = $newsletter",
+	secret       => "DELETE FROM mailman.newsletter WHERE id = $newsletter");
+foreach my $table (sort keys %writer)
 {
 	my %make = (
 		"theirs on $table" =>
@@ -135,13 +183,8 @@ foreach my $table (
 		  qr/trigger "theirs" on table "mailman\.$table" would run with/;
 
 		$node->sql($make{$name});
-		like($node->sql_error("SELECT mailman_send($draft)"),
-			$refused, "$name: mailman_send() refuses, and names it");
-		like(
-			$node->sql_error(
-				"SELECT mailman_subscribe($newsletter, 'z\@example.com')"),
-			$refused,
-			"$name: so does mailman_subscribe()");
+		like($node->sql_error($writer{$table}),
+			$refused, "$name: who writes it refuses, and names it");
 		$node->sql("DROP TRIGGER theirs ON mailman.$table");
 	}
 }
@@ -157,7 +200,7 @@ my %reference = (
 	delivery => 'letter_id bigint, subscription_id bigint,'
 	  . ' FOREIGN KEY (letter_id, subscription_id) REFERENCES mailman.delivery',
 	posting => 'id bigint REFERENCES mailman.posting',
-	secret  => 'id bigint REFERENCES mailman.secret');
+	origin  => 'id bigint REFERENCES mailman.origin');
 my $own = $app->query('SELECT app.letter()');
 foreach my $table (sort keys %reference)
 {
@@ -239,6 +282,10 @@ $relay->open_gate;
 ok($node->wait_for_log("letter $letter: .*trigger \"boom\"", $log),
 	'a trigger comes: the worker refuses to write');
 is(join(' ', $node->workers($letter)), $worker, 'a trigger comes: it waits');
+ok( $node->wait_for(
+		"SELECT reason FROM mailman.progress WHERE letter_id = $letter",
+		qr/^trigger "boom" on table "mailman\.delivery" would run with/),
+	'a trigger comes: mailman.progress tells why');
 is_harmless('a trigger comes');
 $node->sql('DROP TRIGGER boom ON mailman.delivery');
 ok($node->wait_for_letter($letter, 'sent'),
@@ -247,6 +294,60 @@ is( $node->sql("SELECT doubts, run FROM mailman.letter WHERE id = $letter"),
 	'0|1', 'a trigger comes: no doubt');
 is($relay->status->{accepted} - $had, 30, 'a trigger comes: to all');
 $node->assert_sums($letter, 'a trigger comes');
+
+# ---- triggers of a superuser's functions, on everything, while one is sent
+
+$node->sql('ALTER EVENT TRIGGER mailman_guard_triggers ENABLE ALWAYS');
+$node->sql(
+	q{CREATE TABLE audit (tab text, op text, letter bigint, role name);
+	CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO public.audit VALUES (TG_TABLE_NAME, TG_OP,
+			(to_jsonb(new)->>'letter_id')::bigint, session_user);
+		RETURN NULL;
+	END $$});
+foreach my $table (
+	qw(letter subscription delivery newsletter_email posting test secret
+	forgotten dkim_key origin relay_state domain_state attachment partial
+	event))
+{
+	$node->sql("CREATE TRIGGER audit AFTER INSERT OR UPDATE ON mailman.$table"
+		  . ' FOR EACH ROW EXECUTE FUNCTION audit()');
+}
+# as pg_repack has it
+$node->sql(
+	q{CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		INSERT INTO public.audit VALUES ('followed', TG_OP,
+			coalesce(new.letter_id, old.letter_id), session_user);
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER repack_trigger AFTER INSERT OR DELETE OR UPDATE
+		ON mailman.delivery FOR EACH ROW EXECUTE FUNCTION follow('id');
+	ALTER TABLE mailman.delivery ENABLE ALWAYS TRIGGER repack_trigger});
+$had = $relay->status->{accepted};
+my $audited = $node->letter($busy);
+$app->query("SELECT mailman_subscribe($mine, 'zz\@example.com')");
+$node->send($audited);
+ok($node->wait_for_letter($audited, 'sent'), 'audited: a letter is sent');
+is($relay->status->{accepted} - $had, 30, 'audited: to all, once');
+$node->assert_sums($audited, 'audited');
+is( $node->sql(
+		"SELECT tab, op, count(*) FROM audit WHERE letter = $audited"
+		  . " AND tab IN ('delivery', 'newsletter_email', 'followed')"
+		  . ' GROUP BY 1, 2 ORDER BY 1, 2'),
+	"delivery|INSERT|30\ndelivery|UPDATE|60\nfollowed|INSERT|30\n"
+	  . "followed|UPDATE|60\nnewsletter_email|INSERT|30",
+	'audited: not a row has escaped');
+is( $node->sql(
+		"SELECT count(*) FROM audit WHERE tab = 'subscription'"),
+	'1', 'audited: nor has a reader');
+is( $node->sql("SELECT reason IS NULL FROM mailman.progress"
+		  . " WHERE letter_id = $audited"),
+	't',
+	'audited: nothing is in the way');
+$node->sql("DROP TRIGGER repack_trigger ON mailman.delivery");
+$node->sql("DROP FUNCTION audit() CASCADE");
 
 # ---- mailman.enabled = off stops those at work
 
