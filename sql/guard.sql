@@ -266,6 +266,42 @@ DELETE FROM mailman.origin;
 :sqlstate
 COPY mailman.delivery (letter_id, subscription_id, state) FROM stdin;
 \.
+:sqlstate
+CREATE FUNCTION pg_temp.sqlstate(statement text) RETURNS text AS $$
+BEGIN
+	EXECUTE statement;
+	RETURN NULL;
+EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE;
+END
+$$ LANGUAGE plpgsql;
+SELECT tab AS accounts, pg_temp.sqlstate(statement)
+  FROM (VALUES ('delivery', 'INSERT INTO mailman.delivery (letter_id,
+	subscription_id) VALUES (1, 1)'), ('newsletter_email',
+	'INSERT INTO mailman.newsletter_email SELECT * FROM mailman.newsletter_email'),
+	('posting', 'INSERT INTO mailman.posting (letter_id, low, high, recipients)
+	VALUES (1, 1, 1, 1)'), ('test', 'INSERT INTO mailman.test (letter_id, address,
+	requested_by) VALUES (1, ''x@example.com'', ''x'')'), ('event',
+	'INSERT INTO mailman.event (kind) VALUES (''adopt'')'), ('secret',
+	'INSERT INTO mailman.secret SELECT * FROM mailman.secret'), ('forgotten',
+	'INSERT INTO mailman.forgotten SELECT * FROM mailman.forgotten'),
+	('dkim_key', 'INSERT INTO mailman.dkim_key SELECT * FROM mailman.dkim_key'),
+	('origin', 'INSERT INTO mailman.origin SELECT * FROM mailman.origin'),
+	('relay_state', 'INSERT INTO mailman.relay_state (server) VALUES (1)'),
+	('domain_state', 'INSERT INTO mailman.domain_state (id) VALUES (1)'),
+	('letter', 'INSERT INTO mailman.letter (newsletter_id, subject, state)
+	VALUES (1, ''Forged'', ''sending'')')) AS s(tab, statement);
+-- which it does before this database is armed
+SAVEPOINT armed;
+CREATE TEMP TABLE kept AS TABLE mailman.delivery;
+SET LOCAL session_replication_role = replica;
+DELETE FROM mailman.origin;
+DELETE FROM mailman.delivery;
+SET LOCAL session_replication_role = origin;
+INSERT INTO mailman.delivery SELECT * FROM kept;
+COPY mailman.delivery (letter_id, subscription_id, state) FROM stdin;
+\.
+SELECT count(*) FROM mailman.delivery;
+ROLLBACK TO armed;
 SELECT subscription_id, state FROM mailman.delivery ORDER BY 1;
 
 --

@@ -29,6 +29,7 @@
 PG_FUNCTION_INFO_V1(mailman_guard_subscription);
 PG_FUNCTION_INFO_V1(mailman_guard_partial);
 PG_FUNCTION_INFO_V1(mailman_guard_accounts);
+PG_FUNCTION_INFO_V1(mailman_guard_origin);
 
 TriggerData *
 guard_trigger(FunctionCallInfo fcinfo)
@@ -54,6 +55,21 @@ guard_is_owner(void)
 {
 	return has_privs_of_role(GetUserId(),
 							 extension_owner(extension_oid(false)));
+}
+
+/* see guard.h */
+bool
+guard_loads(void)
+{
+	ExtensionScope scope;
+	bool		armed;
+
+	if (!guard_is_owner())
+		return false;
+	extension_enter_reading(&scope);
+	armed = origin_is_ours();
+	extension_leave(&scope);
+	return !armed;
 }
 
 /* see guard.h */
@@ -224,7 +240,7 @@ mailman_guard_accounts(PG_FUNCTION_ARGS)
 
 	if (guard_lets_pass())
 		return PointerGetDatum(NULL);
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && guard_is_owner())
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && guard_loads())
 		return PointerGetDatum(NULL);
 	/* these go with their newsletter or letter, by the foreign key */
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event) && guard_is_owner() &&
@@ -236,4 +252,26 @@ mailman_guard_accounts(PG_FUNCTION_ARGS)
 			 errmsg("table \"mailman.%s\" is written by the extension only",
 					table),
 			 errhint("%s", guard_accounts_hint(table))));
+}
+
+/*
+ * A row that is loaded arms nothing, not even in the database that it comes
+ * from: who restores a dump there goes back in time, and what was sent since
+ * must not be sent again.  BEFORE INSERT ON mailman.origin FOR EACH ROW
+ */
+Datum
+mailman_guard_origin(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = guard_trigger(fcinfo);
+	HeapTuple	row = guard_row(trigger);
+	int			column = guard_column(trigger, "database");
+	Datum		nowhere = ObjectIdGetDatum(InvalidOid);
+	bool		no_null = false;
+
+	if (guard_lets_pass())
+		return PointerGetDatum(row);
+	return PointerGetDatum(heap_modify_tuple_by_cols(row,
+													 RelationGetDescr(trigger->tg_relation),
+													 1, &column, &nowhere,
+													 &no_null));
 }

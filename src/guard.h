@@ -18,8 +18,14 @@ extern TriggerData *guard_trigger(FunctionCallInfo fcinfo);
 /* The row to let through */
 extern HeapTuple guard_row(TriggerData *trigger);
 
-/* May the current user load rows as pg_restore does? */
+/* Has the current user the rights of the extension's owner? */
 extern bool guard_is_owner(void);
+
+/*
+ * May he load rows as pg_restore does?  Not into a database that was armed:
+ * the rows of a restore come before that, and later ones would be in no tally.
+ */
+extern bool guard_loads(void);
 
 /* Logical replication applying what was checked elsewhere */
 extern bool guard_is_replica(void);

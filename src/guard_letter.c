@@ -67,7 +67,7 @@ guard_letter_insert(TriggerData *trigger, HeapTuple row)
 	}
 	if (forged == NULL && !guard_tally_is_empty(trigger, row))
 		forged = "mail_order";
-	if (forged != NULL && !guard_is_owner())
+	if (forged != NULL && !guard_loads())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("a new letter is a draft"),
