@@ -4,7 +4,8 @@
 #	make test		all tests
 #	make fuzz		the fuzz targets, FUZZ_SECONDS (60) each
 #	make test-long	kill rounds: 40 letters, each hit in the middle; and a
-#				rate over some minutes; and a million deliveries purged
+#				rate over some minutes; and a million deliveries purged; and
+#				fresh processes beside ALTER TABLE and VACUUM for minutes
 #	make bench	how fast, beside others; also bench-quick, bench-scale,
 #				bench-distance, bench-letters, bench-kills: see test/bench
 #	make, make install, make installcheck	as with any PGXS extension
@@ -71,8 +72,9 @@ test:
 test-long:
 	@PG_CONFIG=$(PG_CONFIG) test/packages test
 	@$(MAKE) -s built COPT=-Werror
-	@PG_CONFIG=$(PG_CONFIG) \
-		TESTS="test/long/kill_rounds.pl test/long/rates.pl test/long/purge.pl" \
+	@PG_CONFIG=$(PG_CONFIG) CRASH_SECONDS=120 \
+		TESTS="test/long/kill_rounds.pl test/long/rates.pl test/long/purge.pl \
+			test/t/038_invalidations.pl" \
 		test/run-tests
 
 FUZZ_SECONDS ?= 60
