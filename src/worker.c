@@ -25,6 +25,7 @@
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/sinval.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -185,11 +186,21 @@ worker_pin_settings(void)
 	run_bound_locks();
 }
 
-/* The relay's options, or credentials, may have changed */
+/*
+ * The relay's options, or credentials, may have changed.  A hash of 0 means
+ * that any of them may: messages were missed.  Under debug_discard_caches that
+ * is also said at each look for messages.  If none has come since, nothing has
+ * changed, and a worker that believed it would never send.
+ */
 static void
 worker_relay_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	((Worker *) DatumGetPointer(arg))->relay_stale = true;
+	Worker	   *w = (Worker *) DatumGetPointer(arg);
+
+	if (hashvalue == 0 && w->relay_messages == SharedInvalidMessageCounter)
+		return;
+	w->relay_messages = SharedInvalidMessageCounter;
+	w->relay_stale = true;
 }
 
 /*

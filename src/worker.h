@@ -61,6 +61,7 @@ struct Worker
 	bool		lifted;			/* a limit has changed: ask again who waits */
 	bool		progressed;		/* this run has recorded an outcome */
 	bool		relay_stale;	/* its options may have changed */
+	uint64		relay_messages; /* SharedInvalidMessageCounter, when last told */
 	char		pause_reason[640];	/* not empty: the letter must pause */
 	int			content_row;	/* rejected for their content, in a row */
 	bool		sparing;		/* too many: who follows is not to blame */
