@@ -74,12 +74,16 @@ sub create
 	return $self;
 }
 
-# Sessions must be gone before the server is told to stop
+# Sessions must be gone before the server is told to stop.  Whatever was tested:
+# no statement has written a table that its function had not locked.
 sub stop
 {
 	my ($self, @arguments) = @_;
 	delete $self->{mailman_session};
-	return $self->SUPER::stop(@arguments);
+	my $result = $self->SUPER::stop(@arguments);
+	my @late   = $self->log_lines('was not locked before', 0);
+	fail("tables are locked before they are written: $late[0]") if @late;
+	return $result;
 }
 
 sub restart
