@@ -254,6 +254,12 @@ $node->sql('UPDATE mailman.letter SET send_at = clock_timestamp()'
 	  . " WHERE id = $later");
 ok( $node->wait_for_log('a foreign key of table "ref" refers to', $from),
 	'foreign key, worker: refuses to write, and says so');
+like(
+	$node->sql(
+		"SELECT state || ': ' || reason FROM mailman.progress"
+		  . " WHERE letter_id = $later"),
+	qr/^scheduled: a foreign key of table "ref" refers to "mailman\.posting"/,
+	'foreign key, worker: mailman.progress tells why');
 is_harmless('foreign key, worker');
 is($node->sql("SELECT count(*) FROM pg_trigger WHERE tgname = 'boom'"),
 	'0', 'foreign key, worker: their code did not run');
