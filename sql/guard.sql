@@ -378,12 +378,24 @@ BEGIN
 	RETURN NULL;
 END
 $$ LANGUAGE plpgsql;
+-- which must not find what is in the session of whoever calls
+CREATE TRIGGER audit AFTER INSERT ON mailman.subscription
+	FOR EACH ROW WHEN (lower(new.email) <> '') EXECUTE FUNCTION audit();
+ALTER FUNCTION audit() SET search_path = pg_temp, public;
+CREATE TRIGGER audit AFTER INSERT ON mailman.subscription
+	FOR EACH ROW WHEN (lower(new.email) <> '') EXECUTE FUNCTION audit();
+ALTER FUNCTION audit() SET search_path = public, pg_temp;
+CREATE CONSTRAINT TRIGGER audit AFTER INSERT ON mailman.subscription DEFERRABLE
+	FOR EACH ROW EXECUTE FUNCTION audit();
 CREATE TRIGGER audit AFTER INSERT ON mailman.subscription
 	FOR EACH ROW WHEN (lower(new.email) <> '') EXECUTE FUNCTION audit();
 SET ROLE regress_mailman_app;
 SELECT mailman_subscribe(1, 'audited@example.com') AS audited \gset
 RESET ROLE;
 SELECT email FROM audit WHERE id = :audited;
+ALTER FUNCTION audit() RESET search_path;
+SELECT mailman_subscribe(1, 'eve@example.com');
+ALTER FUNCTION audit() SET search_path = public, pg_temp;
 -- until it is given away
 ALTER FUNCTION audit() OWNER TO regress_mailman_app;
 SELECT mailman_subscribe(1, 'eve@example.com');

@@ -9,8 +9,8 @@
  * owns a function may replace it at any time.  So every function, type and
  * operator that is used there must belong to a superuser or to the extension's
  * owner, who gain nothing by it: an audit trigger of theirs is as welcome as
- * the one by which pg_repack follows a table.  pg_depend says what is used;
- * what is built in is not listed there.
+ * the one by which pg_repack follows a table.  What is used, and whose it is,
+ * code_used.c knows.
  *
  * A trigger of a superuser's function could still be somebody's who chose its
  * arguments: guard_ddl.c refuses those when they are made.
@@ -30,20 +30,15 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
-#include "catalog/objectaddress.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
-#include "catalog/pg_depend.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_operator.h"
 #include "catalog/pg_policy.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_trigger.h"
-#include "catalog/pg_type.h"
 #include "code.h"
 #include "commands/trigger.h"
 #include "mailman.h"
@@ -158,86 +153,6 @@ code_minds_role(TableSet tables)
 	return false;
 }
 
-/* ---- who owns what is used ---- */
-
-static bool
-role_is_ours(Oid role, Oid owner)
-{
-	return role == owner || superuser_arg(role);
-}
-
-static Oid
-object_owner(int cacheid, Oid oid, AttrNumber column)
-{
-	HeapTuple	tuple = SearchSysCache1(cacheid, ObjectIdGetDatum(oid));
-	bool		isnull;
-	Oid			owner;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	owner = DatumGetObjectId(SysCacheGetAttr(cacheid, tuple, column, &isnull));
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-/* Who may change what it does; InvalidOid: nobody, or it is gone */
-static Oid
-reference_owner(Oid class, Oid oid, Oid owner)
-{
-	Oid			role;
-
-	switch (class)
-	{
-		case ProcedureRelationId:
-			return object_owner(PROCOID, oid, Anum_pg_proc_proowner);
-		case TypeRelationId:
-			return object_owner(TYPEOID, oid, Anum_pg_type_typowner);
-		case OperatorRelationId:
-			role = object_owner(OPEROID, oid, Anum_pg_operator_oprowner);
-			if (OidIsValid(role) && !role_is_ours(role, owner))
-				return role;
-			return object_owner(PROCOID, get_opcode(oid),
-								Anum_pg_proc_proowner);
-		default:
-			return InvalidOid;
-	}
-}
-
-/* Does all that it uses belong to us?  Else words in the fault. */
-static bool
-object_is_ours(Oid class, Oid oid, Oid owner, CodeFault *fault)
-{
-	Relation	depend = table_open(DependRelationId, AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			role = InvalidOid;
-
-	ScanKeyInit(&keys[0], Anum_pg_depend_classid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(class));
-	ScanKeyInit(&keys[1], Anum_pg_depend_objid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(oid));
-	scan = systable_beginscan(depend, DependDependerIndexId, true, NULL, 2,
-							  keys);
-	while (fault->message == NULL &&
-		   HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Form_pg_depend row = (Form_pg_depend) GETSTRUCT(tuple);
-		ObjectAddress used = {row->refclassid, row->refobjid, 0};
-
-		role = reference_owner(used.classId, used.objectId, owner);
-		if (!OidIsValid(role) || role_is_ours(role, owner))
-			continue;
-		fault->detail = psprintf("It uses %s, which belongs to role \"%s\".",
-								 getObjectDescription(&used, false),
-								 GetUserNameFromId(role, false));
-		fault->message = "";	/* the caller knows whose it is */
-	}
-	systable_endscan(scan);
-	table_close(depend, AccessShareLock);
-	return fault->message == NULL;
-}
-
 /* ---- what hangs on a table ---- */
 
 static const char *
@@ -281,6 +196,20 @@ trigger_counts(Form_pg_trigger trigger, Oid schema, Finding *v)
 	return true;
 }
 
+/*
+ * A trigger that waits until COMMIT runs when the settings are those of whoever
+ * calls again, since 18 with our rights.
+ */
+static bool
+trigger_is_at_once(Form_pg_trigger trigger, CodeFault *fault)
+{
+	if (!trigger->tgdeferrable)
+		return true;
+	fault->detail = "It can be deferred until COMMIT, when the extension has left its fence.";
+	fault->hint = "Make it NOT DEFERRABLE.";
+	return false;
+}
+
 /* Row security is nothing to a superuser, so whoever may use code in it */
 static bool
 hanging_counts(const Hanging *h, HeapTuple tuple, Oid schema, Finding *v)
@@ -318,15 +247,19 @@ hangings_are_ours(const Hanging *h, OurTable table, Oid schema, Oid owner,
 		if (!hanging_counts(h, tuple, schema, v))
 			continue;
 		ours = object_is_ours(h->class, oid, owner, fault);
+		if (ours && h->class == TriggerRelationId)
+			ours = trigger_is_at_once((Form_pg_trigger) GETSTRUCT(tuple),
+									  fault);
 		if (ours)
 			continue;
 		fault->message = psprintf("%s \"%s\" on table \"mailman.%s\" would run with the rights of the extension's owner",
 								  h->kind,
 								  hanging_name(h, tuple, desc, oid),
 								  table_names[table]);
-		fault->hint = h->class == TriggerRelationId ?
-			"Drop the trigger, and revoke TRIGGER on the table; or let what it uses belong to a superuser." :
-			"Drop it, or let what it uses belong to a superuser.";
+		if (fault->hint == NULL)
+			fault->hint = h->class == TriggerRelationId ?
+				"Drop the trigger, and revoke TRIGGER on the table; or let what it uses belong to a superuser." :
+				"Drop it, or let what it uses belong to a superuser.";
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
@@ -380,7 +313,8 @@ table_is_ours(OurTable table, Oid relid, Oid owner, CodeFault *fault)
 	{
 		fault->message = psprintf("a column of table \"mailman.%s\" would run code with the rights of the extension's owner",
 								  name);
-		fault->hint = "Drop the column, or let its type belong to a superuser.";
+		if (fault->hint == NULL)
+			fault->hint = "Drop the column, or let its type belong to a superuser.";
 	}
 	return fault->message == NULL;
 }

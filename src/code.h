@@ -10,6 +10,7 @@
 #ifndef MAILMAN_CODE_H
 #define MAILMAN_CODE_H
 
+#include "access/attnum.h"
 #include "table_use.h"
 
 /* What is wrong with a table */
@@ -38,5 +39,16 @@ extern void code_refuse(const CodeFault *fault);
  * that fires, or does not, by session_replication_role?
  */
 extern bool code_minds_role(TableSet tables);
+
+/* ---- code_used.c ---- */
+
+/* A superuser, or the extension's owner */
+extern bool role_is_ours(Oid role, Oid owner);
+
+/* By a syscache and its column; InvalidOid if the object is gone */
+extern Oid	object_owner(int cacheid, Oid oid, AttrNumber column);
+
+/* Does all that it uses belong to us?  Else detail and hint in the fault. */
+extern bool object_is_ours(Oid class, Oid oid, Oid owner, CodeFault *fault);
 
 #endif							/* MAILMAN_CODE_H */

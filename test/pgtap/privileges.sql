@@ -587,7 +587,7 @@ ALTER ROLE tap_app NOSUPERUSER;
 DROP TRIGGER zz ON mailman.letter;
 -- a superuser's trigger gains nothing, and passes
 CREATE FUNCTION pg_temp.look() RETURNS trigger AS
-	'BEGIN RETURN NULL; END' LANGUAGE plpgsql;
+	'BEGIN RETURN NULL; END' LANGUAGE plpgsql SET search_path = public, pg_temp;
 CREATE TRIGGER zz AFTER UPDATE ON mailman.subscription
 	FOR EACH ROW EXECUTE FUNCTION pg_temp.look();
 SELECT is(pg_temp.verdict('tap_app',

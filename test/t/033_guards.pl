@@ -306,7 +306,8 @@ $node->assert_sums($letter, 'a trigger comes');
 $node->sql('ALTER EVENT TRIGGER mailman_guard_triggers ENABLE ALWAYS');
 $node->sql(
 	q{CREATE TABLE audit (tab text, op text, letter bigint, role name);
-	CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+	CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp AS $$
 	BEGIN
 		INSERT INTO public.audit VALUES (TG_TABLE_NAME, TG_OP,
 			(to_jsonb(new)->>'letter_id')::bigint, session_user);
@@ -322,7 +323,8 @@ foreach my $table (
 }
 # as pg_repack has it
 $node->sql(
-	q{CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS $$
+	q{CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp AS $$
 	BEGIN
 		INSERT INTO public.audit VALUES ('followed', TG_OP,
 			coalesce(new.letter_id, old.letter_id), session_user);
