@@ -188,6 +188,7 @@ place_reserve(Oid database, int64 letter_id, PlaceTicket *ticket)
 		place->since_us = transfer_now();
 		ticket->place = place - places->place + 1;
 		ticket->number = place->number;
+		shmem_serve(database);
 	}
 	else
 	{

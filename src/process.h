@@ -159,6 +159,9 @@ extern void shmem_slot_free(void);
 extern uint32 shmem_wakes(Oid database);
 extern void shmem_report(Oid database, uint32 wakes, TimestampTz due);
 
+/* A letter of this database is given a place: other databases go first now */
+extern void shmem_serve(Oid database);
+
 /* The dispatcher's */
 extern void shmem_dispatcher(int pid);
 extern void shmem_visit(Oid database);

@@ -295,6 +295,7 @@ mailman_scout_main(Datum arg)
 	PG_TRY();
 	{
 		scout_visit(&next, &waits);
+		(void) shmem_wait(MyDatabaseId, waits);
 	}
 	PG_CATCH();
 	{
@@ -309,7 +310,6 @@ mailman_scout_main(Datum arg)
 										   LOOK_AGAIN_MS);
 	}
 	PG_END_TRY();
-	(void) shmem_wait(MyDatabaseId, waits);
 	next = Min(next, event_notify());
 	shmem_report(MyDatabaseId, wakes, next);
 	proc_exit(0);

@@ -39,6 +39,7 @@ typedef struct SharedDatabase
 	TimestampTz due;			/* when to look at it next */
 	uint32		wakes;			/* number of its latest wake-up */
 	TimestampTz visited;		/* when a scout last went there */
+	uint32		served;			/* number of the latest place it was given */
 	bool		waits;			/* a letter of it found no place */
 	bool		mute;			/* its events cannot be told */
 } SharedDatabase;
@@ -48,6 +49,7 @@ typedef struct Shared
 	LWLock	   *lock;
 	int			dispatcher;		/* its pid, 0: not running */
 	uint32		wakes;			/* in all: numbers each one */
+	uint32		serves;			/* the same of places */
 	bool		overflow;
 	SharedDatabase databases[SHMEM_DATABASES];
 } Shared;
@@ -283,6 +285,18 @@ shmem_dispatcher(int pid)
 	LWLockRelease(shared->lock);
 }
 
+void
+shmem_serve(Oid database)
+{
+	SharedDatabase *entry;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+		entry->served = ++shared->serves;
+	LWLockRelease(shared->lock);
+}
+
 /* A scout goes there now: the next one a while later, whatever happens */
 void
 shmem_visit(Oid database)
@@ -306,12 +320,16 @@ shmem_entry_due(const SharedDatabase *entry, TimestampTz now)
 			   TimestampTzPlusMilliseconds(entry->visited, VISIT_GAP_MS));
 }
 
-/* The database to look at first, and when */
+/*
+ * The database to look at first, and when.  Of those that are due the one that
+ * was given a place the longest ago, so that none takes every place.
+ */
 TimestampTz
 shmem_next(Oid *database)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due = DT_NOEND;
+	uint32		longest = 0;
 	int			i;
 
 	*database = InvalidOid;
@@ -319,11 +337,15 @@ shmem_next(Oid *database)
 	for (i = 0; i < SHMEM_DATABASES; i++)
 	{
 		SharedDatabase *entry = &shared->databases[i];
+		uint32		age = shared->serves - entry->served;
+		TimestampTz entry_due = Max(shmem_entry_due(entry, now), now);
 
-		if (OidIsValid(entry->oid) && shmem_entry_due(entry, now) < due)
+		if (OidIsValid(entry->oid) && entry->due != DT_NOEND &&
+			(entry_due < due || (entry_due == now && age > longest)))
 		{
 			*database = entry->oid;
-			due = shmem_entry_due(entry, now);
+			due = entry_due;
+			longest = age;
 		}
 	}
 	LWLockRelease(shared->lock);

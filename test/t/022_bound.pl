@@ -204,7 +204,51 @@ $session->query('COMMIT');
 ok($node->wait_for_letter($running, 'sent'), 'and then it goes on');
 $node->assert_sums($running, 'its row was locked');
 
+# ---- no database takes every place
+
+$node->sql('CREATE DATABASE another TEMPLATE template0');
+my $another = $node->session(dbname => 'another');
+$another->query($_)
+  foreach (
+	'CREATE EXTENSION mailman',
+	'CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp'
+	  . " OPTIONS (url '"
+	  . $relay->url
+	  . "', tls 'none')",
+	'INSERT INTO mailman.newsletter (name, from_address, relays,'
+	  . " unsubscribe_mailto) VALUES ('A', 'a\@example.com', '{relay}',"
+	  . " 'a\@example.com')",
+	'INSERT INTO mailman.subscription (newsletter_id, email)'
+	  . " VALUES (1, 'another\@example.com')",
+	'INSERT INTO mailman.letter (newsletter_id, subject, text_body)'
+	  . " VALUES (1, 'A', 'B')");
+my @line = map { $node->letter($newsletter) } 1 .. 8;
+$relay->gate(0);
+$node->send($_) foreach @line;
+ok($relay->wait_for_held(1), 'a letter has the only place');
+$another->query('SELECT mailman_send(1)');
+ok( $node->wait_for(
+		'SELECT count(*) FROM mailman.line WHERE since IS NOT NULL', $#line),
+	'seven stand in line behind it, and one in another database');
+$relay->open_gate;
+ok($node->wait_for_letter($_, 'sent'), "letter $_ is sent") foreach @line;
+my $until = time + 60;
+my $state = '';
+while ($state ne 'sent' && time < $until)
+{
+	$state = $another->query('SELECT state FROM mailman.letter');
+	sleep 0.1;
+}
+is($state, 'sent', 'and the other one');
+is( $node->sql(
+		'SELECT count(*) > 0 FROM mailman.newsletter_email WHERE letter_id ='
+		  . " $line[-1] AND sent_at > '"
+		  . $another->query('SELECT sent_at FROM mailman.newsletter_email')
+		  . "'"),
+	't', 'before the last of those that came before it');
+
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
+$another->quit;
 $session->quit;
 $node->stop;
 $relay->stop;
