@@ -251,5 +251,37 @@ is_deeply([ $relay->duplicates ], [], 'nobody twice');
 $another->quit;
 $session->quit;
 $node->stop;
+
+# ---- without a dispatcher: one process for a letter, however often it is sent
+
+my $plain = Mailman::Cluster->create('plain',
+	conf => { max_worker_processes => 24 });
+$plain->relay('relay', $relay->url);
+my $list = $plain->newsletter(
+	relays        => ['relay'],
+	subscriptions => 6,
+	pattern       => 'p%s@example.com');
+my ($first, @ids) = split(/\n/,
+	$plain->sql('SELECT id FROM mailman.subscription ORDER BY id'));
+my $letter = $plain->letter($list);
+$plain->send($letter, $first);
+ok($plain->wait_for_letter($letter, 'sent'), 'plain: a letter is sent');
+ok($plain->wait_for_no_worker($letter), 'plain: its worker has gone');
+$session = $plain->session;
+$session->query("BEGIN; SELECT FROM mailman.letter WHERE id = $letter"
+	  . ' FOR NO KEY UPDATE');
+$plain->send($letter, $_) foreach @ids;
+my $one = "SELECT count(*) FROM pg_stat_activity"
+  . " WHERE application_name = 'mailman letter $letter'";
+ok($plain->wait_for($one, '1'), 'plain: sent to five more, one by one');
+ok($plain->stays($one, '1', 4), 'plain: one process waits for its row');
+$session->query('COMMIT');
+$session->quit;
+ok( $plain->wait_for(
+		"SELECT mail_order->>'delivered' FROM mailman.letter"
+		  . " WHERE id = $letter", '6'),
+	'plain: they get it');
+$plain->assert_sums($letter, 'plain');
+$plain->stop;
 $relay->stop;
 done_testing();
