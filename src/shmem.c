@@ -40,7 +40,7 @@ typedef struct SharedDatabase
 	uint32		wakes;			/* number of its latest wake-up */
 	TimestampTz visited;		/* when a scout last went there */
 	uint32		served;			/* number of the latest place it was given */
-	bool		waits;			/* a letter of it found no place */
+	LineState	line;			/* letters of it found no place */
 	bool		mute;			/* its events cannot be told */
 } SharedDatabase;
 
@@ -119,7 +119,8 @@ shmem_entry(Oid database)
 			return entry;
 		if (!OidIsValid(entry->oid))
 			free = entry;
-		else if (free == NULL && entry->due == DT_NOEND && !entry->waits)
+		else if (free == NULL && entry->due == DT_NOEND &&
+				 entry->line == LINE_EMPTY)
 			free = entry;
 	}
 	if (free == NULL)
@@ -165,11 +166,11 @@ shmem_wake(Oid database, TimestampTz due)
 	return entry != NULL;
 }
 
-bool
-shmem_wait(Oid database, bool waits)
+static bool
+shmem_set_line(Oid database, LineState line, bool more)
 {
 	SharedDatabase *entry;
-	bool		before = false;
+	LineState	before = LINE_EMPTY;
 
 	if (shared == NULL)
 		return false;
@@ -177,11 +178,23 @@ shmem_wait(Oid database, bool waits)
 	entry = shmem_entry(database);
 	if (entry != NULL)
 	{
-		before = entry->waits;
-		entry->waits = waits;
+		before = entry->line;
+		entry->line = more ? Max(before, line) : line;
 	}
 	LWLockRelease(shared->lock);
-	return before;
+	return before != LINE_EMPTY;
+}
+
+bool
+shmem_wait(Oid database, LineState line)
+{
+	return shmem_set_line(database, line, false);
+}
+
+bool
+shmem_wait_more(Oid database, LineState line)
+{
+	return shmem_set_line(database, line, true);
 }
 
 /* Without shared memory, what this process knows */
@@ -217,7 +230,7 @@ shmem_somebody_waits(void)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (i = 0; !waits && i < SHMEM_DATABASES; i++)
 		waits = OidIsValid(shared->databases[i].oid) &&
-			shared->databases[i].waits;
+			shared->databases[i].line == LINE_WAITS;
 	LWLockRelease(shared->lock);
 	return waits;
 }
@@ -236,7 +249,7 @@ shmem_slot_free(void)
 	{
 		SharedDatabase *entry = &shared->databases[i];
 
-		if (OidIsValid(entry->oid) && entry->waits)
+		if (OidIsValid(entry->oid) && entry->line != LINE_EMPTY)
 		{
 			entry->wakes = ++shared->wakes;
 			entry->due = Min(entry->due, now);
