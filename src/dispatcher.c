@@ -219,7 +219,7 @@ dispatcher_visit(Oid database, Oid *from)
 	if (handle == NULL)
 	{
 		/* a letter's worker that yields makes room for a scout, too */
-		if (!shmem_wait(database, true))
+		if (!shmem_wait_more(database, LINE_WAITS))
 			launch_report_waiting(false);
 		dispatcher_rest(1000, from);
 		shmem_wake(database, GetCurrentTimestamp());

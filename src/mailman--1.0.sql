@@ -883,6 +883,7 @@ SELECT o.letter_id, o.ready_at,
 			   greatest(w.ready_at, w.barred_until) AS ready_at,
 			   greatest(w.ready_at, w.barred_until) <= pg_catalog.now()
 			   AND k.letter_id IS NULL
+			   AND NOT pg_catalog.pg_is_in_recovery()
 			   AND coalesce(pg_catalog.current_setting('mailman.enabled',
 													   true), 'on') <> 'off'
 				   AS waits

@@ -38,8 +38,11 @@
 /* A process that was registered and has not come after this will not */
 #define PLACE_LAPSE_US	INT64CONST(10000000)
 
-/* Letters known to have been in somebody's way; more, and the oldest goes */
+/* Letters known to have found a lock in their way; more, and the oldest goes */
 #define BLOCKED_MAX		64
+
+/* Such a letter is not worth a place that somebody has for so long */
+#define BLOCKED_MS		10000
 
 /* Nobody is told to go for the sake of more than so many at once */
 #define SPARE_MAX		16
@@ -161,6 +164,35 @@ place_find_spare(int *pids)
 	return count;
 }
 
+static bool
+blocked_is(const Blocked *blocked, Oid database, int64 letter_id)
+{
+	return blocked->database == database && blocked->letter_id == letter_id;
+}
+
+/* When had it to go, as a lock was in its way?  0: never; under the lock. */
+static TimestampTz
+blocked_at(Oid database, int64 letter_id)
+{
+	int			i;
+
+	for (i = 0; i < BLOCKED_MAX; i++)
+	{
+		if (blocked_is(&places->blocked[i], database, letter_id))
+			return places->blocked[i].at;
+	}
+	return 0;
+}
+
+/* Just now? */
+static bool
+blocked_is_fresh(TimestampTz at)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return at <= now && !TimestampDifferenceExceeds(at, now, BLOCKED_MS);
+}
+
 PlaceAnswer
 place_reserve(Oid database, int64 letter_id, PlaceTicket *ticket)
 {
@@ -188,11 +220,16 @@ place_reserve(Oid database, int64 letter_id, PlaceTicket *ticket)
 		place->since_us = transfer_now();
 		ticket->place = place - places->place + 1;
 		ticket->number = place->number;
+		shmem_serve(database);
 	}
 	else
 	{
+		LineState	line = blocked_is_fresh(blocked_at(database, letter_id)) ?
+			LINE_BLOCKED : LINE_WAITS;
+
 		/* under the lock, so whoever leaves from now on knows */
-		answer = shmem_wait(database, true) ? PLACE_NONE_STILL : PLACE_NONE;
+		answer = shmem_wait_more(database, line) ? PLACE_NONE_STILL :
+			PLACE_NONE;
 		npids = place_find_spare(pids);
 	}
 	LWLockRelease(places->lock);
@@ -326,13 +363,7 @@ place_is_taken(Oid database, int64 letter_id)
 	return place != NULL;
 }
 
-/* ---- who was in somebody's way ---- */
-
-static bool
-blocked_is(const Blocked *blocked, Oid database, int64 letter_id)
-{
-	return blocked->database == database && blocked->letter_id == letter_id;
-}
+/* ---- who found a lock in his way ---- */
 
 void
 place_blocked(Oid database, int64 letter_id, bool blocked)
@@ -368,17 +399,18 @@ place_blocked(Oid database, int64 letter_id, bool blocked)
 TimestampTz
 place_blocked_at(Oid database, int64 letter_id)
 {
-	TimestampTz at = 0;
-	int			i;
+	TimestampTz at;
 
 	if (places == NULL)
 		return 0;
 	LWLockAcquire(places->lock, LW_SHARED);
-	for (i = 0; i < BLOCKED_MAX; i++)
-	{
-		if (blocked_is(&places->blocked[i], database, letter_id))
-			at = places->blocked[i].at;
-	}
+	at = blocked_at(database, letter_id);
 	LWLockRelease(places->lock);
 	return at;
+}
+
+bool
+place_is_blocked(Oid database, int64 letter_id)
+{
+	return blocked_is_fresh(place_blocked_at(database, letter_id));
 }

@@ -114,9 +114,10 @@ extern bool place_leave(void);
 /* Has the letter a place?  Then its process does not end unseen. */
 extern bool place_is_taken(Oid database, int64 letter_id);
 
-/* It had to go (or not), as a lock was in its way; when, 0: not */
+/* It had to go (or not), as a lock was in its way; when, 0: not; just now? */
 extern void place_blocked(Oid database, int64 letter_id, bool blocked);
 extern TimestampTz place_blocked_at(Oid database, int64 letter_id);
+extern bool place_is_blocked(Oid database, int64 letter_id);
 
 /* ---- dispatcher.c ---- */
 
@@ -124,9 +125,18 @@ extern void dispatcher_register(void);
 
 /* ---- scout.c ---- */
 
+/* Letters of a database that wait in line */
+typedef enum LineState
+{
+	LINE_EMPTY,
+	LINE_BLOCKED,				/* only such as had to go for somebody's lock */
+	LINE_WAITS
+} LineState;
+
+
 /* Start what is due or orphaned in this database, in a transaction of the
  * caller; *next is when to look again (DT_NOEND: when woken). */
-extern int	scout_look(TimestampTz *next, bool *waits);
+extern int	scout_look(TimestampTz *next, LineState *line);
 
 /* ---- shmem.c: what dispatcher, scouts and workers tell each other ---- */
 
@@ -142,14 +152,20 @@ extern void shmem_set_latch(int pid);
  */
 extern bool shmem_wake(Oid database, TimestampTz due);
 
-/* Does a letter of this database wait in line?  Returns what was known. */
-extern bool shmem_wait(Oid database, bool waits);
+/*
+ * Do letters of this database wait in line?  Those that have just been in
+ * somebody's way need no place at once.  Returns whether any was known to.
+ */
+extern bool shmem_wait(Oid database, LineState line);
+
+/* One more letter does */
+extern bool shmem_wait_more(Oid database, LineState line);
 
 /* Was it logged that events of this database cannot be told?  Returns what
  * was known. */
 extern bool shmem_mute(Oid database, bool mute);
 
-/* Does any letter wait for a slot? */
+/* Does any letter need a place that somebody has? */
 extern bool shmem_somebody_waits(void);
 
 /* A worker has ended: whoever waits may be looked at again */
@@ -158,6 +174,9 @@ extern void shmem_slot_free(void);
 /* The scout's: how often was it woken; report unless woken since */
 extern uint32 shmem_wakes(Oid database);
 extern void shmem_report(Oid database, uint32 wakes, TimestampTz due);
+
+/* A letter of this database is given a place: other databases go first now */
+extern void shmem_serve(Oid database);
 
 /* The dispatcher's */
 extern void shmem_dispatcher(int pid);

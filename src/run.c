@@ -29,6 +29,9 @@
 /* A letter that ends well is not worth more than this many tries */
 #define DONE_TRIES 10
 
+/* What is in the way of a letter's workers is logged again after this */
+#define REPORT_AGAIN_MS 60000
+
 /* ---- transactions of a worker ---- */
 
 /* Bound every wait for somebody's lock */
@@ -288,13 +291,14 @@ run_wake_transaction(Worker *w, void *arg)
 }
 
 /*
- * Log what is in the way, but not if a worker before us has found it in its
- * way and said so.
+ * Log what is in the way, but not if a worker before us has just found it in
+ * its way and said so.
  */
 static void
 run_report_blocked(Worker *w, ErrorData *error)
 {
-	if (place_blocked_at(w->database, w->letter_id) == 0)
+	if (TimestampDifferenceExceeds(place_blocked_at(w->database, w->letter_id),
+								   GetCurrentTimestamp(), REPORT_AGAIN_MS))
 		run_log_failure(w, "a transaction failed and is repeated", error);
 	FreeErrorData(error);
 }

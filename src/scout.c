@@ -145,7 +145,8 @@ scout_launch(int64 letter_id)
 	LaunchAnswer answer = launch_letter(letter_id);
 
 	if (answer == LAUNCH_NO_PLACE ||
-		(answer == LAUNCH_NO_PROCESS && !shmem_wait(MyDatabaseId, true)))
+		(answer == LAUNCH_NO_PROCESS &&
+		 !shmem_wait_more(MyDatabaseId, LINE_WAITS)))
 		launch_report_waiting(answer == LAUNCH_NO_PLACE);
 	return answer == LAUNCHED;
 }
@@ -155,7 +156,7 @@ scout_launch(int64 letter_id)
  * Returns how many were started.
  */
 static int
-scout_start(OpenLetter *letters, uint64 count, TimestampTz *next, bool *waits)
+scout_start(OpenLetter *letters, uint64 count, TimestampTz *next, LineState *line)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int			slots = shmem_is_there() ? mailman_max_workers :
@@ -189,21 +190,22 @@ scout_start(OpenLetter *letters, uint64 count, TimestampTz *next, bool *waits)
 			suspect = suspect || alone;
 		}
 		else
-			*waits = true;
+			*line = Max(*line, place_is_blocked(MyDatabaseId, letters[i].id) ?
+						LINE_BLOCKED : LINE_WAITS);
 	}
-	if (started > 0 || *waits)
+	if (started > 0 || *line != LINE_EMPTY)
 		*next = Min(*next, TimestampTzPlusMilliseconds(now, LOOK_AGAIN_MS));
 	return started;
 }
 
 int
-scout_look(TimestampTz *next, bool *waits)
+scout_look(TimestampTz *next, LineState *line)
 {
 	OpenLetter *letters;
 	uint64		count;
 
 	*next = DT_NOEND;
-	*waits = false;
+	*line = LINE_EMPTY;
 	if (!mailman_enabled)
 		return 0;
 	/* what is prepared may be the very first mailman_send(), which arms us */
@@ -213,7 +215,7 @@ scout_look(TimestampTz *next, bool *waits)
 	if (!origin_is_ours())
 		return 0;
 	letters = scout_letters(&count);
-	return scout_start(letters, count, next, waits);
+	return scout_start(letters, count, next, line);
 }
 
 /* mailman_wake() RETURNS bigint */
@@ -222,7 +224,7 @@ mailman_wake(PG_FUNCTION_ARGS)
 {
 	ExtensionScope scope;
 	TimestampTz next;
-	bool		waits;
+	LineState	line;
 	int			started;
 
 	if (RecoveryInProgress())
@@ -231,7 +233,7 @@ mailman_wake(PG_FUNCTION_ARGS)
 				 errmsg("a standby does not send"),
 				 errhint("It goes on by itself when it is promoted.")));
 	extension_enter_reading(&scope);
-	started = scout_look(&next, &waits);
+	started = scout_look(&next, &line);
 	if (!shmem_is_there() && event_waits_since() != 0)
 		(void) launch_scout();
 	extension_leave(&scope);
@@ -261,7 +263,7 @@ scout_pin_settings(void)
 }
 
 static void
-scout_visit(TimestampTz *next, bool *waits)
+scout_visit(TimestampTz *next, LineState *line)
 {
 	ExtensionScope scope;
 
@@ -271,7 +273,7 @@ scout_visit(TimestampTz *next, bool *waits)
 	if (OidIsValid(extension_hold(InvalidOid, true)))
 	{
 		extension_enter_reading(&scope);
-		(void) scout_look(next, waits);
+		(void) scout_look(next, line);
 		extension_leave(&scope);
 	}
 	PopActiveSnapshot();
@@ -282,7 +284,7 @@ void
 mailman_scout_main(Datum arg)
 {
 	TimestampTz next = DT_NOEND;
-	bool		waits = false;
+	LineState	line = LINE_EMPTY;
 	uint32		wakes;
 
 	pqsignal(SIGTERM, die);
@@ -294,7 +296,8 @@ mailman_scout_main(Datum arg)
 	wakes = shmem_wakes(MyDatabaseId);
 	PG_TRY();
 	{
-		scout_visit(&next, &waits);
+		scout_visit(&next, &line);
+		(void) shmem_wait(MyDatabaseId, line);
 	}
 	PG_CATCH();
 	{
@@ -309,7 +312,6 @@ mailman_scout_main(Datum arg)
 										   LOOK_AGAIN_MS);
 	}
 	PG_END_TRY();
-	(void) shmem_wait(MyDatabaseId, waits);
 	next = Min(next, event_notify());
 	shmem_report(MyDatabaseId, wakes, next);
 	proc_exit(0);

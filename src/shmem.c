@@ -39,7 +39,8 @@ typedef struct SharedDatabase
 	TimestampTz due;			/* when to look at it next */
 	uint32		wakes;			/* number of its latest wake-up */
 	TimestampTz visited;		/* when a scout last went there */
-	bool		waits;			/* a letter of it found no place */
+	uint32		served;			/* number of the latest place it was given */
+	LineState	line;			/* letters of it found no place */
 	bool		mute;			/* its events cannot be told */
 } SharedDatabase;
 
@@ -48,6 +49,7 @@ typedef struct Shared
 	LWLock	   *lock;
 	int			dispatcher;		/* its pid, 0: not running */
 	uint32		wakes;			/* in all: numbers each one */
+	uint32		serves;			/* the same of places */
 	bool		overflow;
 	SharedDatabase databases[SHMEM_DATABASES];
 } Shared;
@@ -117,7 +119,8 @@ shmem_entry(Oid database)
 			return entry;
 		if (!OidIsValid(entry->oid))
 			free = entry;
-		else if (free == NULL && entry->due == DT_NOEND && !entry->waits)
+		else if (free == NULL && entry->due == DT_NOEND &&
+				 entry->line == LINE_EMPTY)
 			free = entry;
 	}
 	if (free == NULL)
@@ -163,11 +166,11 @@ shmem_wake(Oid database, TimestampTz due)
 	return entry != NULL;
 }
 
-bool
-shmem_wait(Oid database, bool waits)
+static bool
+shmem_set_line(Oid database, LineState line, bool more)
 {
 	SharedDatabase *entry;
-	bool		before = false;
+	LineState	before = LINE_EMPTY;
 
 	if (shared == NULL)
 		return false;
@@ -175,11 +178,23 @@ shmem_wait(Oid database, bool waits)
 	entry = shmem_entry(database);
 	if (entry != NULL)
 	{
-		before = entry->waits;
-		entry->waits = waits;
+		before = entry->line;
+		entry->line = more ? Max(before, line) : line;
 	}
 	LWLockRelease(shared->lock);
-	return before;
+	return before != LINE_EMPTY;
+}
+
+bool
+shmem_wait(Oid database, LineState line)
+{
+	return shmem_set_line(database, line, false);
+}
+
+bool
+shmem_wait_more(Oid database, LineState line)
+{
+	return shmem_set_line(database, line, true);
 }
 
 /* Without shared memory, what this process knows */
@@ -215,7 +230,7 @@ shmem_somebody_waits(void)
 	LWLockAcquire(shared->lock, LW_SHARED);
 	for (i = 0; !waits && i < SHMEM_DATABASES; i++)
 		waits = OidIsValid(shared->databases[i].oid) &&
-			shared->databases[i].waits;
+			shared->databases[i].line == LINE_WAITS;
 	LWLockRelease(shared->lock);
 	return waits;
 }
@@ -234,7 +249,7 @@ shmem_slot_free(void)
 	{
 		SharedDatabase *entry = &shared->databases[i];
 
-		if (OidIsValid(entry->oid) && entry->waits)
+		if (OidIsValid(entry->oid) && entry->line != LINE_EMPTY)
 		{
 			entry->wakes = ++shared->wakes;
 			entry->due = Min(entry->due, now);
@@ -283,6 +298,18 @@ shmem_dispatcher(int pid)
 	LWLockRelease(shared->lock);
 }
 
+void
+shmem_serve(Oid database)
+{
+	SharedDatabase *entry;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+		entry->served = ++shared->serves;
+	LWLockRelease(shared->lock);
+}
+
 /* A scout goes there now: the next one a while later, whatever happens */
 void
 shmem_visit(Oid database)
@@ -306,12 +333,16 @@ shmem_entry_due(const SharedDatabase *entry, TimestampTz now)
 			   TimestampTzPlusMilliseconds(entry->visited, VISIT_GAP_MS));
 }
 
-/* The database to look at first, and when */
+/*
+ * The database to look at first, and when.  Of those that are due the one that
+ * was given a place the longest ago, so that none takes every place.
+ */
 TimestampTz
 shmem_next(Oid *database)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz due = DT_NOEND;
+	uint32		longest = 0;
 	int			i;
 
 	*database = InvalidOid;
@@ -319,11 +350,15 @@ shmem_next(Oid *database)
 	for (i = 0; i < SHMEM_DATABASES; i++)
 	{
 		SharedDatabase *entry = &shared->databases[i];
+		uint32		age = shared->serves - entry->served;
+		TimestampTz entry_due = Max(shmem_entry_due(entry, now), now);
 
-		if (OidIsValid(entry->oid) && shmem_entry_due(entry, now) < due)
+		if (OidIsValid(entry->oid) && entry->due != DT_NOEND &&
+			(entry_due < due || (entry_due == now && age > longest)))
 		{
 			*database = entry->oid;
-			due = shmem_entry_due(entry, now);
+			due = entry_due;
+			longest = age;
 		}
 	}
 	LWLockRelease(shared->lock);

@@ -33,6 +33,7 @@ my $node  = Mailman::Cluster->create(
 	'main',
 	preload => 1,
 	conf    => {
+		log_min_messages      => 'debug1',
 		max_worker_processes  => 24,
 		'mailman.max_workers' => $max
 	});
@@ -111,6 +112,7 @@ sub pile_up
 	my $before  = $relay->pairs;
 	my @letters = (schedule(4, 1), schedule(6, 8));
 	my $session = $node->session;
+	my $from    = $node->log_position;
 	my @most;
 
 	$session->query('BEGIN');
@@ -120,15 +122,17 @@ sub pile_up
 	cmp_ok($most[1], '<=', $max + 2, "$what: says the system, too");
 	cmp_ok($most[2], '<=', 1, "$what: one for a letter");
 	is($relay->pairs, $before, "$what: nothing leaves meanwhile");
+	my $started = $node->log_lines(
+		qr/starting background worker process "mailman letter/, $from);
 	my $released = time;
 	$session->query('COMMIT');
 	$session->quit;
 	ok($node->wait_for_letter($_, 'sent'), "$what: letter $_ goes on")
 	  foreach @letters;
 	diag(
-		sprintf '%s: at most %d, %d processes (%d of a letter);'
+		sprintf '%s: at most %d, %d processes (%d of a letter), %d started;'
 		  . ' all sent %.1f s after it',
-		$what, @most, time - $released);
+		$what, @most, $started, time - $released);
 	is($relay->pairs - $before, 3 * @letters, "$what: to everybody");
 	$node->assert_sums($_, $what) foreach @letters;
 	return;
@@ -204,8 +208,88 @@ $session->query('COMMIT');
 ok($node->wait_for_letter($running, 'sent'), 'and then it goes on');
 $node->assert_sums($running, 'its row was locked');
 
+# ---- no database takes every place
+
+$node->sql('CREATE DATABASE another TEMPLATE template0');
+my $another = $node->session(dbname => 'another');
+$another->query($_)
+  foreach (
+	'CREATE EXTENSION mailman',
+	'CREATE SERVER relay FOREIGN DATA WRAPPER mailman_smtp'
+	  . " OPTIONS (url '"
+	  . $relay->url
+	  . "', tls 'none')",
+	'INSERT INTO mailman.newsletter (name, from_address, relays,'
+	  . " unsubscribe_mailto) VALUES ('A', 'a\@example.com', '{relay}',"
+	  . " 'a\@example.com')",
+	'INSERT INTO mailman.subscription (newsletter_id, email)'
+	  . " VALUES (1, 'another\@example.com')",
+	'INSERT INTO mailman.letter (newsletter_id, subject, text_body)'
+	  . " VALUES (1, 'A', 'B')");
+my @line = map { $node->letter($newsletter) } 1 .. 8;
+$relay->gate(0);
+$node->send($_) foreach @line;
+ok($relay->wait_for_held(1), 'a letter has the only place');
+$another->query('SELECT mailman_send(1)');
+ok( $node->wait_for(
+		'SELECT count(*) FROM mailman.line WHERE since IS NOT NULL', $#line),
+	'seven stand in line behind it, and one in another database');
+$relay->open_gate;
+ok($node->wait_for_letter($_, 'sent'), "letter $_ is sent") foreach @line;
+my $until = time + 60;
+my $state = '';
+while ($state ne 'sent' && time < $until)
+{
+	$state = $another->query('SELECT state FROM mailman.letter');
+	sleep 0.1;
+}
+is($state, 'sent', 'and the other one');
+is( $node->sql(
+		'SELECT count(*) > 0 FROM mailman.newsletter_email WHERE letter_id ='
+		  . " $line[-1] AND sent_at > '"
+		  . $another->query('SELECT sent_at FROM mailman.newsletter_email')
+		  . "'"),
+	't', 'before the last of those that came before it');
+
 is_deeply([ $relay->duplicates ], [], 'nobody twice');
+$another->quit;
 $session->quit;
 $node->stop;
+
+# ---- without a dispatcher: one process for a letter, however often it is sent
+
+my $plain = Mailman::Cluster->create('plain',
+	conf => { max_worker_processes => 24 });
+$plain->relay('relay', $relay->url);
+my $list = $plain->newsletter(
+	relays        => ['relay'],
+	subscriptions => 6,
+	pattern       => 'p%s@example.com');
+my ($first, @ids) = split(/\n/,
+	$plain->sql('SELECT id FROM mailman.subscription ORDER BY id'));
+my $letter = $plain->letter($list);
+$plain->send($letter, $first);
+ok($plain->wait_for_letter($letter, 'sent'), 'plain: a letter is sent');
+ok($plain->wait_for_no_worker($letter), 'plain: its worker has gone');
+$session = $plain->session;
+$session->query("BEGIN; SELECT FROM mailman.letter WHERE id = $letter"
+	  . ' FOR NO KEY UPDATE');
+$plain->send($letter, $_) foreach @ids;
+my $one = "SELECT count(*) FROM pg_stat_activity"
+  . " WHERE application_name = 'mailman letter $letter'";
+
+# those that find the letter taken may be late to see it
+my $alone   = 0;
+my $give_up = time + 60;
+$alone = $plain->stays($one, '1', 3) until $alone || time > $give_up;
+ok($alone, 'plain: sent to five more, one by one, one process waits for it');
+$session->query('COMMIT');
+$session->quit;
+ok( $plain->wait_for(
+		"SELECT mail_order->>'delivered' FROM mailman.letter"
+		  . " WHERE id = $letter", '6'),
+	'plain: they get it');
+$plain->assert_sums($letter, 'plain');
+$plain->stop;
 $relay->stop;
 done_testing();
