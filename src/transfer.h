@@ -46,7 +46,7 @@ typedef struct RelayConfig
 	int			connect_timeout_ms; /* up to and with AUTH */
 	int			reply_timeout_ms;	/* MAIL, RCPT, RSET: RFC 5321 4.5.3.2 says
 									 * 5 min */
-	int			data_timeout_ms;	/* DATA's 354: 2 min; also each block of
+	int			data_timeout_ms;	/* DATA's 354: 2 min; also each 256 kB of
 									 * the body: 3 min */
 	int			dot_timeout_ms; /* reply to the final dot: 10 min */
 } RelayConfig;
