@@ -438,13 +438,26 @@ smtp_retire(Smtp *s, int64_t now)
 	smtp_quit(s, now);
 }
 
-void
-smtp_abort(Smtp *s, int64_t now)
+/* What is not in doubt goes back. */
+static void
+smtp_leave(Smtp *s, int64_t now, AttemptEnd end)
 {
 	s->now = now;
 	if (s->state != SMTP_DOT)
 		smtp_return(s, &s->mail);
-	smtp_lost(s, END_CLOSED, "");
+	smtp_lost(s, end, "");
+}
+
+void
+smtp_give_up(Smtp *s, int64_t now)
+{
+	smtp_leave(s, now, END_TIMEOUT);
+}
+
+void
+smtp_abort(Smtp *s, int64_t now)
+{
+	smtp_leave(s, now, END_CLOSED);
 }
 
 void

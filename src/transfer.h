@@ -171,6 +171,20 @@ extern void transfer_limit(Transfer *t, int sessions);
 extern void transfer_recall(Transfer *t, bool stop);
 
 /*
+ * Such mails as transfer_recall() cannot hand back: their text is on its way,
+ * or they wait for the reply to the final dot.
+ */
+extern int	transfer_unanswered(const Transfer *t);
+
+/*
+ * Wait no longer for this one, which could not be recalled: its session is
+ * ended at once.  It comes back as END_TIMEOUT at STAGE_DOT
+ * (doubt), and true is returned, if its dot was sent, else as END_RETURNED; so
+ * does what rides behind it.
+ */
+extern bool transfer_give_up(Transfer *t, const Mail *mail);
+
+/*
  * End every session at once, without waiting.  Mails whose dot was sent come
  * back as END_CLOSED at STAGE_DOT (doubt), others as END_RETURNED.
  */

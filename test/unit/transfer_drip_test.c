@@ -187,6 +187,47 @@ test_sip(void)
 	free(wire);
 }
 
+/* Wait no longer: the one with its dot sent is in doubt, the other is not. */
+static void
+test_give_up(bool pipelining)
+{
+	FakeScript	script = {.pipelining = pipelining};
+	char	   *wire = make_large();
+
+	script.rules[0] = (FakeRule) {"DOT", 2, 0, false, "@drip 250-still"};
+	script.rules[1] = (FakeRule) {"BODY", 3, 0, false, "@silent"};
+	run_start(&run, &script, 1);
+	run_submit(&run, 2);
+	run_until(&run, &run.fake.stats->drips, 3);
+	run_submit(&run, 1);
+	ok(transfer_unanswered(run.t) == 1, "one mail cannot be taken back");
+	transfer_recall(run.t, true);
+	ok(!transfer_give_up(run.t, &run.mails[0]) &&
+	   !transfer_give_up(run.t, &run.mails[2]) &&
+	   transfer_unanswered(run.t) == 1, "nor is any other given up");
+	ok(transfer_give_up(run.t, &run.mails[1]) &&
+	   transfer_unanswered(run.t) == 0 && run_wait(&run) && run_exact(&run) &&
+	   run.mails[1].attempt.end == END_TIMEOUT &&
+	   run.mails[1].judgement.verdict == VERDICT_DOUBT &&
+	   run.mails[2].attempt.end == END_RETURNED, "it is given up, in doubt");
+
+	run.got = run.submitted = 0;
+	run_submit(&run, 2);
+	run.mails[0].wire = wire;
+	run.mails[0].wire_len = LARGE;
+	run_until(&run, &run.fake.stats->silent, 1);
+	ok(transfer_unanswered(run.t) == 1 &&
+	   !transfer_give_up(run.t, &run.mails[0]), "one whose text is on its way");
+	run.got += driver_run(&run.driver, run.back, 1, 60000);
+	ok(run.got == 1 && run.mails[0].attempt.end == END_RETURNED &&
+	   run.mails[0].judgement.verdict == VERDICT_AGAIN, "is handed back");
+	ok(run_wait(&run) && run.mails[1].judgement.verdict ==
+	   (pipelining ? VERDICT_AGAIN : VERDICT_DELIVERED),
+	   pipelining ? "with what rode behind it" : "and the others go on");
+	run_end(&run);
+	free(wire);
+}
+
 void
 test_drips(void)
 {
@@ -207,4 +248,6 @@ test_drips(void)
 	test_probe("EHLO", "ehlo fails");
 	test_probe("QUIT", "quit fails");
 	test_sip();
+	test_give_up(true);
+	test_give_up(false);
 }
