@@ -28,6 +28,7 @@
 #include "postmaster/interrupt.h"
 #include "process.h"
 #include "storage/ipc.h"
+#include "storage/lock.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
@@ -38,6 +39,9 @@
 /* Longest visit of a scout, and how long a failed one is left alone */
 #define VISIT_MAX_MS	30000
 #define VISIT_AGAIN_MS	5000
+
+/* How soon to look again at a database that nobody may connect to now */
+#define LOCKED_AGAIN_MS	1000
 
 /* Fewer max_worker_processes than this cannot do */
 #define WORKERS_MIN		4
@@ -110,6 +114,25 @@ dispatcher_wake_all(Oid *from)
 {
 	(void) dispatcher_scan(InvalidOid, from);
 	(void) shmem_overflowed();
+}
+
+/*
+ * Does somebody hold it who drops, renames or moves it?  A scout would wait
+ * for him, and we for the scout; and a database that is being dropped is not
+ * to get new processes.  Connecting takes the same lock.
+ */
+static bool
+database_is_locked(Oid database)
+{
+	LOCKTAG		tag;
+	bool		locked;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, database, 0);
+	StartTransactionCommand();
+	locked = LockAcquire(&tag, RowExclusiveLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL;
+	CommitTransactionCommand();
+	return locked;
 }
 
 static bool
@@ -211,6 +234,14 @@ dispatcher_visit(Oid database, Oid *from)
 		return;
 	}
 	wakes = shmem_wakes(database);
+	if (database_is_locked(database))
+	{
+		shmem_visit(database);
+		shmem_report(database, wakes,
+					 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												 LOCKED_AGAIN_MS));
+		return;
+	}
 	shmem_report(database, wakes,
 				 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 											 VISIT_AGAIN_MS));

@@ -200,7 +200,7 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	values[3] = CStringGetTextDatum(state);
 	if (paused)
 		values[4] = CStringGetTextDatum(w->pause_reason);
-	values[5] = BoolGetDatum(turn->recorded > 0 || paused);
+	values[5] = BoolGetDatum(turn->recorded > turn->given_up || paused);
 	values[6] = Float4GetDatum((float4) meter_rate(&turn->meter));
 	statement_run(&write, SPI_OK_UPDATE, values, nulls);
 	turn_tell_doubts(w, turn);

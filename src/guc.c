@@ -108,10 +108,11 @@ guc_define(void)
 							NULL, &mailman_poll_interval, 1000, 10, 600000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("mailman.shutdown_grace",
-							"How long a worker that is told to end waits "
-							"for replies.",
+							"How long a worker that is told to end, or "
+							"whose letter is paused, waits for replies.",
 							"Mails that are not answered by then are in "
-							"doubt.",
+							"doubt.  After pg_terminate_backend() it waits "
+							"3 s at most.",
 							&mailman_shutdown_grace, 5000, 0, 600000,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("mailman.lock_timeout",

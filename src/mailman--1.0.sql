@@ -1248,7 +1248,7 @@ CREATE FUNCTION @extschema@.mailman_pause(letter_id bigint) RETURNS text
 LANGUAGE c VOLATILE STRICT
 AS 'MODULE_PATHNAME', 'mailman_pause';
 COMMENT ON FUNCTION @extschema@.mailman_pause(bigint) IS
-'stop a letter; what is in flight is finished and recorded; returns its state';
+'stop a letter; what is in flight has mailman.shutdown_grace to be answered; returns its state';
 
 CREATE FUNCTION @extschema@.mailman_resume(letter_id bigint) RETURNS text
 LANGUAGE c VOLATILE STRICT

@@ -343,6 +343,8 @@ delivery_record(Worker *w, Turn *turn, DeliveryList *list)
 			turn->doubts++;
 		if (!d->handed_back)
 			turn->recorded++;
+		if (d->given_up && !d->handed_back)
+			turn->given_up++;
 	}
 	meter_add(&turn->meter, transfer_now(), turn->recorded - before);
 }

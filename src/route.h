@@ -126,6 +126,9 @@ extern bool route_is_alone(Worker *w, const Route *route);
 extern void routes_transfers(Worker *w, Transfers *transfers);
 extern TransferCounts routes_counts(Worker *w);
 
+/* So many mails cannot be taken back any more */
+extern int	routes_unanswered(Worker *w);
+
 /* The first in rank that is of use now; NULL: none is */
 extern Route *routes_first(Worker *w);
 

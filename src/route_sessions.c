@@ -152,6 +152,20 @@ routes_counts(Worker *w)
 	return sum;
 }
 
+int
+routes_unanswered(Worker *w)
+{
+	int			unanswered = 0;
+	int			i;
+
+	for (i = 0; i < w->nroutes; i++)
+	{
+		if (w->routes[i]->transfer != NULL)
+			unanswered += transfer_unanswered(w->routes[i]->transfer);
+	}
+	return unanswered;
+}
+
 /* Others have what is ours by right: take it, and tell them */
 static void
 route_claim_seats(Route *r, int need, int64 now)

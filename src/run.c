@@ -327,6 +327,8 @@ run_first(Worker *w)
 		(void) slot_unlock();
 	w->ended = false;
 	w->yielding = w->blocked = false;
+	patience_renew(w);
+	w->unanswered[0] = '\0';
 	w->progressed = false;
 	w->idle_since_us = 0;
 	w->started_us = w->last_turn_us = transfer_now();
@@ -355,27 +357,33 @@ run_unlock(Worker *w)
 	(void) slot_unlock();
 }
 
+/* With an error, its failure counts with those before */
 static void
 run_done_transaction(Worker *w, void *arg)
 {
 	static Statement done = {
-		.sql = "UPDATE mailman.letter SET failed_runs = 0, last_error = NULL,"
+		.sql = "UPDATE mailman.letter SET last_error = $4,"
+		" failed_runs = CASE WHEN $4 IS NULL THEN 0 ELSE failed_runs END,"
 		" line_at = CASE WHEN $3 THEN clock_timestamp() ELSE line_at END,"
 		" cancelling = cancelling AND ((mail_order->>'pending')::int8 > 0"
 		" OR (mail_order->>'sending')::int8 > 0"
 		" OR (mail_order->>'deferred')::int8 > 0 OR EXISTS (SELECT"
 		" FROM mailman.posting p WHERE p.letter_id = $1))"
 		" WHERE id = $1 AND run = $2 AND (failed_runs <> 0 OR $3 OR cancelling)",
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, BOOLOID}
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, BOOLOID, TEXTOID}
 	};
-	Datum		values[3] = {Int64GetDatum(w->letter_id),
+	const char *error = arg;
+	Datum		values[4] = {Int64GetDatum(w->letter_id),
 	Int64GetDatum(w->run), BoolGetDatum(w->yielding)};
+	char		nulls[4] = {' ', ' ', ' ', error ? ' ' : 'n'};
 	ExtensionScope scope;
 	Look		look;
 
 	run_begin(w, &scope, &use_done);
-	statement_run(&done, SPI_OK_UPDATE, values, NULL);
+	if (error)
+		values[3] = CStringGetTextDatum(error);
+	statement_run(&done, SPI_OK_UPDATE, values, nulls);
 	look_at(w, 0, &look);
 	w->wake_at = look.ready_at;
 	run_commit(&scope);
@@ -384,16 +392,19 @@ run_done_transaction(Worker *w, void *arg)
 /*
  * A run that ends well: failures before it count no more, a letter that gave
  * up its place goes to the end of the line, and a cancelled one of which
- * nothing is left is not looked at again.
+ * nothing is left is not looked at again.  One whose only outcomes are mails
+ * that it had to give up has failed.
  */
 void
 run_done(Worker *w)
 {
+	bool		failed = w->unanswered[0] != '\0' && !w->progressed;
 	int			tries;
 
 	for (tries = 0; tries < DONE_TRIES; tries++)
 	{
-		if (run_try(w, run_done_transaction, NULL, NULL))
+		if (run_try(w, run_done_transaction, failed ? w->unanswered : NULL,
+					NULL))
 			return;
 		run_wait(w, 100, WAIT_LOCK);
 	}

@@ -91,6 +91,8 @@ sending_collect(Worker *w)
 		if (w->routes[i]->transfer != NULL)
 			left += sending_collect_from(w, w->routes[i]);
 	}
+	if (left > 0)
+		w->heard_us = transfer_now();
 	sending_left(w, left);
 }
 
@@ -206,7 +208,8 @@ sending_is_over(Worker *w)
 		return true;
 	if (w->claimed.count + w->begun.count == 0)
 		return worker_recordable(w) > 0 || w->poked || now >= w->look_us;
-	if (worker_recordable(w) >= mailman_turn_size ||
+	if (now >= w->give_up_us ||
+		worker_recordable(w) >= mailman_turn_size ||
 		since >= mailman_turn_interval * INT64CONST(1000))
 		return true;
 	if ((w->poked || (w->relay_stale && worker_sends(w))) &&
@@ -249,7 +252,8 @@ sending_timeout(Worker *w)
 	if (w->unrendered)
 		return 0;
 	if (w->claimed.count + w->begun.count > 0)
-		until = w->last_turn_us + mailman_turn_interval * INT64CONST(1000);
+		until = Min(w->give_up_us, w->last_turn_us +
+					mailman_turn_interval * INT64CONST(1000));
 	if (worker_sends(w))
 		until = Min(until, reserve_next_us(w));
 	if (w->claimed.count > 0)
@@ -381,7 +385,7 @@ sending_only_tests(Worker *w)
 void
 sending_stop(Worker *w, int64 wait_us)
 {
-	bool		tests = wait_us >= 0 || !mailman_enabled;
+	bool		tests = wait_us >= 0 || !patience_spares_tests(w);
 	Transfers	transfers;
 	int			i;
 

@@ -19,6 +19,9 @@
  * entered when libcurl took the last byte of the dot.  A lone dot is written
  * only if RCPT was refused, else it would deliver an empty message.  Bytes
  * once offered to libcurl are offered again from the same place until taken.
+ * A reply has one deadline, from when it is due: from when its command was
+ * taken whole or, as it was written ahead, the reply before it was complete.
+ * What comes in meanwhile does not put it off.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -32,6 +35,9 @@
 
 #define SMTP_READ_SIZE	8192
 #define SMTP_QUIT_MS	2000
+
+/* So much of a message is one block to data_timeout */
+#define SMTP_BLOCK_SIZE	(256 * 1024)
 
 /* ---- state ---- */
 
@@ -53,7 +59,10 @@ smtp_timeout_ms(const Smtp *s)
 	}
 }
 
-/* There was progress: wait anew. */
+/*
+ * What is awaited is due now.  Not to be called because something has come in
+ * or gone out: a relay that drips, or sips, would have time for ever.
+ */
 static void
 smtp_arm(Smtp *s)
 {
@@ -222,10 +231,16 @@ smtp_command_text(Smtp *s, const char *command, SmtpState state)
 	smtp_command(s, len, state);
 }
 
-/* n bytes were taken. */
+/*
+ * n bytes were taken.  The reply to a command is due from when all of it was.
+ * Of a message each block has its time, whatever pieces of it are taken, so
+ * that its size bounds the whole (RFC 5321 4.5.3.2.5).
+ */
 static void
 smtp_sent(Smtp *s, size_t n)
 {
+	size_t		blocks = s->until_dot / SMTP_BLOCK_SIZE;
+
 	s->out[0].data += n;
 	s->out[0].len -= n;
 	if (s->out[0].len == 0)
@@ -234,13 +249,18 @@ smtp_sent(Smtp *s, size_t n)
 		s->out[1].len = 0;
 	}
 	if (s->until_dot > n)
+	{
 		s->until_dot -= n;
+		if (s->until_dot / SMTP_BLOCK_SIZE != blocks)
+			smtp_arm(s);
+	}
 	else if (s->until_dot > 0)
 	{
 		s->until_dot = 0;
 		smtp_set_state(s, SMTP_DOT);
 	}
-	smtp_arm(s);
+	else if (s->out[0].len == 0 && s->state != SMTP_DOT)
+		smtp_arm(s);			/* not what rode behind the dot */
 }
 
 /* Write as much as the connection takes. */
@@ -317,7 +337,6 @@ smtp_receive(Smtp *s)
 				smtp_lost(s, END_CLOSED, error);
 				return;
 			case CONNECT_OK:
-				smtp_arm(s);
 				smtp_feed(s, buf, n);
 				break;
 		}
@@ -382,6 +401,7 @@ smtp_expire(Smtp *s, int64_t now)
 	char		text[64];
 
 	s->now = now;
+	reply_reset(&s->reply);		/* half of one is none */
 	snprintf(text, sizeof(text), "within %g s", smtp_timeout_ms(s) / 1000.0);
 	smtp_lost(s, END_TIMEOUT, text);
 }
@@ -418,13 +438,26 @@ smtp_retire(Smtp *s, int64_t now)
 	smtp_quit(s, now);
 }
 
-void
-smtp_abort(Smtp *s, int64_t now)
+/* What is not in doubt goes back. */
+static void
+smtp_leave(Smtp *s, int64_t now, AttemptEnd end)
 {
 	s->now = now;
 	if (s->state != SMTP_DOT)
 		smtp_return(s, &s->mail);
-	smtp_lost(s, END_CLOSED, "");
+	smtp_lost(s, end, "");
+}
+
+void
+smtp_give_up(Smtp *s, int64_t now)
+{
+	smtp_leave(s, now, END_TIMEOUT);
+}
+
+void
+smtp_abort(Smtp *s, int64_t now)
+{
+	smtp_leave(s, now, END_CLOSED);
 }
 
 void

@@ -106,6 +106,9 @@ extern void smtp_quit(Smtp *s, int64_t now);
 /* Begin nothing more: end after the mail at hand, at once if idle. */
 extern void smtp_retire(Smtp *s, int64_t now);
 
+/* End as its patience is over, which is before the deadline. */
+extern void smtp_give_up(Smtp *s, int64_t now);
+
 /* End without waiting; the mails are told as transfer_abort() says. */
 extern void smtp_abort(Smtp *s, int64_t now);
 

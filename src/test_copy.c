@@ -354,12 +354,13 @@ tests_resolve(Worker *w)
 
 /*
  * While a letter is paused, say, its worker is told to stop and goes on with
- * its tests; but it stops with them, too, when it ends or nothing may leave.
+ * its tests; but it stops with them, too, when it ends, when nothing may
+ * leave, or when others need its place.
  */
 bool
 test_must_stop(const Worker *w)
 {
-	return w->stopping && (!w->armed || !mailman_enabled);
+	return w->stopping && (!w->armed || !patience_spares_tests(w));
 }
 
 void

@@ -301,6 +301,42 @@ transfer_recall(Transfer *t, bool stop)
 	t->stopped = stop;
 }
 
+int
+transfer_unanswered(const Transfer *t)
+{
+	int			unanswered = 0;
+	int			i;
+
+	for (i = 0; i < t->config->connections; i++)
+		unanswered += t->sessions[i].up &&
+			(t->sessions[i].smtp.state == SMTP_BODY ||
+			 t->sessions[i].smtp.state == SMTP_DOT);
+	return unanswered;
+}
+
+bool
+transfer_give_up(Transfer *t, const Mail *mail)
+{
+	bool		stopped = t->stopped;
+	bool		doubt = false;
+	int			i;
+
+	t->stopped = true;			/* what the session gives back comes back */
+	for (i = 0; i < t->config->connections; i++)
+	{
+		Session    *s = &t->sessions[i];
+
+		if (!s->up || s->smtp.mail != mail)
+			continue;
+		doubt = s->smtp.state == SMTP_DOT;
+		smtp_give_up(&s->smtp, transfer_now());
+		session_settle(t, s);
+		break;
+	}
+	t->stopped = stopped;
+	return doubt;
+}
+
 void
 transfer_abort(Transfer *t)
 {

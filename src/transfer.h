@@ -46,7 +46,7 @@ typedef struct RelayConfig
 	int			connect_timeout_ms; /* up to and with AUTH */
 	int			reply_timeout_ms;	/* MAIL, RCPT, RSET: RFC 5321 4.5.3.2 says
 									 * 5 min */
-	int			data_timeout_ms;	/* DATA's 354: 2 min; also each block of
+	int			data_timeout_ms;	/* DATA's 354: 2 min; also each 256 kB of
 									 * the body: 3 min */
 	int			dot_timeout_ms; /* reply to the final dot: 10 min */
 } RelayConfig;
@@ -169,6 +169,20 @@ extern void transfer_limit(Transfer *t, int sessions);
  * is begun until transfer_submit() is called again.
  */
 extern void transfer_recall(Transfer *t, bool stop);
+
+/*
+ * Such mails as transfer_recall() cannot hand back: their text is on its way,
+ * or they wait for the reply to the final dot.
+ */
+extern int	transfer_unanswered(const Transfer *t);
+
+/*
+ * Wait no longer for this one, which could not be recalled: its session is
+ * ended at once.  It comes back as END_TIMEOUT at STAGE_DOT
+ * (doubt), and true is returned, if its dot was sent, else as END_RETURNED; so
+ * does what rides behind it.
+ */
+extern bool transfer_give_up(Transfer *t, const Mail *mail);
 
 /*
  * End every session at once, without waiting.  Mails whose dot was sent come

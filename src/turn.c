@@ -27,12 +27,6 @@
 /* Rows of a cancelled letter skipped in one turn */
 #define SKIP_AT_ONCE	2000
 
-/* A worker may have its slot so long while others wait for one */
-#define YIELD_AFTER_US	INT64CONST(10000000)
-
-/* and so long if it has got nowhere yet: a relay may be slow to greet */
-#define YIELD_IDLE_US	INT64CONST(60000000)
-
 /* How far a turn came; tells what an error in it means */
 typedef enum TurnStage
 {
@@ -112,7 +106,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
 	w->meter = turn->meter;
-	w->progressed |= turn->recorded > 0;
+	w->progressed |= turn->recorded > turn->given_up;
 	if (turn->recalled)
 		w->lifted = false;
 	w->more = turn->more;
@@ -246,20 +240,6 @@ turn_try(Worker *w, TurnStage *stage)
 	return false;
 }
 
-/* Give the slot to those who wait in line, after some time of our own */
-static bool
-turn_yields(Worker *w)
-{
-	bool		barred = w->nroutes > 0 && routes_first(w) == NULL;
-	int64		after = w->progressed || barred ?
-		YIELD_AFTER_US : YIELD_IDLE_US;
-
-	if (!w->yielding && transfer_now() - w->started_us >= after &&
-		shmem_somebody_waits())
-		w->yielding = true;
-	return w->yielding;
-}
-
 /* Somebody's lock is in our way, and others could use our place */
 static bool
 turn_gives_way(Worker *w, int64 since)
@@ -381,13 +361,17 @@ turn(Worker *w)
 	w->poked = false;
 	if (w->mode == MODE_GONE)
 		turn_drop_all(w);
-	else if (w->mode == MODE_SEND && !turn_yields(w))
+	else if (w->mode == MODE_SEND && !patience_yields(w))
+	{
 		w->stopping = w->sparing = false;
+		patience_renew(w);
+	}
 	else
 	{
-		if (worker_sends(w))
-			(void) turn_yields(w);
+		if (worker_sends(w) || worker_outstanding(w) > 0)
+			(void) patience_yields(w);
 		sending_stop(w, -1);
+		patience_stop(w);
 	}
 	worker_report(w);
 	return !w->ended;

@@ -16,17 +16,14 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "libpq/pqsignal.h"
 #include "mailman.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "policy.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/sinval.h"
-#include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -48,10 +45,6 @@ PGDLLEXPORT void mailman_letter_main(Datum arg);
 
 static Worker *worker_start(int64 letter_id);
 static bool worker_last_look(Worker *w);
-
-/* What ended this process, if it was an error; of its end, hence its own */
-static char worker_error[512];
-static emit_log_hook_type previous_log_hook = NULL;
 
 void
 mailman_letter_main(Datum arg)
@@ -204,40 +197,6 @@ worker_relay_changed(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * The worker is ending by an error, pg_terminate_backend() or a shutdown.
- * Mails whose final dot is out get a short grace for the reply; then what is
- * known is recorded and what was not sent is handed back.
- */
-static void
-worker_farewell(int code, Datum arg)
-{
-	Worker	   *w = (Worker *) DatumGetPointer(arg);
-	dlist_mutable_iter iter;
-
-	if (!w->armed)
-		return;
-	w->armed = false;
-	AbortOutOfAnyTransaction();
-	dlist_foreach_modify(iter, &w->claiming.head)
-		delivery_free(w, dlist_container(Delivery, node, iter.cur),
-					  &w->claiming);
-	sending_stop(w, mailman_shutdown_grace * INT64CONST(1000));
-	if (policy_overran() != NULL)
-		strlcpy(w->pause_reason, policy_overran(), sizeof(w->pause_reason));
-	run_last(w, worker_error);
-}
-
-/* Remember the error that ends us, as nothing else does */
-static void
-worker_log_hook(ErrorData *edata)
-{
-	if (edata->elevel >= ERROR)
-		strlcpy(worker_error, edata->message, sizeof(worker_error));
-	if (previous_log_hook)
-		previous_log_hook(edata);
-}
-
-/*
  * We are gone, and so are our locks and what pg_stat_activity said of us: this
  * was registered before the callbacks that see to that, so it runs after them.
  * Whoever looks now finds letter and place free.
@@ -346,9 +305,7 @@ worker_create(int64 letter_id)
 	if (!place_enter(w->database, letter_id, &ticket))
 		proc_exit(0);			/* we are late: others were started */
 	w->waiter = waiter_create();
-	previous_log_hook = emit_log_hook;
-	emit_log_hook = worker_log_hook;
-	pqsignal(SIGTERM, die);
+	farewell_prepare();
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 	return w;
@@ -378,8 +335,7 @@ worker_start(int64 letter_id)
 								  PointerGetDatum(w));
 	CacheRegisterSyscacheCallback(USERMAPPINGOID, worker_relay_changed,
 								  PointerGetDatum(w));
-	before_shmem_exit(worker_farewell, PointerGetDatum(w));
-	w->armed = true;
+	farewell_arm(w);
 	return w;
 }
 

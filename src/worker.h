@@ -104,6 +104,11 @@ struct Worker
 	int64		started_us;		/* of this run */
 	bool		yielding;		/* others wait for a slot: go to the end of
 								 * the line */
+	int64		line_us;		/* since when they do; 0: nobody does */
+	int64		heard_us;		/* when a mail was last answered */
+	bool		told;			/* to stop, as the letter is paused, say */
+	int64		give_up_us;		/* what is not answered by then is given up */
+	char		unanswered[256];	/* not empty: it was, as others waited */
 	bool		blocked;		/* and somebody's lock is in our way, so that
 								 * nothing can be written */
 	TimestampTz wake_at;		/* when somebody must look at the letter after
@@ -149,6 +154,12 @@ worker_recordable(const Worker *w)
 {
 	return w->done.count + w->tested.count;
 }
+
+/* ---- farewell.c: an end by force ---- */
+
+/* SIGTERM, and the error to be remembered; and from when it has a say */
+extern void farewell_prepare(void);
+extern void farewell_arm(Worker *w);
 
 /* ---- look.c: what is there to do? ---- */
 
@@ -307,6 +318,7 @@ typedef struct Turn
 	int64		doubts;
 	Meter		meter;			/* how fast, with them */
 	int			recorded;		/* outcomes, without what was handed back */
+	int			given_up;		/* so many of them we have made ourselves */
 	bool		changed;		/* tally or doubts */
 	bool		recalled;		/* those set aside were called back */
 	bool		claimed;		/* a claim was made */
@@ -420,6 +432,21 @@ extern void sending_transfer(Worker *w);
 /* Take back what was not begun; with wait_us, wait so long for replies, then
  * give up on the rest.  Afterwards all outcomes are in w->done. */
 extern void sending_stop(Worker *w, int64 wait_us);
+
+/* ---- patience.c: how long one that is to stop waits for the relays ---- */
+
+/* A worker may have its place so long while others wait for one */
+#define YIELD_AFTER_US	INT64CONST(10000000)
+
+/* It goes on: with as much patience as the relays' timeouts tell */
+extern void patience_renew(Worker *w);
+
+/* Must it give its place to others? */
+extern bool patience_yields(Worker *w);
+
+/* It stops: what is under way is waited for, but not for ever */
+extern void patience_stop(Worker *w);
+extern bool patience_spares_tests(const Worker *w);
 
 /* ---- sending_room.c: how many more to claim ---- */
 

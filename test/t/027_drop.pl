@@ -205,6 +205,37 @@ sleep 1;
 is($relay->status->{accepted}, $accepted, 'and sends no more');
 undef $doomed;
 
+# and while a relay holds its replies back, or drips them for ever
+my %hang = (
+	mute => { silence => 1 },
+	drip => { reply => [ ('250-still thinking') x 120 ], split => 0.5 });
+foreach my $round (1 .. $ENV{ROUNDS} || 2)
+{
+	foreach my $name (sort keys %hang)
+	{
+		$relay->reset_connections;
+		ok($relay->wait_for_silence, 'the relay is free');
+		$relay->set(rules => [ { step => 'dot', %{ $hang{$name} } } ]);
+		my $session = make_database("$name$round", 100);
+		$session->query('SELECT mailman_send(1)');
+		ok($relay->wait_for_status('active', 5), "$name: a letter hangs");
+		$from  = $node->log_position;
+		$start = time;
+		is(drop_database("$name$round", ' WITH (FORCE)'),
+			undef, "$name: DROP DATABASE (FORCE)");
+		diag(sprintf '%s: DROP DATABASE (FORCE) took %.1f s',
+			$name, time - $start);
+		ok( $node->wait_for(
+				"SELECT count(*) FROM pg_stat_activity"
+				  . " WHERE backend_type = 'mailman letter'", '0'),
+			"$name: its worker is gone");
+		my @lost = $node->log_lines(qr/FATAL: .*does not exist/, $from);
+		is(scalar(@lost), 0, "$name: and nobody went there meanwhile")
+		  or diag(join("\n", @lost));
+	}
+}
+$relay->set(rules => []);
+
 # a new database gets along
 my $fresh = make_database('fresh', 10);
 $fresh->query('SELECT mailman_send(1)');

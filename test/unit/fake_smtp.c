@@ -28,6 +28,8 @@
 
 #define MAX_CONNS	64
 #define IN_MAX		65536
+#define DRIP_TIME	0.02
+#define SIP_SIZE	4096
 
 enum
 {
@@ -52,6 +54,10 @@ typedef struct Conn
 	int			rcpt;
 	bool		closing;
 	bool		mute;
+	const char *drip;			/* what is said for ever */
+	size_t		drip_pos;
+	bool		sip;
+	double		next;			/* drip, sip: not before */
 	double		resume;			/* slow: the reply is due then */
 	char		later[256];
 } Conn;
@@ -181,6 +187,18 @@ fake_answer(Server *srv, Conn *c, int verb, const char *normal)
 	}
 	else if (strcmp(reply, "@endless") == 0)
 		fake_endless(srv, c);
+	else if (strncmp(reply, "@drip ", 6) == 0)
+	{
+		c->mute = true;
+		c->drip = reply + 6;
+	}
+	else if (strcmp(reply, "@sip") == 0)
+	{
+		c->sip = true;
+		if (normal != NULL)
+			fake_say(srv, c, normal);
+		return true;
+	}
 	else if (strncmp(reply, "@raw ", 5) == 0)
 	{
 		fake_put(srv, c, reply + 5, strlen(reply + 5));
@@ -307,7 +325,7 @@ fake_command(Server *srv, Conn *c, const char *line)
 	{
 		srv->stats->quits++;
 		fake_answer(srv, c, QUIT, "221 2.0.0 bye");
-		c->closing = true;
+		c->closing = c->drip == NULL;
 	}
 	else
 	{
@@ -411,10 +429,46 @@ fake_accept(Server *srv)
 }
 
 static void
+fake_drip(Server *srv, Conn *c)
+{
+	const char *text = c->drip;
+
+	if (fake_now() < c->next)
+		return;
+	c->next = fake_now() + DRIP_TIME;
+	if (text[c->drip_pos] == '\0')
+	{
+		fake_put(srv, c, "\r\n", 2);
+		c->drip_pos = 0;
+	}
+	else
+		fake_put(srv, c, text + c->drip_pos++, 1);
+	srv->stats->drips++;
+}
+
+/* How much to read from it now */
+static size_t
+fake_appetite(Conn *c)
+{
+	size_t		room = IN_MAX - c->len;
+
+	if (!c->sip)
+		return room;
+	if (fake_now() < c->next)
+		return 0;
+	c->next = fake_now() + DRIP_TIME;
+	return room < SIP_SIZE ? room : SIP_SIZE;
+}
+
+static void
 fake_serve_conn(Server *srv, int i, bool readable)
 {
 	Conn	   *c = srv->conns[i];
+	size_t		room;
 	ssize_t		n;
+
+	if (c->drip != NULL)
+		fake_drip(srv, c);
 
 	if (c->resume > 0 && fake_now() >= c->resume)
 	{
@@ -424,9 +478,9 @@ fake_serve_conn(Server *srv, int i, bool readable)
 	memmove(c->in, c->in + c->pos, c->len - c->pos);
 	c->len -= c->pos;
 	c->pos = 0;
-	if (readable && c->len < IN_MAX)
+	if (readable && (room = fake_appetite(c)) > 0)
 	{
-		n = recv(c->fd, c->in + c->len, IN_MAX - c->len, MSG_DONTWAIT);
+		n = recv(c->fd, c->in + c->len, room, MSG_DONTWAIT);
 		if (n == 0)
 			c->closing = true;
 		else if (n > 0)
@@ -459,7 +513,7 @@ fake_serve(Server *srv)
 				place[n] = i;
 				p[n].fd = srv->conns[i]->fd;
 				p[n].revents = 0;
-				p[n++].events = POLLIN;
+				p[n++].events = srv->conns[i]->next > fake_now() ? 0 : POLLIN;
 			}
 		poll(p, (nfds_t) n, 20);
 		for (i = 1; i < n; i++)

@@ -25,6 +25,8 @@
  *	"@raw TEXT"	TEXT as it is, without CRLF, then nothing more
  *	"@last TEXT" TEXT, then close
  *	"@then TEXT" the normal reply, TEXT unasked, then close
+ *	"@drip TEXT" TEXT again and again, a byte each 20 ms, for ever
+ *	"@sip"		the normal reply; from now on read 4 kB each 20 ms
  * CONNECT and BODY do nothing unless a rule says so.
  */
 typedef struct FakeRule
@@ -64,6 +66,7 @@ typedef struct FakeStats
 	int			disorder;		/* bad sequence; ahead without PIPELINING */
 	int			smtputf8;
 	int			silent;			/* replies that never come */
+	int			drips;			/* bytes of replies that never end */
 	unsigned char delivered[FAKE_RCPTS];	/* by N in <N@...> */
 } FakeStats;
 

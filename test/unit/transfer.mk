@@ -21,7 +21,7 @@ TRANSFER_SRC = $(addprefix $(TRANSFER_DIR)../../src/, outcome.c reply.c \
 	$(addprefix $(TRANSFER_DIR), transfer_test.c transfer_judge_test.c \
 	transfer_outcome_test.c transfer_dialogue_test.c \
 	transfer_failure_test.c transfer_pool_test.c transfer_tired_test.c \
-	transfer_limit_test.c fake_smtp.c driver.c bench.c)
+	transfer_limit_test.c transfer_drip_test.c fake_smtp.c driver.c bench.c)
 TRANSFER_HEADERS = $(addprefix $(TRANSFER_DIR)../../src/, outcome.h transfer.h \
 	reply.h sockets.h hearing.h connect.h connect_private.h smtp.h \
 	smtp_private.h pool.h) $(wildcard $(TRANSFER_DIR)*.h)

@@ -222,6 +222,7 @@ main(int argc, char **argv)
 	test_pool();
 	test_tired();
 	test_limits();
+	test_drips();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }
