@@ -141,6 +141,7 @@ mailman_pause(PG_FUNCTION_ARGS)
 	Letter	   *letter;
 	const char *state = "paused";
 
+	argument_check(fcinfo, 0, "letter_id");
 	extension_enter(&scope, &use_pause);
 	letter = control_prepare(PG_GETARG_INT64(0), role);
 	if (letter_is(letter, "paused"))
@@ -187,6 +188,7 @@ mailman_resume(PG_FUNCTION_ARGS)
 	Letter	   *letter;
 	const char *state;
 
+	argument_check(fcinfo, 0, "letter_id");
 	extension_enter(&scope, &use_resume);
 	letter = control_prepare(PG_GETARG_INT64(0), role);
 	state = letter->state;
@@ -264,6 +266,7 @@ mailman_cancel(PG_FUNCTION_ARGS)
 	Letter	   *letter;
 	const char *state = "cancelled";
 
+	argument_check(fcinfo, 0, "letter_id");
 	extension_enter(&scope, &use_cancel);
 	control_exclude_senders(PG_GETARG_INT64(0));
 	letter = control_prepare(PG_GETARG_INT64(0), role);
@@ -378,10 +381,10 @@ mailman_retry(PG_FUNCTION_ARGS)
 		.argtypes = {INT8OID, INT8OID, INT8OID}
 	};
 	Oid			role = GetUserId();
-	ArrayType  *states = PG_GETARG_ARRAYTYPE_P(1);
-	bool		want_failed = control_names(states, "failed");
-	bool		want_doubtful = control_names(states, "doubtful");
-	bool		want_deferred = control_names(states, "deferred");
+	ArrayType  *states;
+	bool		want_failed;
+	bool		want_doubtful;
+	bool		want_deferred;
 	ExtensionScope scope;
 	Letter	   *letter;
 	int64		failed;
@@ -389,6 +392,12 @@ mailman_retry(PG_FUNCTION_ARGS)
 	int64		deferred;
 	Datum		values[3];
 
+	argument_check(fcinfo, 0, "letter_id");
+	argument_check(fcinfo, 1, "states");
+	states = PG_GETARG_ARRAYTYPE_P(1);
+	want_failed = control_names(states, "failed");
+	want_doubtful = control_names(states, "doubtful");
+	want_deferred = control_names(states, "deferred");
 	extension_enter(&scope, &use_retry);
 	letter_share(PG_GETARG_INT64(0));
 	letter = letter_find(PG_GETARG_INT64(0));

@@ -718,7 +718,7 @@ COMMENT ON FOREIGN DATA WRAPPER mailman_smtp IS
 CREATE FUNCTION @extschema@.mailman_check(server text,
 	OUT step text, OUT ok boolean, OUT reply text)
 RETURNS SETOF record
-LANGUAGE c VOLATILE STRICT
+LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_check';
 COMMENT ON FUNCTION @extschema@.mailman_check(text) IS
 'is this relay usable by me? connects, TLS, EHLO, AUTH, QUIT; a row per step';
@@ -1203,7 +1203,7 @@ COMMENT ON FUNCTION @extschema@.mailman_unsubscribe(text) IS
 CREATE FUNCTION @extschema@.mailman_unsubscribe_url(letter_id bigint,
 	subscription_id bigint)
 RETURNS text
-LANGUAGE c VOLATILE STRICT
+LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_unsubscribe_url';
 COMMENT ON FUNCTION @extschema@.mailman_unsubscribe_url(bigint, bigint) IS
 'the link in that recipient''s mail; null if newsletter.unsubscribe_url is null';
@@ -1244,19 +1244,19 @@ COMMENT ON FUNCTION @extschema@.mailman_test(bigint, text, bigint) IS
 'send a marked copy of a letter to an address, as that subscription would get it, else the first active one; it leaves at COMMIT; returns its id in mailman.test';
 
 CREATE FUNCTION @extschema@.mailman_pause(letter_id bigint) RETURNS text
-LANGUAGE c VOLATILE STRICT
+LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_pause';
 COMMENT ON FUNCTION @extschema@.mailman_pause(bigint) IS
 'stop a letter; what is in flight is finished and recorded; returns its state';
 
 CREATE FUNCTION @extschema@.mailman_resume(letter_id bigint) RETURNS text
-LANGUAGE c VOLATILE STRICT
+LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_resume';
 COMMENT ON FUNCTION @extschema@.mailman_resume(bigint) IS
 'let a paused letter go on, or start the worker of one that has none; returns its state';
 
 CREATE FUNCTION @extschema@.mailman_cancel(letter_id bigint) RETURNS text
-LANGUAGE c VOLATILE STRICT
+LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_cancel';
 COMMENT ON FUNCTION @extschema@.mailman_cancel(bigint) IS
 'call a letter back: to draft if it is still scheduled, else everyone it was not sent to is skipped, for good; returns its state';
@@ -1264,7 +1264,7 @@ COMMENT ON FUNCTION @extschema@.mailman_cancel(bigint) IS
 CREATE FUNCTION @extschema@.mailman_retry(letter_id bigint,
 	states text[] DEFAULT '{failed}')
 RETURNS bigint
-LANGUAGE c VOLATILE STRICT
+LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_retry';
 COMMENT ON FUNCTION @extschema@.mailman_retry(bigint, text[]) IS
 'queue deliveries in these states (failed, doubtful) again, or try those that are deferred now, of subscriptions that are active; returns how many';
@@ -1314,13 +1314,13 @@ COMMENT ON FUNCTION @extschema@.mailman_preview_all(bigint) IS
 'a row for each who has been or would be queued: subject and size of the message that mailman_preview() shows, or the error that makes this delivery fail';
 
 CREATE FUNCTION @extschema@.mailman_deliveries(letter_id bigint) RETURNS jsonb
-LANGUAGE c STABLE STRICT
+LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'mailman_deliveries';
 COMMENT ON FUNCTION @extschema@.mailman_deliveries(bigint) IS
 '{"1": "pending", "2": {"delivered": newsletter_email id}, "3": {"failed": reason}} by subscription id; null if the letter was purged';
 
 CREATE FUNCTION @extschema@.mailman_report(letter_id bigint) RETURNS text
-LANGUAGE c STABLE STRICT
+LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'mailman_report';
 COMMENT ON FUNCTION @extschema@.mailman_report(bigint) IS
 'a self-contained HTML page about a letter: outcomes, times, failures, relays, settings; no addresses of recipients';

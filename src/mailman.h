@@ -23,6 +23,7 @@
 
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
@@ -170,6 +171,11 @@ extern char *row_text(uint64 row, int column);	/* NULL if null */
 
 /* All of a row at once, which is cheaper for one of many columns */
 extern void row_all(uint64 row, Datum *values, bool *nulls);
+
+/* ---- argument.c ---- */
+
+/* ERROR 22004 if the argument of that number, from 0, is null */
+extern void argument_check(FunctionCallInfo fcinfo, int n, const char *name);
 
 /* ---- tables.c: what we write ---- */
 

@@ -319,12 +319,9 @@ mailman_purge(PG_FUNCTION_ARGS)
 	Purge		p = {.letter_id = PG_INT64_MIN,.event_id = PG_INT64_MIN};
 	bool		more = true;
 
+	argument_check(fcinfo, 0, "older_than");
+	argument_check(fcinfo, 1, "batch");
 	purge_check_context(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null",
-						PG_ARGISNULL(0) ? "older_than" : "batch")));
 	p.before = purge_before(PG_GETARG_INTERVAL_P(0));
 	p.batch = PG_GETARG_INT32(1);
 	if (p.batch < 1 || p.batch > 1000000)

@@ -131,12 +131,15 @@ mailman_unsubscribe_url(PG_FUNCTION_ARGS)
 {
 	Oid			role = GetUserId();
 	MemoryContext caller = CurrentMemoryContext;
-	int64		subscription_id = PG_GETARG_INT64(1);
+	int64		subscription_id;
 	ExtensionScope scope;
 	Letter	   *letter;
 	char	   *url;
 	text	   *result = NULL;
 
+	argument_check(fcinfo, 0, "letter_id");
+	argument_check(fcinfo, 1, "subscription_id");
+	subscription_id = PG_GETARG_INT64(1);
 	extension_enter_reading(&scope);
 	letter = letter_find(PG_GETARG_INT64(0));
 	letter_check_member(letter, role);
