@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "mailman.h"
+#include "miscadmin.h"
 #include "worker.h"
 
 /* How long a row that made turns fail is left alone */
@@ -60,11 +61,13 @@ stuck_try(Worker *w, DeliveryList *from)
 		delivery_free(w, delivery, &one);
 		return;
 	}
+	HOLD_INTERRUPTS();
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("letter " INT64_FORMAT ", subscription " INT64_FORMAT ": its outcome could not be recorded yet: %s",
 					w->letter_id, delivery->subscription_id,
 					error->message)));
+	RESUME_INTERRUPTS();
 	FreeErrorData(error);
 	delivery_move(delivery, &one, &w->stuck);
 }

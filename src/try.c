@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "worker.h"
 
 /* The same failure is logged again after this */
@@ -57,12 +58,14 @@ run_log_failure(Worker *w, const char *what, const ErrorData *error)
 		return;
 	strlcpy(w->failure, error->message, sizeof(w->failure));
 	w->failure_us = now;
+	HOLD_INTERRUPTS();
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("letter " INT64_FORMAT ": %s: %s", w->letter_id, what,
 					error->message),
 			 error->detail ? errdetail("%s", error->detail) : 0,
 			 error->hint ? errhint("%s", error->hint) : 0));
+	RESUME_INTERRUPTS();
 }
 
 bool
@@ -89,6 +92,8 @@ run_try(Worker *w, RunTransaction transaction, void *arg, ErrorData **error)
 		}
 	}
 	PG_END_TRY();
+	if (done)
+		pgstat_report_stat(false);
 	return done;
 }
 
