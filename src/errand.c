@@ -50,7 +50,7 @@ letter_hurry(int64 letter_id, bool in_doubt)
 	};
 	Datum		values[2] = {Int64GetDatum(letter_id), BoolGetDatum(in_doubt)};
 
-	statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+	statement_run_now(&hurry, SPI_OK_UPDATE, values, NULL);
 }
 
 /*

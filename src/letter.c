@@ -73,8 +73,9 @@ letter_read_retry(Letter *letter)
 				 errdetail("%s", why)));
 }
 
-Letter *
-letter_load(int64 letter_id)
+static Letter *
+letter_load_by(int64 letter_id,
+			   uint64 (*run) (Statement *, int, const Datum *, const char *))
 {
 	static Statement load = {
 		.sql = "SELECT l.newsletter_id, l.state, n.owner::text, l.sender::text,"
@@ -95,7 +96,7 @@ letter_load(int64 letter_id)
 	Datum		values[1] = {Int64GetDatum(letter_id)};
 	Letter	   *letter;
 
-	if (statement_run(&load, SPI_OK_SELECT, values, NULL) == 0)
+	if (run(&load, SPI_OK_SELECT, values, NULL) == 0)
 		return NULL;
 	letter = palloc0(sizeof(Letter));
 	letter->id = letter_id;
@@ -119,7 +120,13 @@ letter_load(int64 letter_id)
 	return letter;
 }
 
-void
+Letter *
+letter_load(int64 letter_id)
+{
+	return letter_load_by(letter_id, statement_run);
+}
+
+bool
 letter_share(int64 letter_id)
 {
 	static Statement share = {
@@ -129,7 +136,7 @@ letter_share(int64 letter_id)
 	};
 	Datum		values[1] = {Int64GetDatum(letter_id)};
 
-	statement_run(&share, SPI_OK_SELECT, values, NULL);
+	return statement_run(&share, SPI_OK_SELECT, values, NULL) > 0;
 }
 
 void
@@ -143,18 +150,41 @@ letter_check_not_purged(const Letter *letter)
 				 errhint("Make a new letter.")));
 }
 
-/* The same; an ERROR if there is none */
-Letter *
-letter_find(int64 letter_id)
+static Letter *
+letter_exists(int64 letter_id, Letter *letter)
 {
-	Letter	   *letter = letter_load(letter_id);
-
 	if (letter == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
 				 errhint("Letters are rows of mailman.letter.")));
 	return letter;
+}
+
+/* see mailman.h */
+Letter *
+letter_find(int64 letter_id)
+{
+	return letter_exists(letter_id, letter_load(letter_id));
+}
+
+/* see mailman.h */
+Letter *
+letter_find_now(int64 letter_id)
+{
+	return letter_exists(letter_id,
+						 letter_load_by(letter_id, statement_run_now));
+}
+
+/* see mailman.h */
+Letter *
+letter_find_shared(int64 letter_id)
+{
+	Letter	   *letter = NULL;
+
+	if (letter_share(letter_id))
+		letter = letter_load_by(letter_id, statement_run_now);
+	return control_foresee(letter_exists(letter_id, letter));
 }
 
 /* see mailman.h */

@@ -24,6 +24,7 @@
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "nodes/lockoptions.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
@@ -162,6 +163,16 @@ extern uint64 statement_run_referring(Statement *statement, int expected,
 extern uint64 statement_look(Statement *statement, const Datum *values,
 							 const char *nulls);
 
+/*
+ * The same in a transaction of somebody else's, whose snapshot may be old: with
+ * what is committed now.  The second form is an UPDATE or DELETE that must not
+ * change a row which the transaction does not see: ERROR 40001, as for its own.
+ */
+extern uint64 statement_run_now(Statement *statement, int expected,
+								const Datum *values, const char *nulls);
+extern uint64 statement_change_seen(Statement *statement, int expected,
+									const Datum *values, const char *nulls);
+
 /* Columns of SPI_tuptable; text is copied into CurrentMemoryContext */
 extern Datum row_datum(uint64 row, int column, bool *isnull);
 extern int64 row_int64(uint64 row, int column, int64 if_null);
@@ -171,6 +182,49 @@ extern char *row_text(uint64 row, int column);	/* NULL if null */
 
 /* All of a row at once, which is cheaper for one of many columns */
 extern void row_all(uint64 row, Datum *values, bool *nulls);
+
+/* ---- hold.c: a row as it is now, whatever its transaction sees ---- */
+
+typedef enum HoldTable
+{
+	HOLD_LETTER,
+	HOLD_SUBSCRIPTION
+} HoldTable;
+
+typedef enum Held
+{
+	HELD_NONE,					/* there is no such row */
+	HELD_SEEN,
+	HELD_UNSEEN					/* locked, but as the transaction does not see
+								 * it: changed only at its end, see wish.c */
+} Held;
+
+/* Lock its newest version, waiting for others who have; in a scope */
+extern Held row_hold(HoldTable table, int64 id, LockTupleMode mode);
+
+/* ---- wish.c: done at COMMIT, as the transaction cannot see it ---- */
+
+typedef struct Wish Wish;
+typedef void (*WishFulfil) (const Wish *wish);
+
+struct Wish
+{
+	WishFulfil	fulfil;			/* called in a scope */
+	const TableUse *use;		/* that writes this */
+	int64		id;				/* of what is to be changed */
+	int64		newsletter_id;
+	char		state[16];		/* what the row is to say; "": as it does */
+	char	   *reason;			/* may be NULL */
+	bool		hurry;			/* nobody waits any longer */
+};
+
+/* The row is locked; the wish is copied */
+extern void wish_at_commit(const Wish *wish);
+
+/* The latest of that kind and id that changes the state, or NULL */
+extern const Wish *wish_find(WishFulfil fulfil, int64 id);
+
+extern void wish_callbacks_register(void);
 
 /* ---- argument.c ---- */
 
@@ -269,6 +323,7 @@ typedef struct Letter
 	bool		hold;			/* on_doubt */
 	bool		can_unsubscribe;	/* recipients are told how to */
 	bool		purged;			/* who got it is not known any more */
+	bool		unseen;			/* its row is HELD_UNSEEN */
 	int			revision;
 	int			max_attempts;
 	int64		max_age;		/* microseconds */
@@ -283,9 +338,10 @@ typedef struct Letter
 /*
  * Keep mailman_cancel() from making it a draft and mailman_purge() from
  * beginning with it until the end of the transaction.  The lock is that of the
- * foreign key, and in nobody else's way.
+ * foreign key, and in nobody else's way.  False: the transaction sees no such
+ * letter; ERROR 40001 if one of the two was first, and it does not see that.
  */
-extern void letter_share(int64 letter_id);
+extern bool letter_share(int64 letter_id);
 
 /* ERROR if there is nothing left by which recipients could be told apart */
 extern void letter_check_not_purged(const Letter *letter);
@@ -295,6 +351,12 @@ extern Letter *letter_load(int64 letter_id);
 
 /* The same; an ERROR if there is none */
 extern Letter *letter_find(int64 letter_id);
+
+/* As it is now, whatever the transaction sees */
+extern Letter *letter_find_now(int64 letter_id);
+
+/* The same after letter_share(), and as the transaction wants it to become */
+extern Letter *letter_find_shared(int64 letter_id);
 
 /* Templates, links and secret; an ERROR if they cannot be rendered. */
 extern void letter_load_content(Letter *letter);
@@ -314,6 +376,15 @@ extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
 /* When who was queued then has waited as long as the newsletter allows */
 extern TimestampTz letter_too_old_at(const Letter *letter,
 									 TimestampTz queued_at);
+
+/* ---- control.c ---- */
+
+/* The letter with the state this transaction will give it at its COMMIT */
+extern Letter *control_foresee(Letter *letter);
+
+/* ERROR: it cannot be (what), as it is in that state */
+extern void control_refuse(const Letter *letter, const char *what,
+						   const char *hint);
 
 /* ---- rendering.c ---- */
 

@@ -28,6 +28,7 @@
 #include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -244,6 +245,22 @@ purge_batch(Purge *p)
 	return more;
 }
 
+/*
+ * What was posted must be seen as soon as the letter is locked: at any other
+ * level, which a role or a driver may have as its default, a batch would see
+ * the tables as they were when its transaction began.  So the level is ours,
+ * in transactions that end with their batch; and nothing is looked at before
+ * the rest is over.
+ */
+static void
+purge_begin(void)
+{
+	(void) set_config_option("transaction_isolation", "read committed",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+							 true, 0, false);
+	EnsurePortalSnapshotExists();
+}
+
 /* One line for pg_stat_activity */
 static void
 purge_report(const Purge *p)
@@ -332,13 +349,14 @@ mailman_purge(PG_FUNCTION_ARGS)
 	p.all = has_privs_of_role(p.role,
 							  extension_owner(extension_oid(false)));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();				/* the caller's transaction ends here */
 	while (more)
 	{
 		TimestampTz since = GetCurrentTimestamp();
 
+		purge_begin();
 		more = purge_batch(&p);
 		SPI_commit();
-		EnsurePortalSnapshotExists();
 		purge_report(&p);
 		if (more)
 			purge_rest(since);

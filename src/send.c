@@ -45,8 +45,7 @@ send_prepare(int64 letter_id, Oid role)
 {
 	Letter	   *letter;
 
-	letter_share(letter_id);
-	letter = letter_find(letter_id);
+	letter = letter_find_shared(letter_id);
 	letter_check_member(letter, role);
 	letter_check_not_purged(letter);
 	if (strcmp(letter->state, "cancelled") == 0)
@@ -54,6 +53,13 @@ send_prepare(int64 letter_id, Oid role)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("letter " INT64_FORMAT " is cancelled", letter_id),
 				 errhint("Cancelling is final; make a new letter.")));
+	if (strcmp(letter->state, "draft") == 0 && letter->unseen)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("letter " INT64_FORMAT " is called back by this transaction",
+						letter_id),
+				 errdetail("It becomes a draft at COMMIT."),
+				 errhint("COMMIT, and then send it.")));
 	letter_check_sendable(letter, role);
 	letter_check_names(letter, true);
 	return letter;
@@ -84,15 +90,15 @@ send_open(Letter *letter, Oid role, bool whole)
 	if (strcmp(letter->state, "draft") != 0)
 	{
 		if (strcmp(letter->state, "scheduled") == 0 && whole)
-			statement_run(&widen, SPI_OK_UPDATE, values, NULL);
+			statement_change_seen(&widen, SPI_OK_UPDATE, values, NULL);
 		return;
 	}
 	namestrcpy(&sender, GetUserNameFromId(role, false));
 	values[1] = NameGetDatum(&sender);
 	values[2] = BoolGetDatum(whole);
 	/* somebody else may have been first */
-	if (statement_run(&open, SPI_OK_UPDATE, values, NULL) == 0 && whole)
-		statement_run(&widen, SPI_OK_UPDATE, values, NULL);
+	if (statement_change_seen(&open, SPI_OK_UPDATE, values, NULL) == 0 && whole)
+		statement_change_seen(&widen, SPI_OK_UPDATE, values, NULL);
 }
 
 /* Deliveries for every active subscription */
