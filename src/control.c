@@ -84,11 +84,11 @@ control_prepare(int64 letter_id, Oid role, bool call_back)
  */
 static const char *
 control_set(const Letter *letter, const TableUse *use, const char *state,
-			const char *reason, bool hurry)
+			Wish wish)
 {
-	Wish		wish = {.fulfil = control_fulfil,.use = use,.id = letter->id,
-	.reason = unconstify(char *, reason),.hurry = hurry};
-
+	wish.use = use;
+	wish.fulfil = control_fulfil;
+	wish.id = letter->id;
 	/* before its time it is not being sent yet */
 	if (strcmp(state, "sending") == 0 &&
 		letter->send_at > GetCurrentTransactionStartTimestamp())
@@ -134,7 +134,7 @@ control_call_back(int64 letter_id)
 	};
 	static Statement draft = {
 		.sql = "UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
-		" run = run + 1, sender = NULL, failed_runs = 0, whole = false, mail_order = $2"
+		" run = run + 1, sender = NULL, sender_oid = NULL, failed_runs = 0, whole = false, mail_order = $2"
 		" WHERE id = $1",
 		.nargs = 2,
 		.argtypes = {INT8OID, JSONBOID}
@@ -194,6 +194,8 @@ control_fulfil(const Wish *wish)
 		control_call_back(wish->id);
 	else if (wish->state[0] != '\0')
 		control_change(wish);
+	if (OidIsValid(wish->sender))
+		sender_replace(wish->id, wish->sender);
 	if (wish->hurry)
 		control_hurry(wish->id);
 }
@@ -212,6 +214,16 @@ control_is_posted(const Letter *letter)
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 
 	return statement_run_now(&posted, SPI_OK_SELECT, values, NULL) > 0;
+}
+
+/* The reason of a state that a person has chosen */
+static Wish
+control_by(const char *what, Oid role)
+{
+	Wish		wish = {.reason = psprintf("%s by \"%s\"", what,
+										   GetUserNameFromId(role, false))};
+
+	return wish;
 }
 
 static text *
@@ -243,8 +255,7 @@ mailman_pause(PG_FUNCTION_ARGS)
 	else if (letter_is(letter, "scheduled") || letter_is(letter, "sending") ||
 			 (letter_is(letter, "sent") && control_is_posted(letter)))
 		state = control_set(letter, &use_pause, "paused",
-							psprintf("paused by \"%s\"",
-									 GetUserNameFromId(role, false)), false);
+							control_by("paused", role));
 	else
 		control_refuse(letter, "paused",
 					   "Only a scheduled letter or one being sent can.");
@@ -259,23 +270,26 @@ mailman_resume(PG_FUNCTION_ARGS)
 	Oid			role = GetUserId();
 	ExtensionScope scope;
 	Letter	   *letter;
-	const char *state;
+	Wish		wish = {.hurry = true};
+	const char *state = "";
 
 	argument_check(fcinfo, 0, "letter_id");
 	extension_enter(&scope, &use_resume);
 	letter = control_prepare(PG_GETARG_INT64(0), role, false);
-	state = "";
 	if (letter_is(letter, "draft"))
 		control_refuse(letter, "resumed", "Send it with mailman_send().");
 	if (letter_is(letter, "cancelled"))
 		control_refuse(letter, "resumed", "Cancelling is final.");
+	if (!letter_is(letter, "sent") && !sender_may(letter))
+		wish.sender = role;
 	if (letter_is(letter, "paused"))
+		state = "sending";
+	if (letter_is(letter, "paused") || OidIsValid(wish.sender))
 	{
 		letter_check_sendable(letter, role);
 		letter_check_names(letter, true);
-		state = "sending";
 	}
-	state = control_set(letter, &use_resume, state, NULL, true);
+	state = control_set(letter, &use_resume, state, wish);
 	launch_at_commit(letter->id);
 	PG_RETURN_TEXT_P(control_return(&scope, state));
 }
@@ -320,11 +334,10 @@ mailman_cancel(PG_FUNCTION_ARGS)
 		control_refuse(letter, "cancelled",
 					   "Only a letter in the post can be called back.");
 	else if (letter_is(letter, "scheduled") && control_is_untouched(letter))
-		state = control_set(letter, &use_cancel, "draft", NULL, false);
+		state = control_set(letter, &use_cancel, "draft", (Wish) {0});
 	else
 		state = control_set(letter, &use_cancel, "cancelled",
-							psprintf("cancelled by \"%s\"",
-									 GetUserNameFromId(role, false)), false);
+							control_by("cancelled", role));
 	launch_at_commit(letter->id);	/* to skip the rest, or to fold */
 	PG_RETURN_TEXT_P(control_return(&scope, state));
 }

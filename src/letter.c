@@ -28,7 +28,7 @@ enum
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
 	COL_SEND_AT, COL_RESUMED_AT, COL_POLICY, COL_RETRY_SCHEDULE,
-	COL_CAN_UNSUBSCRIBE, COL_PURGED
+	COL_CAN_UNSUBSCRIBE, COL_PURGED, COL_OWNER_OID, COL_SENDER_OID
 };
 
 static List *
@@ -86,7 +86,7 @@ letter_load_by(int64 letter_id,
 		" l.resumed_at,"
 		" n.policy, n.retry_schedule,"
 		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0,"
-		" l.purged_at IS NOT NULL"
+		" l.purged_at IS NOT NULL, n.owner_oid, l.sender_oid"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
@@ -102,8 +102,10 @@ letter_load_by(int64 letter_id,
 	letter->id = letter_id;
 	letter->newsletter_id = row_int64(0, COL_NEWSLETTER, 0);
 	letter->state = row_text(0, COL_STATE);
-	letter->owner = row_text(0, COL_OWNER);
-	letter->sender = row_text(0, COL_SENDER);
+	letter->owner_oid = role_known(row_oid(0, COL_OWNER_OID));
+	letter->owner = role_called(letter->owner_oid, row_text(0, COL_OWNER));
+	letter->sender_oid = role_known(row_oid(0, COL_SENDER_OID));
+	letter->sender = role_called(letter->sender_oid, row_text(0, COL_SENDER));
 	letter->relays = row_text_list(0, COL_RELAYS);
 	letter->has_body = row_bool(0, COL_HAS_BODY);
 	letter->hold = row_bool(0, COL_HOLD);
@@ -280,15 +282,9 @@ letter_load_content(Letter *letter)
 void
 letter_check_member(const Letter *letter, Oid role)
 {
-	Oid			owner = get_role_oid(letter->owner, true);
-
-	if (!OidIsValid(owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("owner \"%s\" of newsletter " INT64_FORMAT " does not exist",
-						letter->owner, letter->newsletter_id),
-				 errhint("Set newsletter.owner to a role that exists.")));
-	if (!has_privs_of_role(role, owner))
+	owner_check_exists(letter->newsletter_id, letter->owner,
+					   letter->owner_oid);
+	if (!has_privs_of_role(role, letter->owner_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for letter " INT64_FORMAT,

@@ -178,6 +178,7 @@ extern Datum row_datum(uint64 row, int column, bool *isnull);
 extern int64 row_int64(uint64 row, int column, int64 if_null);
 extern double row_float8(uint64 row, int column);	/* 0 if null */
 extern bool row_bool(uint64 row, int column);
+extern Oid	row_oid(uint64 row, int column);	/* InvalidOid if null */
 extern char *row_text(uint64 row, int column);	/* NULL if null */
 
 /* All of a row at once, which is cheaper for one of many columns */
@@ -216,6 +217,8 @@ struct Wish
 	char		state[16];		/* what the row is to say; "": as it does */
 	char	   *reason;			/* may be NULL */
 	bool		hurry;			/* nobody waits any longer */
+	Oid			sender;			/* who takes the place of the one who is gone;
+								 * InvalidOid: nobody */
 };
 
 /* The row is locked; the wish is copied */
@@ -250,6 +253,22 @@ extern TableSet tables_written(SPIPlanPtr plan);
 /* Lock those of them that should have been and are not: see table_use.c */
 extern void tables_cover(const char *sql, TableSet writes);
 
+/* ---- role.c: roles that rows name ---- */
+
+/* The role, if there still is one of that oid, else InvalidOid */
+extern Oid	role_known(Oid role);
+
+/* What it is called now; name if it is gone */
+extern char *role_called(Oid role, char *name);
+
+/* ERROR if it is gone, or was not there when the newsletter was loaded */
+extern void owner_check_exists(int64 newsletter_id, const char *name,
+							   Oid owner);
+
+/* False: no such newsletter; InvalidOid: its owner is gone */
+extern bool newsletter_find_owner(int64 newsletter_id, char **name,
+								  Oid *owner);
+
 /* ---- relay.c: foreign servers ---- */
 
 typedef struct Relay
@@ -273,6 +292,9 @@ extern void relay_warn(const char *name);
 
 /* May this role send through it?  Else an ERROR that says why not. */
 extern void relay_check(const char *name, Oid role);
+
+/* The same without an ERROR; whatever its mappings */
+extern bool relay_may(const char *name, Oid role);
 
 /* The same, and how to reach it with that role's credentials. */
 extern Relay *relay_load(const char *name, Oid role);
@@ -317,7 +339,9 @@ typedef struct Letter
 	int64		newsletter_id;
 	char	   *state;
 	char	   *owner;			/* of the newsletter */
+	Oid			owner_oid;		/* InvalidOid: that role is gone */
 	char	   *sender;			/* NULL while draft */
+	Oid			sender_oid;		/* InvalidOid: none, or it is gone */
 	List	   *relays;			/* names, char * */
 	bool		has_body;
 	bool		hold;			/* on_doubt */
@@ -376,6 +400,17 @@ extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
 /* When who was queued then has waited as long as the newsletter allows */
 extern TimestampTz letter_too_old_at(const Letter *letter,
 									 TimestampTz queued_at);
+
+/* ---- sender.c ---- */
+
+/* May its sender still send it? */
+extern bool sender_may(const Letter *letter);
+
+/* ERROR if that role is gone */
+extern void sender_check_exists(const Letter *letter);
+
+/* That role takes its place; in a scope that writes */
+extern void sender_replace(int64 letter_id, Oid role);
 
 /* ---- control.c ---- */
 
@@ -496,6 +531,8 @@ extern void event_relay(const char *relay, const char *state,
 						const char *reason);
 extern void event_doubt(int64 letter_id, int64 doubts, int64 newly);
 extern void event_adopt(void);
+extern void event_sender(int64 letter_id, const char *before,
+						 const char *sender);
 
 /* Does this process know of events nobody was told of, or might there be? */
 extern bool event_is_pending(void);

@@ -67,7 +67,7 @@ purge_next_letter(Purge *p)
 		" WHERE l.id > $1 AND l.state IN ('sent', 'cancelled')"
 		" AND l.state_at < $2"
 		" AND ($4 OR pg_catalog.pg_has_role($3, (SELECT r.oid"
-		" FROM pg_catalog.pg_roles r WHERE r.rolname = n.owner), 'USAGE'))"
+		" FROM pg_catalog.pg_roles r WHERE r.oid = n.owner_oid), 'USAGE'))"
 		" AND (l.mail_order->>'pending')::int8 = 0"
 		" AND (l.mail_order->>'sending')::int8 = 0"
 		" AND (l.mail_order->>'deferred')::int8 = 0"
@@ -172,7 +172,7 @@ purge_events(Purge *p)
 		" FROM mailman.event e WHERE e.id >= $1 AND e.id <= $2 AND e.at < $3"
 		" AND ($5 OR EXISTS (SELECT FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
-		" JOIN pg_catalog.pg_roles r ON r.rolname = n.owner"
+		" JOIN pg_catalog.pg_roles r ON r.oid = n.owner_oid"
 		" WHERE l.id = e.letter_id"
 		" AND pg_catalog.pg_has_role($4, r.oid, 'USAGE')))"
 		" FOR UPDATE SKIP LOCKED)",

@@ -72,11 +72,11 @@ send_open(Letter *letter, Oid role, bool whole)
 	static Statement open = {
 		.sql = "UPDATE mailman.letter SET state = CASE WHEN send_at > now()"
 		" THEN 'scheduled' ELSE 'sending' END, state_reason = NULL,"
-		" sender = $2, whole = $3 AND coalesce(send_at > now(), false),"
+		" sender = $2, sender_oid = $4, whole = $3 AND coalesce(send_at > now(), false),"
 		" line_at = now()"
 		" WHERE id = $1 AND state = 'draft'",
-		.nargs = 3,
-		.argtypes = {INT8OID, NAMEOID, BOOLOID}
+		.nargs = 4,
+		.argtypes = {INT8OID, NAMEOID, BOOLOID, OIDOID}
 	};
 	static Statement widen = {
 		.sql = "UPDATE mailman.letter SET whole = true"
@@ -84,11 +84,14 @@ send_open(Letter *letter, Oid role, bool whole)
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
-	Datum		values[3] = {Int64GetDatum(letter->id)};
+	Datum		values[4] = {Int64GetDatum(letter->id)};
 	NameData	sender;
 
 	if (strcmp(letter->state, "draft") != 0)
 	{
+		/* a paused one goes on with who resumes it */
+		if (strcmp(letter->state, "paused") != 0 && !sender_may(letter))
+			sender_replace(letter->id, role);
 		if (strcmp(letter->state, "scheduled") == 0 && whole)
 			statement_change_seen(&widen, SPI_OK_UPDATE, values, NULL);
 		return;
@@ -96,6 +99,7 @@ send_open(Letter *letter, Oid role, bool whole)
 	namestrcpy(&sender, GetUserNameFromId(role, false));
 	values[1] = NameGetDatum(&sender);
 	values[2] = BoolGetDatum(whole);
+	values[3] = ObjectIdGetDatum(role);
 	/* somebody else may have been first */
 	if (statement_change_seen(&open, SPI_OK_UPDATE, values, NULL) == 0 && whole)
 		statement_change_seen(&widen, SPI_OK_UPDATE, values, NULL);

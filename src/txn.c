@@ -379,6 +379,15 @@ row_bool(uint64 row, int column)
 	return !isnull && DatumGetBool(value);
 }
 
+Oid
+row_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
 char *
 row_text(uint64 row, int column)
 {
