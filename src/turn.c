@@ -110,6 +110,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 		if (d->test_id != 0)
 			dlist_move_head(&w->claimed.head, &d->node);	/* goes first */
 	}
+	w->recovered = true;
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
 	w->meter = turn->meter;
