@@ -172,7 +172,6 @@ SELECT mailman_resume(99);
 :sqlstate
 SELECT mailman_cancel(99);
 :sqlstate
-SELECT mailman_pause(NULL), mailman_resume(NULL), mailman_cancel(NULL);
 SELECT id, state, state_reason, deliveries, postings FROM look WHERE id = 5;
 
 -- a rollback takes it back

@@ -185,8 +185,7 @@ SELECT mailman_preview(3);
 :sqlstate
 SELECT mailman_preview(3, 1);
 :sqlstate
-SELECT mailman_preview(NULL), mailman_preview(NULL, 1);
-SELECT mailman_deliveries(1), mailman_deliveries(2), mailman_deliveries(NULL);
+SELECT mailman_deliveries(1), mailman_deliveries(2);
 SELECT mailman_deliveries(99);
 :sqlstate
 CREATE ROLE regress_mailman_guest;

@@ -74,7 +74,6 @@ SELECT * FROM mailman_preview_all(1);
 :sqlstate
 SELECT * FROM mailman_preview_all(99);
 :sqlstate
-SELECT * FROM mailman_preview_all(NULL);
 UPDATE mailman.letter SET text_body = NULL WHERE id = 1;
 SELECT * FROM mailman_preview_all(1);
 :sqlstate

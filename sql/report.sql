@@ -48,7 +48,6 @@ $$ LANGUAGE sql;
 -- a draft
 SELECT xml_is_well_formed_document(mailman_report(2));
 SELECT texts(page(2), '//h:section//h:p/text()');
-SELECT mailman_report(NULL);
 
 -- a letter of many fates
 INSERT INTO mailman.delivery (letter_id, subscription_id, queued_at, state,

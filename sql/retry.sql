@@ -179,7 +179,6 @@ SELECT mailman_retry(99);
 :sqlstate
 SELECT mailman_retry(3);
 :sqlstate
-SELECT mailman_retry(NULL), mailman_retry(1, NULL);
 SET ROLE regress_mailman_guest;
 SELECT mailman_retry(1);
 :sqlstate

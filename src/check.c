@@ -71,12 +71,13 @@ check_return(ReturnSetInfo *result, const CheckSteps *steps)
 Datum
 mailman_check(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	Relay	   *relay = relay_load(name, GetUserId());
+	Relay	   *relay;
 	CheckSteps *steps = palloc0(sizeof(CheckSteps));
 	Waiter	   *waiter;
 	Probe	   *probe;
 
+	argument_check(fcinfo, 0, "server");
+	relay = relay_load(text_to_cstring(PG_GETARG_TEXT_PP(0)), GetUserId());
 	InitMaterializedSRF(fcinfo, 0);
 	waiter = waiter_create();
 	if (!transfer_global_init() ||

@@ -20,38 +20,6 @@
 #include "utils/timestamp.h"
 #include "worker.h"
 
-/*
- * A letter that was scheduled for a whole list starts: whoever has subscribed
- * since gets it, too.  It may have to wait for somebody who is about to send
- * the letter to one of them.
- */
-void
-delivery_top_up(Worker *w)
-{
-	static Statement insert = {
-		.sql = "WITH added AS (INSERT INTO mailman.delivery"
-		" (letter_id, subscription_id)"
-		" SELECT l.id, s.id FROM mailman.letter l"
-		" JOIN mailman.subscription s ON s.newsletter_id = l.newsletter_id"
-		" WHERE l.id = $1 AND s.state = 'active' ORDER BY s.id"
-		" ON CONFLICT DO NOTHING RETURNING subscription_id)"
-		" INSERT INTO mailman.posting (letter_id, low, high, recipients)"
-		" SELECT $1, min(subscription_id), max(subscription_id), count(*)"
-		" FROM added HAVING count(*) > 0",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	static Statement done = {
-		.sql = "UPDATE mailman.letter SET whole = false WHERE id = $1",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(w->letter_id)};
-
-	statement_run(&insert, SPI_OK_INSERT, values, NULL);
-	statement_run(&done, SPI_OK_UPDATE, values, NULL);
-}
-
 /* Take the postings not yet counted into the tally */
 void
 delivery_fold(Worker *w, Turn *turn)

@@ -25,71 +25,11 @@
 #include "mailman.h"
 #include "miscadmin.h"
 #include "process.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(mailman_pause);
 PG_FUNCTION_INFO_V1(mailman_resume);
 PG_FUNCTION_INFO_V1(mailman_cancel);
-PG_FUNCTION_INFO_V1(mailman_retry);
-
-/*
- * To call a scheduled letter back, wait for every open mailman_send() of it:
- * their rows have to go, too.
- */
-static void
-control_exclude_senders(int64 letter_id)
-{
-	static Statement exclude = {
-		.sql = "SELECT FROM mailman.letter"
-		" WHERE id = $1 AND state = 'scheduled' FOR UPDATE",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(letter_id)};
-
-	statement_run(&exclude, SPI_OK_SELECT, values, NULL);
-}
-
-/* Lock the letter's row; its state cannot change until we are done */
-static Letter *
-control_prepare(int64 letter_id, Oid role)
-{
-	static Statement lock = {
-		.sql = "SELECT FROM mailman.letter WHERE id = $1 FOR NO KEY UPDATE",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(letter_id)};
-	Letter	   *letter;
-
-	statement_run(&lock, SPI_OK_SELECT, values, NULL);
-	letter = letter_find(letter_id);
-	letter_check_member(letter, role);
-	return letter;
-}
-
-/* Set state and reason; the state 'sending' is 'scheduled' before its time */
-static const char *
-control_set(const Letter *letter, const char *state, const char *reason)
-{
-	static Statement set = {
-		.sql = "UPDATE mailman.letter SET state_reason = $3, failed_runs = 0,"
-		" line_at = now(), cancelling = $2 = 'cancelled',"
-		" state = CASE WHEN $2 = 'sending' AND send_at > now()"
-		" THEN 'scheduled' ELSE $2 END WHERE id = $1 RETURNING state",
-		.nargs = 3,
-		.argtypes = {INT8OID, TEXTOID, TEXTOID}
-	};
-	Datum		values[3] = {Int64GetDatum(letter->id),
-	CStringGetTextDatum(state)};
-	char		nulls[3] = {' ', ' ', reason ? ' ' : 'n'};
-
-	if (reason)
-		values[2] = CStringGetTextDatum(reason);
-	statement_run(&set, SPI_OK_UPDATE_RETURNING, values, nulls);
-	return row_text(0, 1);
-}
 
 static bool
 letter_is(const Letter *letter, const char *state)
@@ -97,7 +37,72 @@ letter_is(const Letter *letter, const char *state)
 	return strcmp(letter->state, state) == 0;
 }
 
-static void
+static void control_fulfil(const Wish *wish);
+
+/* see mailman.h */
+Letter *
+control_foresee(Letter *letter)
+{
+	const Wish *wish = wish_find(control_fulfil, letter->id);
+
+	if (wish == NULL)
+		return letter;
+	letter->unseen = true;
+	letter->state = pstrdup(wish->state);
+	return letter;
+}
+
+/*
+ * Lock the letter's row; its state cannot change until we are done.  To call a
+ * scheduled letter back, wait for every open mailman_send() of it, too: their
+ * rows have to go.
+ */
+static Letter *
+control_prepare(int64 letter_id, Oid role, bool call_back)
+{
+	LockTupleMode mode = LockTupleNoKeyExclusive;
+	Letter	   *letter = letter_find_now(letter_id);
+	Held		held;
+
+	letter_check_member(letter, role);
+	do
+	{
+		if (call_back && letter_is(letter, "scheduled"))
+			mode = LockTupleExclusive;
+		held = row_hold(HOLD_LETTER, letter_id, mode);
+		letter = letter_find_now(letter_id);
+	} while (call_back && letter_is(letter, "scheduled") &&
+			 mode != LockTupleExclusive);
+	letter->unseen = held == HELD_UNSEEN;
+	letter_check_member(letter, role);
+	return control_foresee(letter);
+}
+
+/*
+ * Set state and reason, or call it back, or just hurry: now, or when the
+ * transaction ends, if it does not see the letter as it is.
+ */
+static const char *
+control_set(const Letter *letter, const TableUse *use, const char *state,
+			Wish wish)
+{
+	wish.use = use;
+	wish.fulfil = control_fulfil;
+	wish.id = letter->id;
+	/* before its time it is not being sent yet */
+	if (strcmp(state, "sending") == 0 &&
+		letter->send_at > GetCurrentTransactionStartTimestamp())
+		state = "scheduled";
+	strlcpy(wish.state, state, sizeof(wish.state));
+	if (letter->unseen)
+		wish_at_commit(&wish);
+	else
+		control_fulfil(&wish);
+	return state[0] != '\0' ? pstrdup(state) : letter->state;
+}
+
+/* see mailman.h */
+void
 control_refuse(const Letter *letter, const char *what, const char *hint)
 {
 	ereport(ERROR,
@@ -107,6 +112,95 @@ control_refuse(const Letter *letter, const char *what, const char *hint)
 					letter->state),
 			 hint ? errhint("%s", hint) : 0));
 }
+
+/* ---- what is done ---- */
+
+/*
+ * A scheduled letter of which nothing was sent becomes a draft again:
+ * all of it goes, what was queued since the transaction began, too.
+ */
+static void
+control_call_back(int64 letter_id)
+{
+	static Statement empty = {
+		.sql = "DELETE FROM mailman.delivery WHERE letter_id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	static Statement unpost = {
+		.sql = "DELETE FROM mailman.posting WHERE letter_id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	static Statement draft = {
+		.sql = "UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
+		" run = run + 1, sender = NULL, sender_oid = NULL, failed_runs = 0, whole = false, mail_order = $2"
+		" WHERE id = $1",
+		.nargs = 2,
+		.argtypes = {INT8OID, JSONBOID}
+	};
+	Tally		tally = {{0}};
+	Datum		values[2] = {Int64GetDatum(letter_id)};
+
+	statement_run_now(&empty, SPI_OK_DELETE, values, NULL);
+	statement_run_now(&unpost, SPI_OK_DELETE, values, NULL);
+	values[1] = tally_to_jsonb(&tally);
+	statement_run_now(&draft, SPI_OK_UPDATE, values, NULL);
+}
+
+/*
+ * What waits for a relay to come back need not wait any longer, and a relay
+ * that was found wanting before now is tried again: few rows.
+ */
+static void
+control_hurry(int64 letter_id)
+{
+	static Statement resumed = {
+		.sql = "UPDATE mailman.letter SET resumed_at = clock_timestamp()"
+		" WHERE id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter_id)};
+
+	statement_run_now(&resumed, SPI_OK_UPDATE, values, NULL);
+	letter_hurry(letter_id, true);
+}
+
+static void
+control_change(const Wish *wish)
+{
+	static Statement set = {
+		.sql = "UPDATE mailman.letter SET state = $2, state_reason = $3,"
+		" failed_runs = 0, line_at = now(), cancelling = $2 = 'cancelled'"
+		" WHERE id = $1",
+		.nargs = 3,
+		.argtypes = {INT8OID, TEXTOID, TEXTOID}
+	};
+	Datum		values[3] = {Int64GetDatum(wish->id),
+	CStringGetTextDatum(wish->state)};
+	char		nulls[3] = {' ', ' ', wish->reason ? ' ' : 'n'};
+
+	if (wish->reason)
+		values[2] = CStringGetTextDatum(wish->reason);
+	statement_run_now(&set, SPI_OK_UPDATE, values, nulls);
+}
+
+/* The row is locked, so nothing of what was decided on has changed since */
+static void
+control_fulfil(const Wish *wish)
+{
+	if (strcmp(wish->state, "draft") == 0)
+		control_call_back(wish->id);
+	else if (wish->state[0] != '\0')
+		control_change(wish);
+	if (OidIsValid(wish->sender))
+		sender_replace(wish->id, wish->sender);
+	if (wish->hurry)
+		control_hurry(wish->id);
+}
+
+/* ---- what is asked for ---- */
 
 /* Has a sent letter been posted again, and nothing of that been sent yet? */
 static bool
@@ -119,7 +213,17 @@ control_is_posted(const Letter *letter)
 	};
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 
-	return statement_run(&posted, SPI_OK_SELECT, values, NULL) > 0;
+	return statement_run_now(&posted, SPI_OK_SELECT, values, NULL) > 0;
+}
+
+/* The reason of a state that a person has chosen */
+static Wish
+control_by(const char *what, Oid role)
+{
+	Wish		wish = {.reason = psprintf("%s by \"%s\"", what,
+										   GetUserNameFromId(role, false))};
+
+	return wish;
 }
 
 static text *
@@ -141,41 +245,22 @@ mailman_pause(PG_FUNCTION_ARGS)
 	Letter	   *letter;
 	const char *state = "paused";
 
+	argument_check(fcinfo, 0, "letter_id");
 	extension_enter(&scope, &use_pause);
-	letter = control_prepare(PG_GETARG_INT64(0), role);
+	letter = control_prepare(PG_GETARG_INT64(0), role, false);
 	if (letter_is(letter, "paused"))
 		ereport(NOTICE,
 				(errmsg("letter " INT64_FORMAT " is paused already",
 						letter->id)));
 	else if (letter_is(letter, "scheduled") || letter_is(letter, "sending") ||
 			 (letter_is(letter, "sent") && control_is_posted(letter)))
-		state = control_set(letter, "paused",
-							psprintf("paused by \"%s\"",
-									 GetUserNameFromId(role, false)));
+		state = control_set(letter, &use_pause, "paused",
+							control_by("paused", role));
 	else
 		control_refuse(letter, "paused",
 					   "Only a scheduled letter or one being sent can.");
 	launch_at_commit(letter->id);	/* tells the one at work */
 	PG_RETURN_TEXT_P(control_return(&scope, state));
-}
-
-/*
- * What waits for a relay to come back need not wait any longer, and a relay
- * that was found wanting before now is tried again: few rows.
- */
-static void
-control_hurry(const Letter *letter)
-{
-	static Statement resumed = {
-		.sql = "UPDATE mailman.letter SET resumed_at = clock_timestamp()"
-		" WHERE id = $1",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(letter->id)};
-
-	statement_run(&resumed, SPI_OK_UPDATE, values, NULL);
-	letter_hurry(letter->id, true);
 }
 
 /* mailman_resume(letter_id bigint) RETURNS text */
@@ -185,55 +270,28 @@ mailman_resume(PG_FUNCTION_ARGS)
 	Oid			role = GetUserId();
 	ExtensionScope scope;
 	Letter	   *letter;
-	const char *state;
+	Wish		wish = {.hurry = true};
+	const char *state = "";
 
+	argument_check(fcinfo, 0, "letter_id");
 	extension_enter(&scope, &use_resume);
-	letter = control_prepare(PG_GETARG_INT64(0), role);
-	state = letter->state;
+	letter = control_prepare(PG_GETARG_INT64(0), role, false);
 	if (letter_is(letter, "draft"))
 		control_refuse(letter, "resumed", "Send it with mailman_send().");
 	if (letter_is(letter, "cancelled"))
 		control_refuse(letter, "resumed", "Cancelling is final.");
+	if (!letter_is(letter, "sent") && !sender_may(letter))
+		wish.sender = role;
 	if (letter_is(letter, "paused"))
+		state = "sending";
+	if (letter_is(letter, "paused") || OidIsValid(wish.sender))
 	{
 		letter_check_sendable(letter, role);
 		letter_check_names(letter, true);
-		state = control_set(letter, "sending", NULL);
 	}
-	control_hurry(letter);
+	state = control_set(letter, &use_resume, state, wish);
 	launch_at_commit(letter->id);
 	PG_RETURN_TEXT_P(control_return(&scope, state));
-}
-
-/* A scheduled letter of which nothing was sent becomes a draft again */
-static const char *
-control_call_back(const Letter *letter)
-{
-	static Statement empty = {
-		.sql = "DELETE FROM mailman.delivery WHERE letter_id = $1",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	static Statement unpost = {
-		.sql = "DELETE FROM mailman.posting WHERE letter_id = $1",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	static Statement draft = {
-		.sql = "UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
-		" run = run + 1, sender = NULL, failed_runs = 0, whole = false, mail_order = $2"
-		" WHERE id = $1",
-		.nargs = 2,
-		.argtypes = {INT8OID, JSONBOID}
-	};
-	Tally		tally = {{0}};
-	Datum		values[2] = {Int64GetDatum(letter->id)};
-
-	statement_run(&empty, SPI_OK_DELETE, values, NULL);
-	statement_run(&unpost, SPI_OK_DELETE, values, NULL);
-	values[1] = tally_to_jsonb(&tally);
-	statement_run(&draft, SPI_OK_UPDATE, values, NULL);
-	return "draft";
 }
 
 /* Was any of it ever claimed?  Else a scheduled letter is as good as new. */
@@ -249,7 +307,7 @@ control_is_untouched(const Letter *letter)
 	bool		isnull;
 	Tally		tally;
 
-	statement_run(&order, SPI_OK_SELECT, values, NULL);
+	statement_run_now(&order, SPI_OK_SELECT, values, NULL);
 	tally_from_jsonb(&tally, DatumGetJsonbP(row_datum(0, 1, &isnull)));
 	return tally_recipients(&tally) == tally.count[DELIVERY_PENDING] +
 		tally.count[DELIVERY_SKIPPED];
@@ -264,9 +322,9 @@ mailman_cancel(PG_FUNCTION_ARGS)
 	Letter	   *letter;
 	const char *state = "cancelled";
 
+	argument_check(fcinfo, 0, "letter_id");
 	extension_enter(&scope, &use_cancel);
-	control_exclude_senders(PG_GETARG_INT64(0));
-	letter = control_prepare(PG_GETARG_INT64(0), role);
+	letter = control_prepare(PG_GETARG_INT64(0), role, true);
 	if (letter_is(letter, "cancelled"))
 		ereport(NOTICE,
 				(errmsg("letter " INT64_FORMAT " is cancelled already",
@@ -276,139 +334,10 @@ mailman_cancel(PG_FUNCTION_ARGS)
 		control_refuse(letter, "cancelled",
 					   "Only a letter in the post can be called back.");
 	else if (letter_is(letter, "scheduled") && control_is_untouched(letter))
-		state = control_call_back(letter);
+		state = control_set(letter, &use_cancel, "draft", (Wish) {0});
 	else
-		state = control_set(letter, "cancelled",
-							psprintf("cancelled by \"%s\"",
-									 GetUserNameFromId(role, false)));
+		state = control_set(letter, &use_cancel, "cancelled",
+							control_by("cancelled", role));
 	launch_at_commit(letter->id);	/* to skip the rest, or to fold */
 	PG_RETURN_TEXT_P(control_return(&scope, state));
-}
-
-/*
- * Make those of one state pending again; returns how many.  Who has failed
- * begins anew, his age as well; who may have the mail gets the same again, to
- * the second of its date.
- */
-static int64
-control_requeue(const Letter *letter, const char *state)
-{
-	static Statement requeue = {
-		.sql = "UPDATE mailman.delivery d SET state = 'pending',"
-		" due_at = now(), attempts = 0, reason = NULL,"
-		" queued_at = CASE WHEN d.state = 'failed' THEN now()"
-		" ELSE d.queued_at END"
-		" FROM mailman.subscription s"
-		" WHERE d.letter_id = $1 AND d.state = $2"
-		" AND s.id = d.subscription_id AND s.state = 'active'",
-		.nargs = 2,
-		.argtypes = {INT8OID, TEXTOID}
-	};
-	Datum		values[2] = {Int64GetDatum(letter->id),
-	CStringGetTextDatum(state)};
-
-	return (int64) statement_run(&requeue, SPI_OK_UPDATE, values, NULL);
-}
-
-/*
- * Who waits for another attempt need not wait any longer; returns how many.
- * They stay in their state and in the tally, and keep their attempts.
- */
-static int64
-control_hasten(const Letter *letter)
-{
-	static Statement hasten = {
-		.sql = "UPDATE mailman.delivery d SET due_at = now()"
-		" FROM mailman.subscription s"
-		" WHERE d.letter_id = $1 AND d.state = 'deferred'"
-		" AND d.due_at > now()"
-		" AND s.id = d.subscription_id AND s.state = 'active'",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(letter->id)};
-
-	return (int64) statement_run(&hasten, SPI_OK_UPDATE, values, NULL);
-}
-
-/* Does the list name the state?  An unknown one in it is an ERROR. */
-static bool
-control_names(ArrayType *states, const char *state)
-{
-	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
-	int			i;
-	bool		found = false;
-
-	deconstruct_array(states, TEXTOID, -1, false, TYPALIGN_INT, &elements,
-					  &nulls, &count);
-	for (i = 0; i < count; i++)
-	{
-		char	   *name = nulls[i] ? pstrdup("NULL") :
-			TextDatumGetCString(elements[i]);
-
-		if (strcmp(name, "failed") != 0 && strcmp(name, "doubtful") != 0 &&
-			strcmp(name, "deferred") != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("deliveries in state \"%s\" cannot be tried again",
-							name),
-					 errhint("States are failed, doubtful and deferred.")));
-		found = found || strcmp(name, state) == 0;
-	}
-	return found;
-}
-
-/*
- * mailman_retry(letter_id, states) RETURNS bigint
- *
- * Queue deliveries that failed, or are held as doubtful, again, and try those
- * that are deferred now; of subscriptions that are active.  The posting tells the worker how the tally
- * moves, so the letter's row is left alone.
- */
-Datum
-mailman_retry(PG_FUNCTION_ARGS)
-{
-	static Statement post = {
-		.sql = "INSERT INTO mailman.posting"
-		" (letter_id, low, high, recipients, failed, doubtful)"
-		" VALUES ($1, 1, 0, 0, $2, $3)",
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, INT8OID}
-	};
-	Oid			role = GetUserId();
-	ArrayType  *states = PG_GETARG_ARRAYTYPE_P(1);
-	bool		want_failed = control_names(states, "failed");
-	bool		want_doubtful = control_names(states, "doubtful");
-	bool		want_deferred = control_names(states, "deferred");
-	ExtensionScope scope;
-	Letter	   *letter;
-	int64		failed;
-	int64		doubtful;
-	int64		deferred;
-	Datum		values[3];
-
-	extension_enter(&scope, &use_retry);
-	letter_share(PG_GETARG_INT64(0));
-	letter = letter_find(PG_GETARG_INT64(0));
-	letter_check_member(letter, role);
-	letter_check_not_purged(letter);
-	if (letter_is(letter, "draft") || letter_is(letter, "cancelled"))
-		control_refuse(letter, "tried again",
-					   "Send a draft with mailman_send(); cancelling is final.");
-	failed = want_failed ? control_requeue(letter, "failed") : 0;
-	doubtful = want_doubtful ? control_requeue(letter, "doubtful") : 0;
-	deferred = want_deferred ? control_hasten(letter) : 0;
-	if (failed + doubtful > 0)
-	{
-		values[0] = Int64GetDatum(letter->id);
-		values[1] = Int64GetDatum(failed);
-		values[2] = Int64GetDatum(doubtful);
-		statement_run(&post, SPI_OK_INSERT, values, NULL);
-	}
-	if (failed + doubtful + deferred > 0)
-		launch_at_commit(letter->id);
-	extension_leave(&scope);
-	PG_RETURN_INT64(failed + doubtful + deferred);
 }

@@ -55,6 +55,7 @@ typedef struct Delivery
 	bool		doubt;			/* counts in letter.doubts */
 	bool		handed_back;	/* no outcome: back to the queue as it was */
 	bool		given_up;		/* not answered in time, as others waited */
+	bool		stuck_told;		/* the log says that it is stuck */
 	bool		dead;			/* no such mailbox: the subscription bounced */
 	int			code;			/* 0: none */
 	char		enhanced[16];	/* "": none */

@@ -13,27 +13,6 @@
 #include "mailman.h"
 #include "worker.h"
 
-/* How soon a list that could not be topped up is tried again */
-#define TOP_UP_RETRY_US INT64CONST(5000000)
-
-/*
- * The list it was scheduled for has grown meanwhile.  In a transaction of its
- * own, as it may have to wait for somebody; those who are queued already do
- * not.
- */
-static void
-top_up_transaction(Worker *w, void *arg)
-{
-	ExtensionScope scope;
-	Look		look;
-
-	run_begin(w, &scope, &use_top_up);
-	if (turn_fence(w, &look) && look.whole)
-		delivery_top_up(w);
-	run_commit(&scope);
-	w->whole = false;
-}
-
 /* see mailman.h */
 void
 letter_hurry(int64 letter_id, bool in_doubt)
@@ -50,7 +29,7 @@ letter_hurry(int64 letter_id, bool in_doubt)
 	};
 	Datum		values[2] = {Int64GetDatum(letter_id), BoolGetDatum(in_doubt)};
 
-	statement_run(&hurry, SPI_OK_UPDATE, values, NULL);
+	statement_run_now(&hurry, SPI_OK_UPDATE, values, NULL);
 }
 
 /*
@@ -68,15 +47,6 @@ hurry_transaction(Worker *w, void *arg)
 		letter_hurry(w->letter_id, false);
 	run_commit(&scope);
 	w->hurry = false;
-}
-
-void
-errand_top_up(Worker *w)
-{
-	if (!w->whole || w->mode != MODE_SEND || transfer_now() < w->top_up_us)
-		return;
-	w->top_up_us = transfer_now() + TOP_UP_RETRY_US;
-	(void) run_try(w, top_up_transaction, NULL, NULL);
 }
 
 void

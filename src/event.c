@@ -225,6 +225,18 @@ event_doubt(int64 letter_id, int64 doubts, int64 newly)
 	event_record("doubt", letter_id, &detail);
 }
 
+/* Somebody has taken the place of a letter's sender */
+void
+event_sender(int64 letter_id, const char *before, const char *sender)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	detail_add(&detail, "before", before);
+	detail_add(&detail, "sender", sender);
+	event_record("sender", letter_id, &detail);
+}
+
 /* This copy of a database may send from now on */
 void
 event_adopt(void)

@@ -121,10 +121,16 @@ turn_prepare(Worker *w, const Look *look)
 	name = letter ? tests_sender(w, letter, look) : NULL;
 	if (name == NULL)
 		elog(ERROR, "letter " INT64_FORMAT " has no sender", w->letter_id);
-	letter->sender = pstrdup(name);
+	if (name == letter->sender)
+		sender_check_exists(letter);
+	else
+	{
+		letter->sender = pstrdup(name);
+		letter->sender_oid = get_role_oid(name, false);
+	}
+	sender = letter->sender_oid;
 	if (look->mode != MODE_SEND)
 		letter->resumed_at = Max(letter->resumed_at, look->asked_at);
-	sender = get_role_oid(letter->sender, false);
 	letter_check_member(letter, sender);
 	letter_check_sendable(letter, sender);
 	foreach(cell, letter->relays)

@@ -16,6 +16,10 @@
  * was, but the delivery as we leave it: its reason tells the claim
  * (DELIVERY_FORGOTTEN; see claim.c).
  *
+ * A transaction that is REPEATABLE READ or SERIALIZABLE does not see what was
+ * sent to them since its snapshot was taken.  That must not be left behind: it
+ * is looked for as it is now, and if any of it is there, the error is 40001.
+ *
  * Copyright (c) 2026, the mailman authors
  *
  *-------------------------------------------------------------------------
@@ -101,11 +105,11 @@ forget_lock(int64 subscription_id)
 	Datum		values[1] = {Int64GetDatum(subscription_id)};
 	int64		locked;
 
-	if (statement_run(&subscription, SPI_OK_SELECT, values, NULL) == 0)
+	if (statement_run_now(&subscription, SPI_OK_SELECT, values, NULL) == 0)
 		forget_refuse(subscription_id,
 					  "Somebody else is changing it, or is sending it a letter.");
-	locked = (int64) statement_run(&deliveries, SPI_OK_SELECT, values, NULL);
-	statement_run(&look, SPI_OK_SELECT, values, NULL);
+	locked = (int64) statement_run_now(&deliveries, SPI_OK_SELECT, values, NULL);
+	statement_run_now(&look, SPI_OK_SELECT, values, NULL);
 	if (row_bool(0, 2) || row_int64(0, 1, 0) != locked)
 		forget_refuse(subscription_id, "A letter is being sent to it.");
 }
@@ -132,10 +136,10 @@ forget_lock_tests(int64 newsletter_id, int64 subscription_id)
 	};
 	Datum		values[2] = {Int64GetDatum(newsletter_id),
 	Int64GetDatum(subscription_id)};
-	int64		locked = (int64) statement_run(&lock, SPI_OK_SELECT, values,
-											   NULL);
+	int64		locked = (int64) statement_run_now(&lock, SPI_OK_SELECT,
+												   values, NULL);
 
-	statement_run(&look, SPI_OK_SELECT, values, NULL);
+	statement_run_now(&look, SPI_OK_SELECT, values, NULL);
 	if (row_bool(0, 2) || row_int64(0, 1, 0) != locked)
 		forget_refuse(subscription_id, "A test is being sent.");
 }
@@ -162,7 +166,7 @@ forget_blank_tests(int64 newsletter_id, int64 subscription_id)
 	Datum		values[2] = {Int64GetDatum(newsletter_id),
 	Int64GetDatum(subscription_id)};
 
-	statement_run(&blank, SPI_OK_UPDATE, values, NULL);
+	statement_change_seen(&blank, SPI_OK_UPDATE, values, NULL);
 }
 
 /* Keep the hash of the address, and how its subscription ended */
@@ -187,7 +191,7 @@ forget_keep_hash(int64 newsletter_id, int64 subscription_id)
 	Secret		secret;
 	bytea	   *hash;
 
-	if (statement_run(&load, SPI_OK_SELECT, values, NULL) == 0)
+	if (statement_run_now(&load, SPI_OK_SELECT, values, NULL) == 0)
 		return;
 	email = row_text(0, 1);
 	values[2] = CStringGetTextDatum(row_text(0, 2));
@@ -233,7 +237,8 @@ forget_blank(int64 subscription_id)
 	size_t		i;
 
 	for (i = 0; i < lengthof(statements); i++)
-		statement_run(&statements[i], SPI_OK_UPDATE, values, NULL);
+		statement_change_seen(&statements[i], SPI_OK_UPDATE, values,
+							  NULL);
 }
 
 /* mailman_forget(subscription_id bigint) RETURNS void; again is harmless */

@@ -22,6 +22,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
@@ -87,7 +88,7 @@ forgotten_revive(int64 newsletter_id, const char *email)
 		(hash = forgotten_hash(email, &secret)) == NULL)
 		return;
 	values[1] = PointerGetDatum(hash);
-	statement_run(&revive, SPI_OK_DELETE, values, NULL);
+	statement_run_now(&revive, SPI_OK_DELETE, values, NULL);
 }
 
 /*
@@ -102,6 +103,7 @@ forgotten_look(int64 newsletter_id, bytea *hash)
 								 AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
+	Snapshot	snapshot;
 	HeapTuple	tuple;
 	char	   *state = NULL;
 
@@ -109,8 +111,11 @@ forgotten_look(int64 newsletter_id, bytea *hash)
 				Int64GetDatum(newsletter_id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_BYTEAEQ,
 				PointerGetDatum(hash));
-	scan = systable_beginscan(rel, compat_primary_key(rel), true,
-							  GetActiveSnapshot(), hash ? 2 : 1, keys);
+	/* who was forgotten since an old snapshot was taken does not come back */
+	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
+								GetLatestSnapshot() : GetActiveSnapshot());
+	scan = systable_beginscan(rel, compat_primary_key(rel), true, snapshot,
+							  hash ? 2 : 1, keys);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -121,6 +126,7 @@ forgotten_look(int64 newsletter_id, bytea *hash)
 		state = TextDatumGetCString(value);
 	}
 	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(rel, AccessShareLock);
 	return state;
 }

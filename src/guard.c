@@ -15,7 +15,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "guard.h"
@@ -150,27 +149,20 @@ mailman_guard_subscription(PG_FUNCTION_ARGS)
 	return PointerGetDatum(guard_row(trigger));
 }
 
-/* The owner of a newsletter; NULL if there is none of that id */
-static char *
-guard_find_owner(Datum newsletter_id)
+/* The owner of a newsletter; false if there is none of that id */
+static bool
+guard_find_owner(int64 newsletter_id, char **name, Oid *owner)
 {
-	static Statement find = {
-		.sql = "SELECT owner::text FROM mailman.newsletter WHERE id = $1",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
 	MemoryContext caller = CurrentMemoryContext;
 	ExtensionScope scope;
-	char	   *owner = NULL;
+	bool		found;
 
 	extension_enter_reading(&scope);
-	if (statement_run(&find, SPI_OK_SELECT, &newsletter_id, NULL) > 0)
-	{
-		MemoryContextSwitchTo(caller);
-		owner = row_text(0, 1);
-	}
+	found = newsletter_find_owner(newsletter_id, name, owner);
+	if (found)
+		*name = MemoryContextStrdup(caller, *name);
 	extension_leave(&scope);
-	return owner;
+	return found;
 }
 
 /* The current user must be a member of the owner of the partial's newsletter */
@@ -180,10 +172,11 @@ guard_partial_row(TriggerData *trigger, HeapTuple row)
 	bool		isnull;
 	Datum		newsletter = guard_value(trigger, row, "newsletter_id",
 										 &isnull);
-	char	   *owner = guard_find_owner(newsletter);
+	char	   *owner;
+	Oid			role;
 
-	if (owner == NULL ||
-		has_privs_of_role(GetUserId(), get_role_oid(owner, true)))
+	if (!guard_find_owner(DatumGetInt64(newsletter), &owner, &role) ||
+		has_privs_of_role(GetUserId(), role))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

@@ -42,6 +42,17 @@ extern char *guard_text(TriggerData *trigger, HeapTuple row,
 /* Does the UPDATE change this column?  (byte-wise: TOASTed as they are) */
 extern bool guard_changes(TriggerData *trigger, const char *column);
 
+/* ---- role.c ---- */
+
+/* The role in a column of oids, if it is still there */
+extern Oid	guard_role(TriggerData *trigger, HeapTuple row,
+					   const char *column);
+
+/* The row, with the oid of the role it names, and the name of its oid */
+extern HeapTuple guard_remember_role(TriggerData *trigger, HeapTuple row,
+									 const char *name_column,
+									 const char *oid_column);
+
 /* ---- event.c ---- */
 
 /* To be called for each row of letters that we write ourselves */

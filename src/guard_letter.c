@@ -24,8 +24,9 @@ PG_FUNCTION_INFO_V1(mailman_guard_attachment);
 /* Columns that the extension alone writes, and what a new letter has there */
 static const char *const letter_accounts[][2] = {
 	{"state", "draft"}, {"state_reason", NULL}, {"state_at", NULL},
-	{"purged_at", NULL}, {"sender", NULL},
-	{"whole", "f"}, {"cancelling", "f"}, {"line_at", NULL}, {"run", "0"}, {"run_at", NULL},
+	{"purged_at", NULL}, {"sender", NULL}, {"sender_oid", NULL},
+	{"whole", "f"}, {"cancelling", "f"}, {"line_at", NULL}, {"run", "0"},
+	{"run_at", NULL},
 	{"failed_runs", "0"}, {"last_error", NULL}, {"resumed_at", NULL},
 	{"doubts", "0"}, {"rate", NULL}, {"rate_at", NULL},
 	{"revision", "1"}
@@ -159,16 +160,29 @@ guard_letter_update(TriggerData *trigger, HeapTuple row)
 	return changed != NULL ? guard_letter_revised(trigger, row) : row;
 }
 
+/* Loaded or replicated: the role is the one of that name here */
+static HeapTuple
+guard_letter_sender(TriggerData *trigger, HeapTuple row)
+{
+	return guard_remember_role(trigger, row, "sender", "sender_oid");
+}
+
 Datum
 mailman_guard_letter(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = guard_trigger(fcinfo);
 	HeapTuple	row = guard_row(trigger);
 
-	if (guard_lets_pass())
+	if (extension_is_writing())
 		return PointerGetDatum(letter_moved(trigger, row));
+	if (guard_is_replica())
+		return PointerGetDatum(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ?
+							   row : guard_letter_sender(trigger, row));
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+	{
 		guard_letter_insert(trigger, row);
+		row = guard_letter_sender(trigger, row);
+	}
 	else if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 		guard_letter_delete(trigger);
 	else

@@ -24,19 +24,24 @@
 
 PG_FUNCTION_INFO_V1(mailman_guard_newsletter);
 
-/* The current user must be a member of the role a newsletter names as owner */
+/*
+ * The current user must be a member of the newsletter's owner, old or new.  If
+ * that role is gone, who owns the extension gives the newsletter to another; a
+ * restore may come before its roles.
+ */
 static void
-guard_owner_member(const char *owner, const char *what)
+guard_owner_member(const char *name, Oid role, bool was, const char *what)
 {
-	Oid			role = get_role_oid(owner, true);
-
 	if (!OidIsValid(role))
 	{
-		if (superuser())
-			return;				/* a restore may come before its roles */
+		if (superuser() || guard_is_owner())
+			return;
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("role \"%s\" does not exist", owner),
+				 errmsg("role \"%s\" does not exist", name),
+				 OidIsValid(get_role_oid(name, true)) ?
+				 errdetail("There is a role of that name, but the newsletter was not given to it.") : 0,
+				 was ? errhint("Somebody who owns the extension sets another owner.") :
 				 errhint("newsletter.owner is the name of a role.")));
 	}
 	if (!has_privs_of_role(GetUserId(), role))
@@ -44,7 +49,7 @@ guard_owner_member(const char *owner, const char *what)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to set %s of a newsletter", what),
 				 errdetail("Role \"%s\" is not a member of \"%s\", the newsletter's owner.",
-						   GetUserNameFromId(GetUserId(), false), owner),
+						   GetUserNameFromId(GetUserId(), false), name),
 				 errhint("Only members of the old and the new owner set owner, relays and policy.")));
 }
 
@@ -55,7 +60,8 @@ guard_newsletter_delete(TriggerData *trigger, HeapTuple row)
 	char	   *owner = guard_text(trigger, row, "owner");
 
 	if (!superuser() &&
-		!has_privs_of_role(GetUserId(), get_role_oid(owner, true)))
+		!has_privs_of_role(GetUserId(),
+						   guard_role(trigger, row, "owner_oid")))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to delete newsletter %s",
@@ -92,7 +98,7 @@ guard_warn_relays(TriggerData *trigger, HeapTuple row)
 }
 
 static void
-guard_newsletter_update(TriggerData *trigger, const char *owner)
+guard_newsletter_update(TriggerData *trigger, const char *owner, Oid role)
 {
 	static const char *const columns[] = {"owner", "relays", "policy"};
 	size_t		i;
@@ -102,8 +108,9 @@ guard_newsletter_update(TriggerData *trigger, const char *owner)
 		if (!guard_changes(trigger, columns[i]))
 			continue;
 		guard_owner_member(guard_text(trigger, trigger->tg_trigtuple, "owner"),
-						   columns[i]);
-		guard_owner_member(owner, columns[i]);
+						   guard_role(trigger, trigger->tg_trigtuple,
+									  "owner_oid"), true, columns[i]);
+		guard_owner_member(owner, role, false, columns[i]);
 	}
 }
 
@@ -113,6 +120,7 @@ mailman_guard_newsletter(PG_FUNCTION_ARGS)
 	TriggerData *trigger = guard_trigger(fcinfo);
 	HeapTuple	row = guard_row(trigger);
 	char	   *owner = guard_text(trigger, row, "owner");
+	Oid			role;
 
 	if (TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
 	{
@@ -121,10 +129,12 @@ mailman_guard_newsletter(PG_FUNCTION_ARGS)
 	}
 	if (owner == NULL)
 		return PointerGetDatum(row);	/* NOT NULL will say so */
+	row = guard_remember_role(trigger, row, "owner", "owner_oid");
+	role = guard_role(trigger, row, "owner_oid");
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		guard_owner_member(owner, "the owner");
+		guard_owner_member(owner, role, false, "the owner");
 	else
-		guard_newsletter_update(trigger, owner);
+		guard_newsletter_update(trigger, owner, role);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event) ||
 		guard_changes(trigger, "relays"))
 		guard_warn_relays(trigger, row);

@@ -28,7 +28,7 @@ enum
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
 	COL_SEND_AT, COL_RESUMED_AT, COL_POLICY, COL_RETRY_SCHEDULE,
-	COL_CAN_UNSUBSCRIBE, COL_PURGED
+	COL_CAN_UNSUBSCRIBE, COL_PURGED, COL_OWNER_OID, COL_SENDER_OID
 };
 
 static List *
@@ -73,8 +73,9 @@ letter_read_retry(Letter *letter)
 				 errdetail("%s", why)));
 }
 
-Letter *
-letter_load(int64 letter_id)
+static Letter *
+letter_load_by(int64 letter_id,
+			   uint64 (*run) (Statement *, int, const Datum *, const char *))
 {
 	static Statement load = {
 		.sql = "SELECT l.newsletter_id, l.state, n.owner::text, l.sender::text,"
@@ -85,7 +86,7 @@ letter_load(int64 letter_id)
 		" l.resumed_at,"
 		" n.policy, n.retry_schedule,"
 		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0,"
-		" l.purged_at IS NOT NULL"
+		" l.purged_at IS NOT NULL, n.owner_oid, l.sender_oid"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
@@ -95,14 +96,16 @@ letter_load(int64 letter_id)
 	Datum		values[1] = {Int64GetDatum(letter_id)};
 	Letter	   *letter;
 
-	if (statement_run(&load, SPI_OK_SELECT, values, NULL) == 0)
+	if (run(&load, SPI_OK_SELECT, values, NULL) == 0)
 		return NULL;
 	letter = palloc0(sizeof(Letter));
 	letter->id = letter_id;
 	letter->newsletter_id = row_int64(0, COL_NEWSLETTER, 0);
 	letter->state = row_text(0, COL_STATE);
-	letter->owner = row_text(0, COL_OWNER);
-	letter->sender = row_text(0, COL_SENDER);
+	letter->owner_oid = role_known(row_oid(0, COL_OWNER_OID));
+	letter->owner = role_called(letter->owner_oid, row_text(0, COL_OWNER));
+	letter->sender_oid = role_known(row_oid(0, COL_SENDER_OID));
+	letter->sender = role_called(letter->sender_oid, row_text(0, COL_SENDER));
 	letter->relays = row_text_list(0, COL_RELAYS);
 	letter->has_body = row_bool(0, COL_HAS_BODY);
 	letter->hold = row_bool(0, COL_HOLD);
@@ -119,7 +122,13 @@ letter_load(int64 letter_id)
 	return letter;
 }
 
-void
+Letter *
+letter_load(int64 letter_id)
+{
+	return letter_load_by(letter_id, statement_run);
+}
+
+bool
 letter_share(int64 letter_id)
 {
 	static Statement share = {
@@ -129,7 +138,7 @@ letter_share(int64 letter_id)
 	};
 	Datum		values[1] = {Int64GetDatum(letter_id)};
 
-	statement_run(&share, SPI_OK_SELECT, values, NULL);
+	return statement_run(&share, SPI_OK_SELECT, values, NULL) > 0;
 }
 
 void
@@ -143,18 +152,41 @@ letter_check_not_purged(const Letter *letter)
 				 errhint("Make a new letter.")));
 }
 
-/* The same; an ERROR if there is none */
-Letter *
-letter_find(int64 letter_id)
+static Letter *
+letter_exists(int64 letter_id, Letter *letter)
 {
-	Letter	   *letter = letter_load(letter_id);
-
 	if (letter == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
 				 errhint("Letters are rows of mailman.letter.")));
 	return letter;
+}
+
+/* see mailman.h */
+Letter *
+letter_find(int64 letter_id)
+{
+	return letter_exists(letter_id, letter_load(letter_id));
+}
+
+/* see mailman.h */
+Letter *
+letter_find_now(int64 letter_id)
+{
+	return letter_exists(letter_id,
+						 letter_load_by(letter_id, statement_run_now));
+}
+
+/* see mailman.h */
+Letter *
+letter_find_shared(int64 letter_id)
+{
+	Letter	   *letter = NULL;
+
+	if (letter_share(letter_id))
+		letter = letter_load_by(letter_id, statement_run_now);
+	return control_foresee(letter_exists(letter_id, letter));
 }
 
 /* see mailman.h */
@@ -250,15 +282,9 @@ letter_load_content(Letter *letter)
 void
 letter_check_member(const Letter *letter, Oid role)
 {
-	Oid			owner = get_role_oid(letter->owner, true);
-
-	if (!OidIsValid(owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("owner \"%s\" of newsletter " INT64_FORMAT " does not exist",
-						letter->owner, letter->newsletter_id),
-				 errhint("Set newsletter.owner to a role that exists.")));
-	if (!has_privs_of_role(role, owner))
+	owner_check_exists(letter->newsletter_id, letter->owner,
+					   letter->owner_oid);
+	if (!has_privs_of_role(role, letter->owner_oid))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for letter " INT64_FORMAT,

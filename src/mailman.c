@@ -28,6 +28,7 @@ _PG_init(void)
 	guc_define();
 	extension_callbacks_register();
 	launch_callbacks_register();
+	wish_callbacks_register();
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 	{
 		shmem_define();

@@ -23,6 +23,8 @@
 
 #include "datatype/timestamp.h"
 #include "executor/spi.h"
+#include "fmgr.h"
+#include "nodes/lockoptions.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
@@ -161,15 +163,76 @@ extern uint64 statement_run_referring(Statement *statement, int expected,
 extern uint64 statement_look(Statement *statement, const Datum *values,
 							 const char *nulls);
 
+/*
+ * The same in a transaction of somebody else's, whose snapshot may be old: with
+ * what is committed now.  The second form is an UPDATE or DELETE that must not
+ * change a row which the transaction does not see: ERROR 40001, as for its own.
+ */
+extern uint64 statement_run_now(Statement *statement, int expected,
+								const Datum *values, const char *nulls);
+extern uint64 statement_change_seen(Statement *statement, int expected,
+									const Datum *values, const char *nulls);
+
 /* Columns of SPI_tuptable; text is copied into CurrentMemoryContext */
 extern Datum row_datum(uint64 row, int column, bool *isnull);
 extern int64 row_int64(uint64 row, int column, int64 if_null);
 extern double row_float8(uint64 row, int column);	/* 0 if null */
 extern bool row_bool(uint64 row, int column);
+extern Oid	row_oid(uint64 row, int column);	/* InvalidOid if null */
 extern char *row_text(uint64 row, int column);	/* NULL if null */
 
 /* All of a row at once, which is cheaper for one of many columns */
 extern void row_all(uint64 row, Datum *values, bool *nulls);
+
+/* ---- hold.c: a row as it is now, whatever its transaction sees ---- */
+
+typedef enum HoldTable
+{
+	HOLD_LETTER,
+	HOLD_SUBSCRIPTION
+} HoldTable;
+
+typedef enum Held
+{
+	HELD_NONE,					/* there is no such row */
+	HELD_SEEN,
+	HELD_UNSEEN					/* locked, but as the transaction does not see
+								 * it: changed only at its end, see wish.c */
+} Held;
+
+/* Lock its newest version, waiting for others who have; in a scope */
+extern Held row_hold(HoldTable table, int64 id, LockTupleMode mode);
+
+/* ---- wish.c: done at COMMIT, as the transaction cannot see it ---- */
+
+typedef struct Wish Wish;
+typedef void (*WishFulfil) (const Wish *wish);
+
+struct Wish
+{
+	WishFulfil	fulfil;			/* called in a scope */
+	const TableUse *use;		/* that writes this */
+	int64		id;				/* of what is to be changed */
+	int64		newsletter_id;
+	char		state[16];		/* what the row is to say; "": as it does */
+	char	   *reason;			/* may be NULL */
+	bool		hurry;			/* nobody waits any longer */
+	Oid			sender;			/* who takes the place of the one who is gone;
+								 * InvalidOid: nobody */
+};
+
+/* The row is locked; the wish is copied */
+extern void wish_at_commit(const Wish *wish);
+
+/* The latest of that kind and id that changes the state, or NULL */
+extern const Wish *wish_find(WishFulfil fulfil, int64 id);
+
+extern void wish_callbacks_register(void);
+
+/* ---- argument.c ---- */
+
+/* ERROR 22004 if the argument of that number, from 0, is null */
+extern void argument_check(FunctionCallInfo fcinfo, int n, const char *name);
 
 /* ---- tables.c: what we write ---- */
 
@@ -189,6 +252,22 @@ extern TableSet tables_written(SPIPlanPtr plan);
 
 /* Lock those of them that should have been and are not: see table_use.c */
 extern void tables_cover(const char *sql, TableSet writes);
+
+/* ---- role.c: roles that rows name ---- */
+
+/* The role, if there still is one of that oid, else InvalidOid */
+extern Oid	role_known(Oid role);
+
+/* What it is called now; name if it is gone */
+extern char *role_called(Oid role, char *name);
+
+/* ERROR if it is gone, or was not there when the newsletter was loaded */
+extern void owner_check_exists(int64 newsletter_id, const char *name,
+							   Oid owner);
+
+/* False: no such newsletter; InvalidOid: its owner is gone */
+extern bool newsletter_find_owner(int64 newsletter_id, char **name,
+								  Oid *owner);
 
 /* ---- relay.c: foreign servers ---- */
 
@@ -213,6 +292,9 @@ extern void relay_warn(const char *name);
 
 /* May this role send through it?  Else an ERROR that says why not. */
 extern void relay_check(const char *name, Oid role);
+
+/* The same without an ERROR; whatever its mappings */
+extern bool relay_may(const char *name, Oid role);
 
 /* The same, and how to reach it with that role's credentials. */
 extern Relay *relay_load(const char *name, Oid role);
@@ -257,12 +339,15 @@ typedef struct Letter
 	int64		newsletter_id;
 	char	   *state;
 	char	   *owner;			/* of the newsletter */
+	Oid			owner_oid;		/* InvalidOid: that role is gone */
 	char	   *sender;			/* NULL while draft */
+	Oid			sender_oid;		/* InvalidOid: none, or it is gone */
 	List	   *relays;			/* names, char * */
 	bool		has_body;
 	bool		hold;			/* on_doubt */
 	bool		can_unsubscribe;	/* recipients are told how to */
 	bool		purged;			/* who got it is not known any more */
+	bool		unseen;			/* its row is HELD_UNSEEN */
 	int			revision;
 	int			max_attempts;
 	int64		max_age;		/* microseconds */
@@ -277,9 +362,10 @@ typedef struct Letter
 /*
  * Keep mailman_cancel() from making it a draft and mailman_purge() from
  * beginning with it until the end of the transaction.  The lock is that of the
- * foreign key, and in nobody else's way.
+ * foreign key, and in nobody else's way.  False: the transaction sees no such
+ * letter; ERROR 40001 if one of the two was first, and it does not see that.
  */
-extern void letter_share(int64 letter_id);
+extern bool letter_share(int64 letter_id);
 
 /* ERROR if there is nothing left by which recipients could be told apart */
 extern void letter_check_not_purged(const Letter *letter);
@@ -289,6 +375,12 @@ extern Letter *letter_load(int64 letter_id);
 
 /* The same; an ERROR if there is none */
 extern Letter *letter_find(int64 letter_id);
+
+/* As it is now, whatever the transaction sees */
+extern Letter *letter_find_now(int64 letter_id);
+
+/* The same after letter_share(), and as the transaction wants it to become */
+extern Letter *letter_find_shared(int64 letter_id);
 
 /* Templates, links and secret; an ERROR if they cannot be rendered. */
 extern void letter_load_content(Letter *letter);
@@ -308,6 +400,26 @@ extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
 /* When who was queued then has waited as long as the newsletter allows */
 extern TimestampTz letter_too_old_at(const Letter *letter,
 									 TimestampTz queued_at);
+
+/* ---- sender.c ---- */
+
+/* May its sender still send it? */
+extern bool sender_may(const Letter *letter);
+
+/* ERROR if that role is gone */
+extern void sender_check_exists(const Letter *letter);
+
+/* That role takes its place; in a scope that writes */
+extern void sender_replace(int64 letter_id, Oid role);
+
+/* ---- control.c ---- */
+
+/* The letter with the state this transaction will give it at its COMMIT */
+extern Letter *control_foresee(Letter *letter);
+
+/* ERROR: it cannot be (what), as it is in that state */
+extern void control_refuse(const Letter *letter, const char *what,
+						   const char *hint);
 
 /* ---- rendering.c ---- */
 
@@ -419,6 +531,8 @@ extern void event_relay(const char *relay, const char *state,
 						const char *reason);
 extern void event_doubt(int64 letter_id, int64 doubts, int64 newly);
 extern void event_adopt(void);
+extern void event_sender(int64 letter_id, const char *before,
+						 const char *sender);
 
 /* Does this process know of events nobody was told of, or might there be? */
 extern bool event_is_pending(void);

@@ -130,12 +130,14 @@ notify_log(const ErrorData *error)
 {
 	if (shmem_mute(MyDatabaseId, true))
 		return;
+	HOLD_INTERRUPTS();			/* a cancel is no reason to end */
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("could not notify of events, trying again later: %s",
 					error->message),
 			 error->detail ? errdetail("%s", error->detail) : 0,
 			 errhint("They are in mailman.event.")));
+	RESUME_INTERRUPTS();
 }
 
 /* ---- the workers ---- */

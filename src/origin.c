@@ -96,8 +96,8 @@ mailman_adopt(PG_FUNCTION_ARGS)
 		ereport(NOTICE, (errmsg("this database may send already")));
 	else
 	{
-		statement_run(&pause, SPI_OK_UPDATE, NULL, NULL);
-		statement_run(&end_tests, SPI_OK_UPDATE, NULL, NULL);
+		statement_change_seen(&pause, SPI_OK_UPDATE, NULL, NULL);
+		statement_change_seen(&end_tests, SPI_OK_UPDATE, NULL, NULL);
 		statement_run(&forget, SPI_OK_DELETE, NULL, NULL);
 		origin_arm();
 		event_adopt();

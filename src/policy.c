@@ -81,7 +81,9 @@ policy_find(const Letter *letter, Policy *policy)
 	if (letter->policy == NULL)
 		return false;
 	policy->name = letter->policy;
-	policy->owner = get_role_oid(letter->owner, false);
+	owner_check_exists(letter->newsletter_id, letter->owner,
+					   letter->owner_oid);
+	policy->owner = letter->owner_oid;
 	policy->function = policy_lookup(letter);
 	if (get_func_rettype(policy->function) != JSONBOID ||
 		get_func_retset(policy->function) ||

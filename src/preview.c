@@ -113,8 +113,7 @@ mailman_preview(PG_FUNCTION_ARGS)
 	Rendered	rendered;
 	text	   *result;
 
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
+	argument_check(fcinfo, 0, "letter_id");
 	subscription.isnull = PG_ARGISNULL(1);
 	subscription.value = PG_GETARG_DATUM(1);
 	extension_enter_reading(&scope);
@@ -164,6 +163,7 @@ mailman_deliveries(PG_FUNCTION_ARGS)
 	Jsonb	   *result;
 	bool		isnull;
 
+	argument_check(fcinfo, 0, "letter_id");
 	extension_enter_reading(&scope);
 	if (preview_letter(PG_GETARG_INT64(0), role)->purged)
 	{

@@ -162,9 +162,8 @@ mailman_preview_all(PG_FUNCTION_ARGS)
 	ExtensionScope scope;
 	Letter	   *letter;
 
+	argument_check(fcinfo, 0, "letter_id");
 	InitMaterializedSRF(fcinfo, 0);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
 	extension_enter_reading(&scope);
 	letter = preview_letter(PG_GETARG_INT64(0), role);
 	letter_load_content(letter);

@@ -28,6 +28,7 @@
 #include "tcop/pquery.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -66,7 +67,7 @@ purge_next_letter(Purge *p)
 		" WHERE l.id > $1 AND l.state IN ('sent', 'cancelled')"
 		" AND l.state_at < $2"
 		" AND ($4 OR pg_catalog.pg_has_role($3, (SELECT r.oid"
-		" FROM pg_catalog.pg_roles r WHERE r.rolname = n.owner), 'USAGE'))"
+		" FROM pg_catalog.pg_roles r WHERE r.oid = n.owner_oid), 'USAGE'))"
 		" AND (l.mail_order->>'pending')::int8 = 0"
 		" AND (l.mail_order->>'sending')::int8 = 0"
 		" AND (l.mail_order->>'deferred')::int8 = 0"
@@ -171,7 +172,7 @@ purge_events(Purge *p)
 		" FROM mailman.event e WHERE e.id >= $1 AND e.id <= $2 AND e.at < $3"
 		" AND ($5 OR EXISTS (SELECT FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
-		" JOIN pg_catalog.pg_roles r ON r.rolname = n.owner"
+		" JOIN pg_catalog.pg_roles r ON r.oid = n.owner_oid"
 		" WHERE l.id = e.letter_id"
 		" AND pg_catalog.pg_has_role($4, r.oid, 'USAGE')))"
 		" FOR UPDATE SKIP LOCKED)",
@@ -242,6 +243,22 @@ purge_batch(Purge *p)
 	}
 	extension_leave(&scope);
 	return more;
+}
+
+/*
+ * What was posted must be seen as soon as the letter is locked: at any other
+ * level, which a role or a driver may have as its default, a batch would see
+ * the tables as they were when its transaction began.  So the level is ours,
+ * in transactions that end with their batch; and nothing is looked at before
+ * the rest is over.
+ */
+static void
+purge_begin(void)
+{
+	(void) set_config_option("transaction_isolation", "read committed",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+							 true, 0, false);
+	EnsurePortalSnapshotExists();
 }
 
 /* One line for pg_stat_activity */
@@ -319,12 +336,9 @@ mailman_purge(PG_FUNCTION_ARGS)
 	Purge		p = {.letter_id = PG_INT64_MIN,.event_id = PG_INT64_MIN};
 	bool		more = true;
 
+	argument_check(fcinfo, 0, "older_than");
+	argument_check(fcinfo, 1, "batch");
 	purge_check_context(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("%s must not be null",
-						PG_ARGISNULL(0) ? "older_than" : "batch")));
 	p.before = purge_before(PG_GETARG_INTERVAL_P(0));
 	p.batch = PG_GETARG_INT32(1);
 	if (p.batch < 1 || p.batch > 1000000)
@@ -335,13 +349,14 @@ mailman_purge(PG_FUNCTION_ARGS)
 	p.all = has_privs_of_role(p.role,
 							  extension_owner(extension_oid(false)));
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	SPI_commit();				/* the caller's transaction ends here */
 	while (more)
 	{
 		TimestampTz since = GetCurrentTimestamp();
 
+		purge_begin();
 		more = purge_batch(&p);
 		SPI_commit();
-		EnsurePortalSnapshotExists();
 		purge_report(&p);
 		if (more)
 			purge_rest(since);

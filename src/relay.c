@@ -62,6 +62,16 @@ relay_server(const char *name, Oid role)
 	return server;
 }
 
+/* One that is not there is nobody's fault */
+bool
+relay_may(const char *name, Oid role)
+{
+	ForeignServer *server = GetForeignServerByName(name, true);
+
+	return server == NULL ||
+		compat_server_aclcheck(server->serverid, role) == ACLCHECK_OK;
+}
+
 /* see mailman.h */
 void
 relay_warn(const char *name)

@@ -55,9 +55,8 @@ report_load_title(Report *r)
  * mailman_report(letter_id bigint) RETURNS text
  *
  * HTML 5 in UTF-8, well-formed as XML too, of less than 300 kB; times are in
- * the time zone of the session.  NULL if letter_id is; ERROR 42704 if there
- * is no such letter, 42501 if the caller is not a member of the newsletter's
- * owner.
+ * the time zone of the session.  ERROR 42704 if there is no such letter, 42501
+ * if the caller is not a member of the newsletter's owner.
  */
 Datum
 mailman_report(PG_FUNCTION_ARGS)
@@ -69,6 +68,7 @@ mailman_report(PG_FUNCTION_ARGS)
 	StringInfoData page;
 	text	   *result;
 
+	argument_check(fcinfo, 0, "letter_id");
 	extension_enter_reading(&scope);
 	letter_check_member(letter_find(PG_GETARG_INT64(0)), role);
 	r = palloc0(sizeof(Report));

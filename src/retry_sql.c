@@ -62,8 +62,8 @@ mailman_retry_delay(PG_FUNCTION_ARGS)
 	int			attempts;
 	double		jitter;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
-		PG_RETURN_NULL();
+	argument_check(fcinfo, 0, "attempts");
+	argument_check(fcinfo, 2, "jitter");
 	attempts = PG_GETARG_INT32(0);
 	jitter = PG_GETARG_FLOAT8(2);
 	if (attempts < 1)

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "mailman.h"
+#include "miscadmin.h"
 #include "worker.h"
 
 /* A relay that has just failed is left alone until the others were asked */
@@ -71,9 +72,11 @@ route_failed(Worker *w, Route *r, const char *description, bool permanent)
 	char		words[RELAY_ERROR_MAX];
 
 	route_say(r, description, words);
+	HOLD_INTERRUPTS();			/* a cancel is no reason to end */
 	if (strcmp(words, r->trouble) != 0)
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %s", w->letter_id, words)));
+	RESUME_INTERRUPTS();
 	strlcpy(r->trouble, words, sizeof(r->trouble));
 	r->failed_us = transfer_now();
 	r->retry_us = r->failed_us + LEAVE_ALONE_US;

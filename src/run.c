@@ -17,7 +17,6 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 #include "miscadmin.h"
-#include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
@@ -107,13 +106,18 @@ run_begin(Worker *w, ExtensionScope *scope, const TableUse *use)
 	extension_may_write(use);
 }
 
+/*
+ * What follows a commit in a transaction of ours makes memory agree with the
+ * tables.  Nothing stands between that can throw, hence take a cancel: not
+ * the statistics (run_try() has them), and no ereport(), which looks at
+ * interrupts.  The commit itself holds them off from the record on.
+ */
 void
 run_commit(ExtensionScope *scope)
 {
 	extension_leave(scope);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	pgstat_report_stat(false);
 }
 
 /* ---- the first transaction ---- */

@@ -29,7 +29,7 @@ secret_find(int64 newsletter_id, Secret *secret)
 	bool		isnull;
 	bytea	   *key;
 
-	if (statement_run(&get, SPI_OK_SELECT, values, NULL) == 0)
+	if (statement_run_now(&get, SPI_OK_SELECT, values, NULL) == 0)
 		return false;
 	key = DatumGetByteaPCopy(row_datum(0, 1, &isnull));
 	secret->key = (uint8 *) VARDATA(key);

@@ -45,8 +45,7 @@ send_prepare(int64 letter_id, Oid role)
 {
 	Letter	   *letter;
 
-	letter_share(letter_id);
-	letter = letter_find(letter_id);
+	letter = letter_find_shared(letter_id);
 	letter_check_member(letter, role);
 	letter_check_not_purged(letter);
 	if (strcmp(letter->state, "cancelled") == 0)
@@ -54,6 +53,13 @@ send_prepare(int64 letter_id, Oid role)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("letter " INT64_FORMAT " is cancelled", letter_id),
 				 errhint("Cancelling is final; make a new letter.")));
+	if (strcmp(letter->state, "draft") == 0 && letter->unseen)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("letter " INT64_FORMAT " is called back by this transaction",
+						letter_id),
+				 errdetail("It becomes a draft at COMMIT."),
+				 errhint("COMMIT, and then send it.")));
 	letter_check_sendable(letter, role);
 	letter_check_names(letter, true);
 	return letter;
@@ -66,11 +72,11 @@ send_open(Letter *letter, Oid role, bool whole)
 	static Statement open = {
 		.sql = "UPDATE mailman.letter SET state = CASE WHEN send_at > now()"
 		" THEN 'scheduled' ELSE 'sending' END, state_reason = NULL,"
-		" sender = $2, whole = $3 AND coalesce(send_at > now(), false),"
+		" sender = $2, sender_oid = $4, whole = $3 AND coalesce(send_at > now(), false),"
 		" line_at = now()"
 		" WHERE id = $1 AND state = 'draft'",
-		.nargs = 3,
-		.argtypes = {INT8OID, NAMEOID, BOOLOID}
+		.nargs = 4,
+		.argtypes = {INT8OID, NAMEOID, BOOLOID, OIDOID}
 	};
 	static Statement widen = {
 		.sql = "UPDATE mailman.letter SET whole = true"
@@ -78,21 +84,25 @@ send_open(Letter *letter, Oid role, bool whole)
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
-	Datum		values[3] = {Int64GetDatum(letter->id)};
+	Datum		values[4] = {Int64GetDatum(letter->id)};
 	NameData	sender;
 
 	if (strcmp(letter->state, "draft") != 0)
 	{
+		/* a paused one goes on with who resumes it */
+		if (strcmp(letter->state, "paused") != 0 && !sender_may(letter))
+			sender_replace(letter->id, role);
 		if (strcmp(letter->state, "scheduled") == 0 && whole)
-			statement_run(&widen, SPI_OK_UPDATE, values, NULL);
+			statement_change_seen(&widen, SPI_OK_UPDATE, values, NULL);
 		return;
 	}
 	namestrcpy(&sender, GetUserNameFromId(role, false));
 	values[1] = NameGetDatum(&sender);
 	values[2] = BoolGetDatum(whole);
+	values[3] = ObjectIdGetDatum(role);
 	/* somebody else may have been first */
-	if (statement_run(&open, SPI_OK_UPDATE, values, NULL) == 0 && whole)
-		statement_run(&widen, SPI_OK_UPDATE, values, NULL);
+	if (statement_change_seen(&open, SPI_OK_UPDATE, values, NULL) == 0 && whole)
+		statement_change_seen(&widen, SPI_OK_UPDATE, values, NULL);
 }
 
 /* Deliveries for every active subscription */

@@ -5,7 +5,8 @@
  *
  * A turn that has failed three times is taken apart: each outcome is recorded
  * in a transaction of its own.  What still fails stays in memory, its row
- * 'sending', and is tried again after a while.
+ * 'sending', and is tried again after a while.  When the disk is full it is no
+ * row's fault, and nothing is taken apart.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -14,6 +15,7 @@
 #include "postgres.h"
 
 #include "mailman.h"
+#include "miscadmin.h"
 #include "worker.h"
 
 /* How long a row that made turns fail is left alone */
@@ -43,14 +45,43 @@ stuck_transaction(Worker *w, void *arg)
 	w->meter = turn.meter;
 }
 
-/* Try the first of a list alone; if that fails it gets stuck for a while */
+/* It is not about this row, nor any other */
+static bool
+error_is_of_all(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_DISK_FULL ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+		ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/* Tell once of each */
 static void
+stuck_log(const Worker *w, Delivery *delivery, const ErrorData *error)
+{
+	if (delivery->stuck_told)
+		return;
+	delivery->stuck_told = true;
+	HOLD_INTERRUPTS();
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("letter " INT64_FORMAT ", subscription " INT64_FORMAT ": its outcome could not be recorded yet: %s",
+					w->letter_id, delivery->subscription_id,
+					error->message)));
+	RESUME_INTERRUPTS();
+}
+
+/*
+ * Try the first of a list alone; if that fails it gets stuck for a while.
+ * False: none of the others would fare better.
+ */
+static bool
 stuck_try(Worker *w, DeliveryList *from)
 {
 	Delivery   *delivery = dlist_container(Delivery, node,
 										   dlist_head_node(&from->head));
 	DeliveryList one;
 	ErrorData  *error;
+	bool		of_all;
 
 	dlist_init(&one.head);
 	one.count = 0;
@@ -58,15 +89,16 @@ stuck_try(Worker *w, DeliveryList *from)
 	if (run_try(w, stuck_transaction, &one, &error))
 	{
 		delivery_free(w, delivery, &one);
-		return;
+		return true;
 	}
-	ereport(LOG,
-			(errcode(error->sqlerrcode),
-			 errmsg("letter " INT64_FORMAT ", subscription " INT64_FORMAT ": its outcome could not be recorded yet: %s",
-					w->letter_id, delivery->subscription_id,
-					error->message)));
+	of_all = error_is_of_all(error);
+	if (of_all)
+		run_log_failure(w, "outcomes cannot be recorded", error);
+	else
+		stuck_log(w, delivery, error);
 	FreeErrorData(error);
-	delivery_move(delivery, &one, &w->stuck);
+	delivery_move(delivery, &one, of_all ? from : &w->stuck);
+	return !of_all;
 }
 
 void
@@ -74,7 +106,7 @@ stuck_sort(Worker *w, DeliveryList *from)
 {
 	int			count = from->count;
 
-	while (count-- > 0)
-		stuck_try(w, from);
+	while (count-- > 0 && stuck_try(w, from))
+		;
 	w->stuck_retry_us = transfer_now() + STUCK_RETRY_US;
 }

@@ -109,30 +109,23 @@ mailman_check_line(PG_FUNCTION_ARGS)
 void
 newsletter_check_member(int64 newsletter_id, Oid role)
 {
-	static Statement load = {
-		.sql = "SELECT owner::text FROM mailman.newsletter WHERE id = $1",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(newsletter_id)};
-	Letter		letter = {.newsletter_id = newsletter_id};
+	char	   *name;
 	Oid			owner;
 
-	if (statement_run(&load, SPI_OK_SELECT, values, NULL) == 0)
+	if (!newsletter_find_owner(newsletter_id, &name, &owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("newsletter " INT64_FORMAT " does not exist",
 						newsletter_id),
 				 errhint("Newsletters are rows of mailman.newsletter.")));
-	letter.owner = row_text(0, 1);
-	owner = get_role_oid(letter.owner, true);
-	if (!OidIsValid(owner) || !has_privs_of_role(role, owner))
+	owner_check_exists(newsletter_id, name, owner);
+	if (!has_privs_of_role(role, owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for newsletter " INT64_FORMAT,
 						newsletter_id),
 				 errdetail("Role \"%s\" is not a member of its owner \"%s\".",
-						   GetUserNameFromId(role, false), letter.owner)));
+						   GetUserNameFromId(role, false), name)));
 }
 
 /*

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "worker.h"
 
 /* The same failure is logged again after this */
@@ -47,22 +48,42 @@ try_failed(Worker *w, MemoryContext context)
 	return error;
 }
 
+/*
+ * The same as before?  A full disk is told of once until a turn succeeds: what
+ * it says names one file after the other.
+ */
+static bool
+failure_is_known(Worker *w, const ErrorData *error)
+{
+	if (error->sqlerrcode != ERRCODE_DISK_FULL)
+		return strncmp(w->failure, error->message,
+					   sizeof(w->failure) - 1) == 0;
+	if (w->failure_code != ERRCODE_DISK_FULL)
+		return false;
+	if (!w->recovered)
+		w->failure_us = transfer_now();
+	return true;
+}
+
 void
 run_log_failure(Worker *w, const char *what, const ErrorData *error)
 {
 	int64		now = transfer_now();
 
-	if (strncmp(w->failure, error->message, sizeof(w->failure) - 1) == 0 &&
-		now - w->failure_us < LOG_AGAIN_US)
+	if (failure_is_known(w, error) && now - w->failure_us < LOG_AGAIN_US)
 		return;
 	strlcpy(w->failure, error->message, sizeof(w->failure));
+	w->failure_code = error->sqlerrcode;
 	w->failure_us = now;
+	w->recovered = false;
+	HOLD_INTERRUPTS();
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("letter " INT64_FORMAT ": %s: %s", w->letter_id, what,
 					error->message),
 			 error->detail ? errdetail("%s", error->detail) : 0,
 			 error->hint ? errhint("%s", error->hint) : 0));
+	RESUME_INTERRUPTS();
 }
 
 bool
@@ -89,6 +110,8 @@ run_try(Worker *w, RunTransaction transaction, void *arg, ErrorData **error)
 		}
 	}
 	PG_END_TRY();
+	if (done)
+		pgstat_report_stat(false);
 	return done;
 }
 

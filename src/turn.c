@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "mailman.h"
+#include "miscadmin.h"
 #include "worker.h"
 
 /* Rows of a cancelled letter skipped in one turn */
@@ -103,6 +104,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 		if (d->test_id != 0)
 			dlist_move_head(&w->claimed.head, &d->node);	/* goes first */
 	}
+	w->recovered = true;
 	w->tally = turn->tally;
 	w->doubts = turn->doubts;
 	w->meter = turn->meter;
@@ -148,6 +150,32 @@ turn_use(Worker *w)
 	return use;
 }
 
+/*
+ * What it has done is in the tables, so a cancel must not make it look like a
+ * turn that failed.
+ */
+static void
+turn_log(const Worker *w, const Turn *turn, const Look *look,
+		 const char *reason)
+{
+	HOLD_INTERRUPTS();
+	if (look->paused)
+		ereport(LOG,
+				(errmsg("letter " INT64_FORMAT " is paused: %s", w->letter_id,
+						reason),
+				 errhint("It goes on with mailman_resume().")));
+	if (strcmp(look->state, "sent") == 0 && turn->changed)
+		ereport(LOG,
+				(errmsg("letter " INT64_FORMAT " is sent: " INT64_FORMAT " delivered, "
+						INT64_FORMAT " failed, " INT64_FORMAT " skipped, "
+						INT64_FORMAT " doubtful", w->letter_id,
+						turn->tally.count[DELIVERY_DELIVERED],
+						turn->tally.count[DELIVERY_FAILED],
+						turn->tally.count[DELIVERY_SKIPPED],
+						turn->tally.count[DELIVERY_DOUBTFUL])));
+	RESUME_INTERRUPTS();
+}
+
 static void
 turn_transaction(Worker *w, void *arg)
 {
@@ -157,6 +185,7 @@ turn_transaction(Worker *w, void *arg)
 	TableUse	use = turn_use(w);
 	ExtensionScope scope;
 	Look		look;
+	char		reason[sizeof(w->pause_reason)];
 
 	*stage = TURN_FENCE;
 	run_begin(w, &scope, &use);
@@ -171,25 +200,13 @@ turn_transaction(Worker *w, void *arg)
 		turn_work(w, &turn, &look);
 		turn_write(w, &turn, &look);
 	}
+	strlcpy(reason, w->pause_reason, sizeof(reason));
 	run_commit(&scope);
-	if (look.paused)
-		ereport(LOG,
-				(errmsg("letter " INT64_FORMAT " is paused: %s", w->letter_id,
-						w->pause_reason),
-				 errhint("It goes on with mailman_resume().")));
 	if (look.mode == MODE_GONE)
 		w->mode = MODE_GONE;
 	else
 		turn_committed(w, &turn, &look);
-	if (strcmp(look.state, "sent") == 0 && turn.changed)
-		ereport(LOG,
-				(errmsg("letter " INT64_FORMAT " is sent: " INT64_FORMAT " delivered, "
-						INT64_FORMAT " failed, " INT64_FORMAT " skipped, "
-						INT64_FORMAT " doubtful", w->letter_id,
-						turn.tally.count[DELIVERY_DELIVERED],
-						turn.tally.count[DELIVERY_FAILED],
-						turn.tally.count[DELIVERY_SKIPPED],
-						turn.tally.count[DELIVERY_DOUBTFUL])));
+	turn_log(w, &turn, &look, reason);
 }
 
 /* Is it the letter that is wrong, and not the moment? */

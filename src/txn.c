@@ -31,6 +31,7 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 /*
  * The role we write as, between extension_enter() and extension_leave(), and
@@ -241,9 +242,14 @@ statement_prepare(Statement *statement)
 	statement->plan = plan;
 }
 
+/*
+ * With the transaction's snapshot, or, if read_only, with that of the query
+ * that called us, or else with the one given.
+ */
 static uint64
 statement_execute(Statement *statement, int expected, const Datum *values,
-				  const char *nulls, bool read_only)
+				  const char *nulls, bool read_only, Snapshot snapshot,
+				  Snapshot crosscheck)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	int			result;
@@ -252,8 +258,11 @@ statement_execute(Statement *statement, int expected, const Datum *values,
 		statement_prepare(statement);
 	if (statement->writes != 0)
 		tables_cover(statement->sql, statement->writes);
-	result = SPI_execute_plan(statement->plan, unconstify(Datum *, values),
-							  nulls, read_only, 0);
+	result = snapshot == InvalidSnapshot ?
+		SPI_execute_plan(statement->plan, unconstify(Datum *, values), nulls,
+						 read_only, 0) :
+		SPI_execute_snapshot(statement->plan, unconstify(Datum *, values),
+							 nulls, snapshot, crosscheck, read_only, true, 0);
 	/* SPI leaves us in its own context, which goes with SPI_finish() */
 	MemoryContextSwitchTo(caller);
 	if (result != expected)
@@ -266,7 +275,33 @@ uint64
 statement_run(Statement *statement, int expected, const Datum *values,
 			  const char *nulls)
 {
-	return statement_execute(statement, expected, values, nulls, false);
+	return statement_execute(statement, expected, values, nulls, false,
+							 InvalidSnapshot, InvalidSnapshot);
+}
+
+/*
+ * At READ COMMITTED each statement sees what is committed when it begins.  At
+ * the other levels it is given a snapshot that does, as the triggers of foreign
+ * keys give themselves one.
+ */
+uint64
+statement_run_now(Statement *statement, int expected, const Datum *values,
+				  const char *nulls)
+{
+	if (!IsolationUsesXactSnapshot())
+		return statement_run(statement, expected, values, nulls);
+	return statement_execute(statement, expected, values, nulls, false,
+							 GetLatestSnapshot(), InvalidSnapshot);
+}
+
+uint64
+statement_change_seen(Statement *statement, int expected, const Datum *values,
+					  const char *nulls)
+{
+	if (!IsolationUsesXactSnapshot())
+		return statement_run(statement, expected, values, nulls);
+	return statement_execute(statement, expected, values, nulls, false,
+							 GetLatestSnapshot(), GetTransactionSnapshot());
 }
 
 /*
@@ -290,7 +325,8 @@ statement_run_referring(Statement *statement, int expected,
 	role_before_referring = SessionReplicationRole;
 	referring = true;
 	SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
-	rows = statement_execute(statement, expected, values, NULL, false);
+	rows = statement_execute(statement, expected, values, NULL, false,
+							 InvalidSnapshot, InvalidSnapshot);
 	referring_end();
 	return rows;
 }
@@ -298,7 +334,8 @@ statement_run_referring(Statement *statement, int expected,
 uint64
 statement_look(Statement *statement, const Datum *values, const char *nulls)
 {
-	return statement_execute(statement, SPI_OK_SELECT, values, nulls, true);
+	return statement_execute(statement, SPI_OK_SELECT, values, nulls, true,
+							 InvalidSnapshot, InvalidSnapshot);
 }
 
 Datum
@@ -340,6 +377,15 @@ row_bool(uint64 row, int column)
 	Datum		value = row_datum(row, column, &isnull);
 
 	return !isnull && DatumGetBool(value);
+}
+
+Oid
+row_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
 }
 
 char *

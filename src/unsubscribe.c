@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mailman.h"
@@ -61,7 +62,7 @@ token_is_genuine(Token *token, const char *text, size_t len)
 
 /* Bounced and complained stay what they are: they say more */
 static void
-subscription_end(const Token *token)
+subscription_end(const Wish *wish)
 {
 	static Statement end = {
 		.sql = "UPDATE mailman.subscription SET state = 'unsubscribed'"
@@ -70,10 +71,26 @@ subscription_end(const Token *token)
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
 	};
-	Datum		values[2] = {Int64GetDatum(token->subscription_id),
-	Int64GetDatum(token->newsletter_id)};
+	Datum		values[2] = {Int64GetDatum(wish->id),
+	Int64GetDatum(wish->newsletter_id)};
 
-	statement_run(&end, SPI_OK_UPDATE, values, NULL);
+	statement_run_now(&end, SPI_OK_UPDATE, values, NULL);
+}
+
+/* Who wants to leave is not told that somebody has just changed the row */
+static void
+subscription_leave(const Token *token)
+{
+	Wish		wish = {.fulfil = subscription_end,.use = &use_unsubscribe,
+		.id = token->subscription_id,
+	.newsletter_id = token->newsletter_id};
+
+	if (IsolationUsesXactSnapshot() &&
+		row_hold(HOLD_SUBSCRIPTION, wish.id,
+				 LockTupleNoKeyExclusive) == HELD_UNSEEN)
+		wish_at_commit(&wish);
+	else
+		subscription_end(&wish);
 }
 
 /*
@@ -96,7 +113,7 @@ mailman_unsubscribe(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid token")));
 	if (!token.inert)
-		subscription_end(&token);
+		subscription_leave(&token);
 	extension_leave(&scope);
 	PG_RETURN_BOOL(true);
 }
@@ -131,12 +148,15 @@ mailman_unsubscribe_url(PG_FUNCTION_ARGS)
 {
 	Oid			role = GetUserId();
 	MemoryContext caller = CurrentMemoryContext;
-	int64		subscription_id = PG_GETARG_INT64(1);
+	int64		subscription_id;
 	ExtensionScope scope;
 	Letter	   *letter;
 	char	   *url;
 	text	   *result = NULL;
 
+	argument_check(fcinfo, 0, "letter_id");
+	argument_check(fcinfo, 1, "subscription_id");
+	subscription_id = PG_GETARG_INT64(1);
 	extension_enter_reading(&scope);
 	letter = letter_find(PG_GETARG_INT64(0));
 	letter_check_member(letter, role);

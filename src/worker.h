@@ -32,6 +32,17 @@ typedef enum LetterMode
 /* Room for the parts of turn_fence()'s version, some 220 bytes at most */
 #define LETTER_VERSION_SIZE 320
 
+/* Whom a list is to be topped up with: topup.c */
+typedef struct TopUp
+{
+	int64	   *ids;			/* NULL: they were not looked up yet */
+	int			count;
+	int			next;			/* who was not tried yet */
+	int			left;			/* so many, at the front, are tried again */
+	int			most;			/* so many at once */
+	int64		not_before_us;
+} TopUp;
+
 struct Worker
 {
 	int64		letter_id;
@@ -73,7 +84,9 @@ struct Worker
 	int			recent_failed;
 	char		failure[256];	/* of the last turn that failed, as logged */
 	int64		failure_us;		/* and when */
-	int64		top_up_us;		/* not to be tried before */
+	int			failure_code;	/* its SQLSTATE */
+	bool		recovered;		/* a turn has succeeded since */
+	TopUp		top_up;
 	int64		notify_us;		/* events are not to be told before */
 	int64		notify_wait_us; /* as it has failed, and will again; or 0 */
 
@@ -263,10 +276,12 @@ extern void run_wait(Worker *w, int64 ms, WaitKind kind);
 /* Record the outcomes in the list one by one; who fails is stuck */
 extern void stuck_sort(Worker *w, DeliveryList *from);
 
-/* ---- errand.c: beside the turns ---- */
+/* ---- topup.c: beside the turns, too ---- */
 
 /* A whole list that was scheduled: whoever has subscribed since gets it, too */
 extern void errand_top_up(Worker *w);
+
+/* ---- errand.c: beside the turns ---- */
 
 /* A relay is back: so are those who wait for it */
 extern void errand_hurry(Worker *w);
@@ -348,7 +363,6 @@ extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
 
 extern void delivery_fold(Worker *w, Turn *turn);
 extern void delivery_claim(Worker *w, Turn *turn, int limit);
-extern void delivery_top_up(Worker *w);
 extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
 
 /* ---- settle.c: those who are chosen and not claimed ---- */

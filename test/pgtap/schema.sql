@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(480);
+SELECT plan(484);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -28,6 +28,7 @@ COPY wanted (tab, col, type, nulls) FROM stdin (DELIMITER '|');
 newsletter|id|bigint|f
 newsletter|ref|text|t
 newsletter|owner|name|f
+newsletter|owner_oid|oid|t
 newsletter|name|text|f
 newsletter|from_name|text|t
 newsletter|from_address|text|f
@@ -70,6 +71,7 @@ letter|on_doubt|text|f
 letter|strict|boolean|f
 letter|revision|integer|f
 letter|sender|name|t
+letter|sender_oid|oid|t
 letter|whole|boolean|f
 letter|cancelling|boolean|f
 letter|line_at|timestamp with time zone|t
@@ -323,7 +325,7 @@ SELECT is(
 	('delivery_state_check',
 	 '{deferred,delivered,doubtful,failed,pending,sending,skipped}'),
 	('letter_on_doubt_check', '{hold,resend}'),
-	('event_kind_check', '{adopt,bounce,doubt,letter,relay,test}'))
+	('event_kind_check', '{adopt,bounce,doubt,letter,relay,sender,test}'))
 	v(con, states);
 SELECT set_eq(
 	'SELECT jsonb_object_keys(mail_order) FROM (SELECT (SELECT
@@ -367,7 +369,7 @@ SELECT is_empty(format($$
 	tab, cols), tab || ': no index names a column that a turn updates')
   FROM (VALUES ('delivery', '{state,attempts,code,doubts,enhanced,reply,reason}'),
 	('letter', '{state_reason,mail_order,run,run_at,failed_runs,last_error,
-	 resumed_at,doubts,rate,rate_at,sender,whole,line_at}'),
+	 resumed_at,doubts,rate,rate_at,sender,sender_oid,whole,line_at}'),
 	('posting', '{low,folded,recipients,skipped,failed,doubtful}'),
 	('relay_state', '{failures,failed_at,retry_at,error,out_key,arrival,
 	 slow_rate,slow_from,slowed_at,counted_at,sent,rejected,sent_before,
