@@ -56,6 +56,23 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
+/* The end of the next few bytes of a text */
+static inline const char *
+body_slice(const char *s, const char *end)
+{
+	return end - s > WORK_SLICE ? s + WORK_SLICE : end;
+}
+
+/* A loop has come to s, and counted at *ticked; what is spent shows later */
+static inline void
+body_tick(Work *work, const char **ticked, const char *s)
+{
+	if (s - *ticked < WORK_SLICE)
+		return;
+	(void) work_bytes(work, s - *ticked);
+	*ticked = s;
+}
+
 /* Could what stands at s be mangled at the beginning of a line? */
 static inline bool
 begins_badly(const char *s, const char *end)
@@ -105,10 +122,11 @@ traits_add_line(BodyTraits *traits, const char *line, const char *end)
  * normalised before.
  */
 static bool
-body_inspect(BodyTraits *traits, const char *body, size_t len)
+body_inspect(Work *work, BodyTraits *traits, const char *body, size_t len)
 {
 	const char *end = body + len;
 	const char *line = body;
+	const char *ticked = body;
 	size_t		weight = 0;
 	size_t		equals = 0;
 
@@ -119,7 +137,8 @@ body_inspect(BodyTraits *traits, const char *body, size_t len)
 
 		if (class == 0)
 		{
-			body = literals_end(body + 1, end);
+			body = literals_end(body + 1, body_slice(body, end));
+			body_tick(work, &ticked, body);
 			continue;
 		}
 		if (*body == '\r')
@@ -135,6 +154,7 @@ body_inspect(BodyTraits *traits, const char *body, size_t len)
 			equals += class & 1;
 		}
 		body++;
+		body_tick(work, &ticked, body);
 	}
 	if (line < end)
 		traits_add_line(traits, line, end);
@@ -154,14 +174,26 @@ body_encoding(const BodyTraits *traits, size_t len)
 		ENCODING_BASE64;
 }
 
+/* How long a text is with CRLF at the end of each line, the last one, too */
+static size_t
+body_crlf_length(const char *body, size_t len, size_t lines)
+{
+	return len + lines + (len > 0 && body[len - 1] != '\n');
+}
+
 /* Append lines that end with LF, or not at all, with CRLF */
-static void
-body_append_crlf(StringInfo out, const char *body, size_t len, size_t lines)
+static bool
+body_append_crlf(Work *work, StringInfo out, const char *body, size_t len,
+				 size_t lines)
 {
 	const char *end = body + len;
+	const char *ticked = body;
+	size_t		size = body_crlf_length(body, len, lines);
 	char	   *to;
 
-	append_reserve(out, len + 2 * lines);
+	if (size > work->room)
+		return !(work->full = true);
+	append_reserve(out, size);
 	to = out->data + out->len;
 	while (body < end)
 	{
@@ -172,9 +204,11 @@ body_append_crlf(StringInfo out, const char *body, size_t len, size_t lines)
 		*to++ = '\r';
 		*to++ = '\n';
 		body = stop + 1;
+		body_tick(work, &ticked, body);
 	}
 	out->len = (int) (to - out->data);
 	out->data[out->len] = '\0';
+	return !work->spent;
 }
 
 /*
@@ -228,14 +262,17 @@ qp_encode(QuotedPrintable *qp, const char *p)
 	qp->to = mime_put_hex(qp->to, (unsigned char) *p);
 }
 
-/* Where ends what stands for itself?  A blank does not at the end of a line */
+/*
+ * Where, up to an end, ends what stands for itself?  A blank does not at the end
+ * of a line.
+ */
 static inline const char *
-qp_literals_end(const QuotedPrintable *qp, const char *p)
+qp_literals_end(const QuotedPrintable *qp, const char *p, const char *end)
 {
 	const char *stop = p;
 
 	if (byte_class[(unsigned char) *p] == 0)
-		stop = literals_end(p + 1, qp->end);
+		stop = literals_end(p + 1, end);
 	if (stop > p && is_blank(stop[-1]) && qp_at_end(qp, stop))
 		stop--;
 	return stop;
@@ -264,49 +301,77 @@ qp_literals(QuotedPrintable *qp, const char *p, const char *stop)
 	}
 }
 
-/* Write a text; returns its end */
-static char *
-qp_text(char *to, const char *p, const char *end)
+/*
+ * Write a text up to stop.  Whether it is cut there makes no difference: it is
+ * looked beyond for the end of a line.
+ */
+static void
+qp_text(QuotedPrintable *qp, const char *p, const char *stop)
 {
-	QuotedPrintable qp = {to, to, end};
-
-	while (p < end)
+	while (p < stop)
 	{
-		const char *stop = qp_literals_end(&qp, p);
+		const char *literals = qp_literals_end(qp, p, stop);
 
-		qp_literals(&qp, p, stop);
-		if (stop == end)
+		qp_literals(qp, p, literals);
+		if (literals == stop)
 			break;
-		if (*stop == '\n')
-			qp_line_break(&qp);
+		if (*literals == '\n')
+			qp_line_break(qp);
 		else
-			qp_encode(&qp, stop);
-		p = stop + 1;
+			qp_encode(qp, literals);
+		p = literals + 1;
 	}
-	if (qp.to > qp.line)
-		qp_line_break(&qp);
-	return qp.to;
 }
 
 /*
- * Append a body in quoted-printable.  The room is reserved at once: each
- * line may add a CR and encode its first and its last character beyond what
- * was counted; each soft break takes 3 octets, encodes perhaps the one after
- * it, and comes at the earliest after 70.
+ * The most that quoted-printable makes of a text: each line may add a CR and
+ * encode its first and its last character beyond what was counted; each soft
+ * break takes 3 octets, encodes perhaps the one after it, and comes at the
+ * earliest after 70.
  */
-static void
-body_append_qp(StringInfo out, const char *body, size_t len,
+static size_t
+qp_room(size_t len, size_t encode, size_t lines)
+{
+	size_t		room = len + 2 * encode + 6 * lines;
+
+	return room + (room / 70 + 1) * 5;
+}
+
+/*
+ * Append a body in quoted-printable.  A long one is written slice by slice, as
+ * the room for the worst case may be many times what it takes.
+ */
+static bool
+body_append_qp(Work *work, StringInfo out, const char *body, size_t len,
 			   const BodyTraits *traits)
 {
-	size_t		room = len + 2 * traits->encode + 6 * traits->lines;
-	char	   *to;
+	const char *end = body + len;
+	size_t		start = out->len;
+	ptrdiff_t	column = 0;
+	QuotedPrintable qp = {.end = end};
 
-	room += (room / 70 + 1) * 5;
-	append_reserve(out, room);
-	to = qp_text(out->data + out->len, body, body + len);
-	Assert(to - out->data < out->maxlen);
-	out->len = (int) (to - out->data);
-	out->data[out->len] = '\0';
+	do
+	{
+		size_t		n = body_slice(body, end) - body;
+		size_t		room = n < len ? qp_room(n, n, 1) :
+			qp_room(len, traits->encode, traits->lines);
+
+		append_reserve(out, room);
+		qp.to = out->data + out->len;
+		qp.line = qp.to - column;
+		qp_text(&qp, body, body + n);
+		body += n;
+		if (body == end && qp.to > qp.line)
+			qp_line_break(&qp);
+		column = qp.to - qp.line;
+		Assert(qp.to - out->data < out->maxlen);
+		out->len = (int) (qp.to - out->data);
+		out->data[out->len] = '\0';
+		work->full |= out->len - start > work->room;
+		if (work->full || !work_bytes(work, n))
+			return false;
+	} while (body < end);
+	return true;
 }
 
 /* see mime.h */
@@ -340,13 +405,17 @@ mime_put_base64(char *to, const char *from, size_t len)
 }
 
 /* see mime.h */
-void
-mime_append_base64(StringInfo out, const char *from, size_t len)
+bool
+mime_append_base64(Work *work, StringInfo out, const char *from, size_t len)
 {
 	const char *end = from + len;
+	const char *ticked = from;
+	size_t		room = (len / BASE64_INPUT + 1) * (LINE_GOOD + 2);
 	char	   *to;
 
-	append_reserve(out, (len / BASE64_INPUT + 1) * (LINE_GOOD + 2));
+	if (room - (LINE_GOOD + 2) > work->room)
+		return !(work->full = true);
+	append_reserve(out, room);
 	to = out->data + out->len;
 	while (from < end)
 	{
@@ -356,68 +425,82 @@ mime_append_base64(StringInfo out, const char *from, size_t len)
 		*to++ = '\r';
 		*to++ = '\n';
 		from += n;
+		body_tick(work, &ticked, from);
 	}
 	Assert(to - out->data < out->maxlen);
 	out->len = (int) (to - out->data);
 	out->data[out->len] = '\0';
+	return !work->spent;
 }
 
 /* Append a body in base64; line ends inside of it are CRLF, too */
-static void
-body_append_base64(StringInfo out, const char *body, size_t len, size_t lines)
+static bool
+body_append_base64(Work *work, StringInfo out, const char *body, size_t len,
+				   size_t lines)
 {
 	StringInfoData crlf;
+	bool		good;
 
 	initStringInfo(&crlf);
-	body_append_crlf(&crlf, body, len, lines);
-	mime_append_base64(out, crlf.data, crlf.len);
+	good = body_append_crlf(work, &crlf, body, len, lines) &&
+		mime_append_base64(work, out, crlf.data, crlf.len);
 	pfree(crlf.data);
+	return good;
+}
+
+/* Append a body that was looked at */
+static bool
+body_append(Work *work, StringInfo out, Encoding encoding, const char *body,
+			size_t len, const BodyTraits *traits)
+{
+	switch (encoding)
+	{
+		case ENCODING_7BIT:
+			return body_append_crlf(work, out, body, len, traits->lines);
+		case ENCODING_QUOTED_PRINTABLE:
+			return body_append_qp(work, out, body, len, traits);
+		case ENCODING_BASE64:
+			return body_append_base64(work, out, body, len, traits->lines);
+	}
+	return false;
 }
 
 /* see mime.h */
-void
-mime_text_body(StringInfo out, const char *body, size_t len)
+bool
+mime_text_body(Work *work, StringInfo out, const char *body, size_t len)
 {
 	static const char *const names[] = {"7bit", "quoted-printable", "base64"};
 	char	   *copy = NULL;
 	BodyTraits	traits;
 	Encoding	encoding;
+	bool		good;
 
-	if (!body_inspect(&traits, body, len))
+	if (!body_inspect(work, &traits, body, len))
 	{
 		body = copy = body_normalise(body, &len);
-		(void) body_inspect(&traits, body, len);
+		(void) body_inspect(work, &traits, body, len);
 	}
 	encoding = body_encoding(&traits, len);
 	append_literal(out, "Content-Transfer-Encoding: ");
 	append_string(out, names[encoding]);
 	append_literal(out, "\r\n\r\n");
-
-	switch (encoding)
-	{
-		case ENCODING_7BIT:
-			body_append_crlf(out, body, len, traits.lines);
-			break;
-		case ENCODING_QUOTED_PRINTABLE:
-			body_append_qp(out, body, len, &traits);
-			break;
-		case ENCODING_BASE64:
-			body_append_base64(out, body, len, traits.lines);
-			break;
-	}
+	good = body_append(work, out, encoding, body, len, &traits);
 	if (copy)
 		pfree(copy);
+	return good;
 }
 
 /* see pure.h */
-void
-mime_text_part(StringInfo out, const char *subtype, const char *body,
-			   size_t len)
+bool
+mime_text_part(Work *work, StringInfo out, const char *subtype,
+			   const char *body, size_t len)
 {
+	Work		own;
+
 	append_literal(out, "Content-Type: text/");
 	append_string(out, subtype);
 	append_literal(out, "; charset=utf-8\r\n");
-	mime_text_body(out, body, len);
+	return mime_text_body(work_given(work, &own), out, body, len);
 }
 
 /*

@@ -28,7 +28,7 @@ partials_load(int64 newsletter_id)
 {
 	static Statement load = {
 		.sql = "SELECT name, template FROM mailman.partial"
-		" WHERE newsletter_id = $1 ORDER BY name",
+		" WHERE newsletter_id = $1",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
@@ -47,6 +47,7 @@ partials_load(int64 newsletter_id)
 		partial->source = row_text(row, 2);
 		partial->len = strlen(partial->source);
 	}
+	template_sort_partials(partials->list, partials->count);
 	return partials;
 }
 
@@ -76,9 +77,11 @@ letter_parse(const Letter *letter, const char *what, const char *source,
 
 	if (source == NULL || source[0] == '\0')
 		return NULL;
-	tmpl = template_parse(source, strlen(source), &error);
+	tmpl = template_parse(letter->render.work, source, strlen(source),
+						  &error);
 	if (tmpl == NULL ||
-		!template_link(tmpl, partials->list, partials->count, &error))
+		!template_link(letter->render.work, tmpl, partials->list,
+					   partials->count, &error))
 		partials_refuse(letter, what, &error);
 	return tmpl;
 }
