@@ -17,6 +17,9 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 
+/* All of a newsletter's, in bytes: they are in memory, though few are needed */
+#define PARTIALS_MAX	(32 * 1024 * 1024)
+
 struct Partials
 {
 	TemplatePartial *list;
@@ -35,10 +38,25 @@ partials_load(int64 newsletter_id)
 	Datum		values[1] = {Int64GetDatum(newsletter_id)};
 	uint64		rows = statement_run(&load, SPI_OK_SELECT, values, NULL);
 	Partials   *partials = palloc(sizeof(Partials));
+	size_t		size = 0;
 	uint64		row;
 
 	partials->count = (int) rows;
 	partials->list = palloc0(sizeof(TemplatePartial) * Max(rows, 1));
+	for (row = 0; row < rows; row++)
+	{
+		bool		isnull;
+		Datum		source = row_datum(row, 2, &isnull);
+
+		size += datum_size(source, isnull);
+	}
+	if (size > PARTIALS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the partials of newsletter " INT64_FORMAT " are too large",
+						newsletter_id),
+				 errdetail("They have %s, %s at most.", render_size(size),
+						   render_size(PARTIALS_MAX))));
 	for (row = 0; row < rows; row++)
 	{
 		TemplatePartial *partial = &partials->list[row];
