@@ -34,6 +34,13 @@ extern char *mime_put_base64(char *to, const char *from, size_t len);
 extern bool mime_append_base64(Work *work, StringInfo out, const char *from,
 							   size_t len);
 
+/*
+ * Append a text, whose lines end with LF, in quoted-printable (RFC 2045 6.7):
+ * so many of its bytes have to be encoded, and it has so many lines
+ */
+extern bool mime_append_quoted(Work *work, StringInfo out, const char *body,
+							   size_t len, size_t encode, size_t lines);
+
 /* Content-Transfer-Encoding:, blank line and text, as mime_text_part() */
 extern bool mime_text_body(Work *work, StringInfo out, const char *body,
 						   size_t len);

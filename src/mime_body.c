@@ -32,7 +32,7 @@
 #include "mime.h"
 #include "mime_scan.h"
 
-#define LINE_GOOD		76		/* RFC 2045 6.7 (5) and 6.8 */
+#define LINE_GOOD		76		/* RFC 2045 6.8 */
 #define BASE64_INPUT	57		/* makes a line of 76 */
 
 typedef enum Encoding
@@ -50,19 +50,6 @@ typedef struct BodyTraits
 	bool		fragile;		/* not safe as it is */
 } BodyTraits;
 
-static inline bool
-is_blank(char c)
-{
-	return c == ' ' || c == '\t';
-}
-
-/* The end of the next few bytes of a text */
-static inline const char *
-body_slice(const char *s, const char *end)
-{
-	return end - s > WORK_SLICE ? s + WORK_SLICE : end;
-}
-
 /* A loop has come to s, and counted at *ticked; what is spent shows later */
 static inline void
 body_tick(Work *work, const char **ticked, const char *s)
@@ -71,14 +58,6 @@ body_tick(Work *work, const char **ticked, const char *s)
 		return;
 	(void) work_bytes(work, s - *ticked);
 	*ticked = s;
-}
-
-/* Could what stands at s be mangled at the beginning of a line? */
-static inline bool
-begins_badly(const char *s, const char *end)
-{
-	return *s == '.' || (*s == 'F' && end - s >= 5 &&
-						 memcmp(s, "From ", 5) == 0);
 }
 
 /* Make CRLF and bare CR a LF; returns a copy the caller frees */
@@ -117,36 +96,37 @@ traits_add_line(BodyTraits *traits, const char *line, const char *end)
 		traits->fragile = true;
 }
 
-/*
- * Look at a body once.  False if there is a CR in it: then it is to be
- * normalised before.
- */
-static bool
-body_inspect(Work *work, BodyTraits *traits, const char *body, size_t len)
+/* A body that is looked at */
+typedef struct Inspection
 {
-	const char *end = body + len;
-	const char *line = body;
-	const char *ticked = body;
+	BodyTraits	traits;
+	const char *line;			/* where the line we are in begins */
+	size_t		weight;
+	size_t		equals;
+} Inspection;
+
+/* Look at some of it; false if there is a CR in it */
+static inline bool
+inspect_slice(Inspection *in, const char *body, const char *end)
+{
 	size_t		weight = 0;
 	size_t		equals = 0;
 
-	memset(traits, 0, sizeof(*traits));
 	while (body < end)
 	{
 		uint8		class = byte_class[(unsigned char) *body];
 
 		if (class == 0)
 		{
-			body = literals_end(body + 1, body_slice(body, end));
-			body_tick(work, &ticked, body);
+			body = literals_end(body + 1, end);
 			continue;
 		}
 		if (*body == '\r')
 			return false;
 		if (*body == '\n')
 		{
-			traits_add_line(traits, line, body);
-			line = body + 1;
+			traits_add_line(&in->traits, in->line, body);
+			in->line = body + 1;
 		}
 		else
 		{
@@ -154,12 +134,36 @@ body_inspect(Work *work, BodyTraits *traits, const char *body, size_t len)
 			equals += class & 1;
 		}
 		body++;
-		body_tick(work, &ticked, body);
 	}
-	if (line < end)
-		traits_add_line(traits, line, end);
-	traits->encode = equals + (weight - equals) / 2;
-	if (traits->encode > equals)
+	in->weight += weight;
+	in->equals += equals;
+	return true;
+}
+
+/*
+ * Look at a body once.  False if there is a CR in it: then it is to be
+ * normalised before.
+ */
+static bool
+body_inspect(Work *work, BodyTraits *traits, const char *body, size_t len)
+{
+	Inspection	in = {.line = body};
+	const char *end = body + len;
+
+	while (body < end)
+	{
+		const char *stop = body_slice(body, end);
+
+		if (!inspect_slice(&in, body, stop))
+			return false;
+		(void) work_bytes(work, stop - body);
+		body = stop;
+	}
+	if (in.line < end)
+		traits_add_line(&in.traits, in.line, end);
+	*traits = in.traits;
+	traits->encode = in.equals + (in.weight - in.equals) / 2;
+	if (traits->encode > in.equals)
 		traits->fragile = true;
 	return true;
 }
@@ -209,169 +213,6 @@ body_append_crlf(Work *work, StringInfo out, const char *body, size_t len,
 	out->len = (int) (to - out->data);
 	out->data[out->len] = '\0';
 	return !work->spent;
-}
-
-/*
- * Quoted-printable on its way out (RFC 2045 6.7).  A line has room for 75
- * octets and the "=" of a soft break; the last one of a line of the text needs
- * no such break.
- */
-typedef struct QuotedPrintable
-{
-	char	   *to;
-	char	   *line;			/* of output, where it begins */
-	const char *end;			/* of the text */
-} QuotedPrintable;
-
-/* Does a line of the text end at p? */
-static inline bool
-qp_at_end(const QuotedPrintable *qp, const char *p)
-{
-	return p == qp->end || *p == '\n';
-}
-
-/* Is there room for so many octets, if the text goes on at next? */
-static inline bool
-qp_fits(const QuotedPrintable *qp, ptrdiff_t size, const char *next)
-{
-	ptrdiff_t	column = qp->to - qp->line + size;
-
-	return column < LINE_GOOD ||
-		(column == LINE_GOOD && qp_at_end(qp, next));
-}
-
-static inline void
-qp_soft_break(QuotedPrintable *qp)
-{
-	memcpy(qp->to, "=\r\n", 3);
-	qp->line = qp->to += 3;
-}
-
-static inline void
-qp_line_break(QuotedPrintable *qp)
-{
-	memcpy(qp->to, "\r\n", 2);
-	qp->line = qp->to += 2;
-}
-
-static inline void
-qp_encode(QuotedPrintable *qp, const char *p)
-{
-	if (!qp_fits(qp, 3, p + 1))
-		qp_soft_break(qp);
-	qp->to = mime_put_hex(qp->to, (unsigned char) *p);
-}
-
-/*
- * Where, up to an end, ends what stands for itself?  A blank does not at the end
- * of a line.
- */
-static inline const char *
-qp_literals_end(const QuotedPrintable *qp, const char *p, const char *end)
-{
-	const char *stop = p;
-
-	if (byte_class[(unsigned char) *p] == 0)
-		stop = literals_end(p + 1, end);
-	if (stop > p && is_blank(stop[-1]) && qp_at_end(qp, stop))
-		stop--;
-	return stop;
-}
-
-/* Write what stands for itself, but perhaps not at the beginning of a line */
-static inline void
-qp_literals(QuotedPrintable *qp, const char *p, const char *stop)
-{
-	while (p < stop)
-	{
-		size_t		n = stop - p;
-
-		if (qp->to == qp->line && begins_badly(p, qp->end))
-		{
-			qp_encode(qp, p++);
-			continue;
-		}
-		if (!qp_fits(qp, n, stop))
-			n = LINE_GOOD - 1 - (qp->to - qp->line);
-		memcpy(qp->to, p, n);
-		qp->to += n;
-		p += n;
-		if (p < stop)
-			qp_soft_break(qp);
-	}
-}
-
-/*
- * Write a text up to stop.  Whether it is cut there makes no difference: it is
- * looked beyond for the end of a line.
- */
-static void
-qp_text(QuotedPrintable *qp, const char *p, const char *stop)
-{
-	while (p < stop)
-	{
-		const char *literals = qp_literals_end(qp, p, stop);
-
-		qp_literals(qp, p, literals);
-		if (literals == stop)
-			break;
-		if (*literals == '\n')
-			qp_line_break(qp);
-		else
-			qp_encode(qp, literals);
-		p = literals + 1;
-	}
-}
-
-/*
- * The most that quoted-printable makes of a text: each line may add a CR and
- * encode its first and its last character beyond what was counted; each soft
- * break takes 3 octets, encodes perhaps the one after it, and comes at the
- * earliest after 70.
- */
-static size_t
-qp_room(size_t len, size_t encode, size_t lines)
-{
-	size_t		room = len + 2 * encode + 6 * lines;
-
-	return room + (room / 70 + 1) * 5;
-}
-
-/*
- * Append a body in quoted-printable.  A long one is written slice by slice, as
- * the room for the worst case may be many times what it takes.
- */
-static bool
-body_append_qp(Work *work, StringInfo out, const char *body, size_t len,
-			   const BodyTraits *traits)
-{
-	const char *end = body + len;
-	size_t		start = out->len;
-	ptrdiff_t	column = 0;
-	QuotedPrintable qp = {.end = end};
-
-	do
-	{
-		size_t		n = body_slice(body, end) - body;
-		size_t		room = n < len ? qp_room(n, n, 1) :
-			qp_room(len, traits->encode, traits->lines);
-
-		append_reserve(out, room);
-		qp.to = out->data + out->len;
-		qp.line = qp.to - column;
-		qp_text(&qp, body, body + n);
-		body += n;
-		if (body == end && qp.to > qp.line)
-			qp_line_break(&qp);
-		column = qp.to - qp.line;
-		Assert(qp.to - out->data < out->maxlen);
-		out->len = (int) (qp.to - out->data);
-		out->data[out->len] = '\0';
-		work->full |= out->len - start > work->room;
-		if (work->full || !work_bytes(work, n))
-			return false;
-	} while (body < end);
-	return true;
 }
 
 /* see mime.h */
@@ -458,7 +299,8 @@ body_append(Work *work, StringInfo out, Encoding encoding, const char *body,
 		case ENCODING_7BIT:
 			return body_append_crlf(work, out, body, len, traits->lines);
 		case ENCODING_QUOTED_PRINTABLE:
-			return body_append_qp(work, out, body, len, traits);
+			return mime_append_quoted(work, out, body, len, traits->encode,
+									  traits->lines);
 		case ENCODING_BASE64:
 			return body_append_base64(work, out, body, len, traits->lines);
 	}

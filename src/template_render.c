@@ -92,7 +92,7 @@ render_append(Renderer *renderer, const char *bytes, int len)
 {
 	StringInfo	out = renderer->out;
 
-	if (len >= out->maxlen - out->len &&
+	if (unlikely(len >= out->maxlen - out->len) &&
 		!work_grow(renderer->work, out, renderer->start, len))
 		return false;
 	memcpy(out->data + out->len, bytes, len);
@@ -115,25 +115,10 @@ render_long(Renderer *renderer, const char *bytes, int len)
 }
 
 /* The entity that stands for a character in HTML, or NULL */
-static inline const char *
-html_entity(char c)
-{
-	switch (c)
-	{
-		case '&':
-			return "&amp;";
-		case '<':
-			return "&lt;";
-		case '>':
-			return "&gt;";
-		case '"':
-			return "&quot;";
-		case '\'':
-			return "&#39;";
-		default:
-			return NULL;
-	}
-}
+static const char *const html_entities[256] = {
+	['&'] = "&amp;",['<'] = "&lt;",['>'] = "&gt;",['"'] = "&quot;",
+	['\''] = "&#39;"
+};
 
 static bool
 render_escaped(Renderer *renderer, const char *bytes, int len)
@@ -143,7 +128,7 @@ render_escaped(Renderer *renderer, const char *bytes, int len)
 
 	for (i = 0; i < len; i++)
 	{
-		const char *entity = html_entity(bytes[i]);
+		const char *entity = html_entities[(unsigned char) bytes[i]];
 
 		if (entity == NULL)
 			continue;
@@ -156,11 +141,17 @@ render_escaped(Renderer *renderer, const char *bytes, int len)
 }
 
 static inline bool
+render_plain(Renderer *renderer, const char *bytes, int len)
+{
+	return likely(len <= WORK_SLICE) ? render_append(renderer, bytes, len) :
+		render_long(renderer, bytes, len);
+}
+
+static bool
 render_bytes(Renderer *renderer, const char *bytes, int len, bool escape)
 {
 	if (!escape)
-		return len > WORK_SLICE ? render_long(renderer, bytes, len) :
-			render_append(renderer, bytes, len);
+		return render_plain(renderer, bytes, len);
 	for (; len > WORK_SLICE; bytes += WORK_SLICE, len -= WORK_SLICE)
 	{
 		if (!work_do(renderer->work, WORK_SLICE / WORK_BYTES) ||
@@ -281,7 +272,7 @@ render_again(Renderer *renderer, int at, int len)
 	if (len >= out->maxlen - out->len &&
 		!work_grow(renderer->work, out, renderer->start, len))
 		return false;
-	return render_bytes(renderer, out->data + at, len, false);
+	return render_plain(renderer, out->data + at, len);
 }
 
 /*
@@ -414,52 +405,49 @@ render_partial(Renderer *renderer, const Frame *outer, const Op *op,
 	return good;
 }
 
-/* One op; *i becomes the last that is done with */
-static inline bool
-render_op(Renderer *renderer, Frame *frame, int *i, const Scope *scope)
+/* One op, at i; the last that is done with it, or -1 */
+static inline int
+render_op(Renderer *renderer, Frame *frame, const Op *op, int i,
+		  const Scope *scope)
 {
-	const Op   *op = &frame->tmpl->ops[*i];
 	TemplateNode node;
 
 	switch (op->kind)
 	{
 		case OP_TEXT:
 			if (frame->indent_len > 0)
-				return render_indented(renderer, frame, op);
-			return render_bytes(renderer, frame->tmpl->source + op->start,
-								(int) op->len, false);
+				return render_indented(renderer, frame, op) ? i : -1;
+			return render_plain(renderer, frame->tmpl->source + op->start,
+								(int) op->len) ? i : -1;
 		case OP_VALUE:
 		case OP_VERBATIM:
-			return render_variable(renderer, frame, op, scope);
+			return render_variable(renderer, frame, op, scope) ? i : -1;
 		case OP_SECTION:
-			*i = op->end - 1;
-			return render_section(renderer, frame, (int) (op -
-														  frame->tmpl->ops),
-								  scope);
+			return render_section(renderer, frame, i, scope) ?
+				op->end - 1 : -1;
 		case OP_INVERTED:
 			/* what it holds needs no context of its own: go on into it */
-			if (render_find(renderer, frame->tmpl, op, scope, &node) &&
-				node.truth)
-				*i = op->end - 1;
-			return true;
+			return render_find(renderer, frame->tmpl, op, scope, &node) &&
+				node.truth ? op->end - 1 : i;
 		case OP_PARTIAL:
-			return render_partial(renderer, frame, op, scope);
+			return render_partial(renderer, frame, op, scope) ? i : -1;
 	}
-	return true;
+	return -1;
 }
 
 static bool
 render_ops(Renderer *renderer, Frame *frame, int from, int to,
 		   const Scope *scope)
 {
+	Work	   *work = renderer->work;
 	int			i;
 
 	for (i = from; i < to; i++)
 	{
 		const Op   *op = &frame->tmpl->ops[i];
 
-		if (!work_do(renderer->work, 1) ||
-			!render_op(renderer, frame, &i, scope))
+		if (!work_do(work, 1) ||
+			(i = render_op(renderer, frame, op, i, scope)) < 0)
 			return render_stopped(renderer, frame->tmpl, op);
 	}
 	return true;

@@ -12,7 +12,7 @@ FUZZ_TOP := $(patsubst %/test/fuzz/fuzz.mk,%,$(abspath \
 FUZZ_CLANG := $(shell $(FUZZ_TOP)/test/fuzz/find-clang)
 
 FUZZ_PURE := work address template template_scan template_link template_render \
-	mime_header mime_body mime_date mime_part mime_field hmac token verp \
+	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp \
 	dkim dkim_key pace
 FUZZ_HELP := pure_tree pure_decode pure_keys
 FUZZ_TARGETS := $(patsubst $(FUZZ_TOP)/test/fuzz/%.c,%,\
