@@ -160,12 +160,6 @@ enum
 	CLAIM_COLUMNS
 };
 
-static TemplateNode
-delivery_data(Datum value, bool isnull)
-{
-	return lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
-}
-
 /* A slot for a row just claimed */
 static void
 delivery_fill(Worker *w, const Datum *row, const bool *nulls,
@@ -178,9 +172,8 @@ delivery_fill(Worker *w, const Datum *row, const bool *nulls,
 	d->subscription_id = DatumGetInt64(row[CLAIM_ID]);
 	d->email = TextDatumGetCString(row[CLAIM_EMAIL]);
 	d->name = nulls[CLAIM_NAME] ? NULL : TextDatumGetCString(row[CLAIM_NAME]);
-	d->data = delivery_data(row[CLAIM_DATA], nulls[CLAIM_DATA]);
-	d->variables = delivery_data(row[CLAIM_VARIABLES],
-								 nulls[CLAIM_VARIABLES]);
+	delivery_hold(w, d, row[CLAIM_DATA], nulls[CLAIM_DATA],
+				  row[CLAIM_VARIABLES], nulls[CLAIM_VARIABLES]);
 	d->attempts = DatumGetInt32(row[CLAIM_ATTEMPTS]);
 	d->queued_at = DatumGetTimestampTz(row[CLAIM_QUEUED_AT]);
 	d->subscription_place =
@@ -295,6 +288,7 @@ delivery_claim(Worker *w, Turn *turn, int limit)
 		claim_rows(w, turn, &claim_decided, &c);
 	else if (claim_rows(w, turn, &claim_at, &c) < c.count)
 		claim_rows(w, turn, &claim_of, &c); /* the others, if anybody */
+	holding_adapt(w, c.count);
 }
 
 /*

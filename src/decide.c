@@ -51,8 +51,12 @@ typedef struct Batch
 	TimestampTz *expire_at;		/* when they have waited long enough */
 	int			count;
 	int			policy_row;		/* errors in a row before */
+	size_t		bytes;			/* of the answers */
 	bool		abandoned;		/* nothing of it counts */
 } Batch;
+
+static void decide_settle(Candidates *c, int position, DeliveryState next,
+						  TimestampTz until, const char *reason);
 
 /* ---- whom to ask about ---- */
 
@@ -73,6 +77,48 @@ decide_letter_row(Worker *w)
 																 &isnull)));
 }
 
+/*
+ * Whole rows have all data in them: as many are loaded as there is room for.
+ * Returns how many of the candidates these are; of whom there is too much in
+ * any case no mail is made.
+ */
+static int
+decide_measure(Worker *w, Batch *batch)
+{
+	static Statement measure = {
+		.sql = "SELECT u.n, s.data"
+		" FROM unnest($1) WITH ORDINALITY AS u(id, n)"
+		" JOIN mailman.subscription s ON s.id = u.id"
+		" WHERE s.state = 'active' ORDER BY u.n",
+		.nargs = 1,
+		.argtypes = {INT8ARRAYOID}
+	};
+	Candidates *c = batch->candidates;
+	Datum		values[1] = {array_of(c->ids, NULL, c->count, INT8OID)};
+	uint64		rows = statement_run(&measure, SPI_OK_SELECT, values, NULL);
+	size_t		size = 0;
+	uint64		row;
+
+	for (row = 0; row < rows; row++)
+	{
+		int			position = (int) row_int64(row, 1, 0) - 1;
+		bool		isnull;
+		Datum		data = row_datum(row, 2, &isnull);
+		size_t		bytes = datum_size(data, isnull);
+		char	   *fault = letter_data_fault(w->letter, bytes);
+
+		if (fault != NULL)
+		{
+			decide_settle(c, position, DELIVERY_FAILED, 0, fault);
+			continue;
+		}
+		if (size > 0 && size + bytes > POLICY_ANSWERS_MAX)
+			return position;
+		size += bytes;
+	}
+	return c->count;
+}
+
 /* Whoever is not active needs no policy: the claim skips them */
 static void
 decide_load(Worker *w, Batch *batch)
@@ -88,10 +134,21 @@ decide_load(Worker *w, Batch *batch)
 	};
 	Candidates *c = batch->candidates;
 	Datum		values[2] = {Int64GetDatum(w->letter_id)};
+	bool	   *settled = palloc(c->count * sizeof(bool));
+	int			most = decide_measure(w, batch);
 	uint64		row;
+	int			i;
 
+	if (most < c->count)
+	{
+		batch->abandoned = true;
+		w->policy_batch = most;
+		return;
+	}
+	for (i = 0; i < c->count; i++)
+		settled[i] = c->asked[i] == ASKED_SETTLED;
 	batch->letter = decide_letter_row(w);
-	values[1] = array_of(c->ids, NULL, c->count, INT8OID);
+	values[1] = array_of(c->ids, settled, c->count, INT8OID);
 	batch->count = (int) statement_run(&load, SPI_OK_SELECT, values, NULL);
 	batch->subscriptions = palloc(c->count * sizeof(Datum) + 1);
 	batch->positions = palloc(c->count * sizeof(int) + 1);
@@ -186,8 +243,16 @@ decide_apply(Worker *w, Batch *batch, int asked, const PolicyAnswer *answer,
 	Candidates *c = batch->candidates;
 	int			position = batch->positions[asked];
 
+	if (answer->oversize > 0)
+	{
+		decide_settle(c, position, DELIVERY_FAILED, 0,
+					  policy_describe_oversize(&batch->policy,
+											   answer->oversize));
+		return true;
+	}
 	c->asked[position] = ASKED_SEND;
 	c->variables[position] = answer->variables;
+	batch->bytes += answer->variables ? VARSIZE(answer->variables) : 0;
 	switch (answer->action)
 	{
 		case POLICY_SEND:
@@ -250,6 +315,15 @@ decide_is_late(Worker *w, Batch *batch, const ErrorData *error)
 	return true;
 }
 
+/* There is no room for what there is of more than so many: they come again */
+static void
+decide_shrink(Worker *w, Batch *batch, int most)
+{
+	batch->abandoned = true;
+	w->policy_row = batch->policy_row;
+	w->policy_batch = most;
+}
+
 /* ---- the transaction ---- */
 
 /* A policy can release what keeps other workers from this letter */
@@ -298,6 +372,8 @@ decide_ask(Worker *w, Batch *batch)
 			else
 				decide_fail(w, batch, done, fault);
 		}
+		if (batch->bytes >= POLICY_ANSWERS_MAX && done < batch->count)
+			decide_shrink(w, batch, done);
 		if (error != NULL && !batch->abandoned &&
 			!decide_is_late(w, batch, error))
 			decide_fail(w, batch, done++,

@@ -36,6 +36,10 @@ typedef struct Delivery
 	char	   *name;			/* UTF-8, may be NULL */
 	TemplateNode data;			/* of the subscription */
 	TemplateNode variables;
+	Jsonb	   *jsonb[2];		/* both, while they are needed */
+	size_t		jsonb_size;		/* so many bytes, in worker.jsonb_size, too */
+	bool		unread;			/* there was no room for them: hand it back */
+	char	   *fault;			/* why no mail can be made of them, or NULL */
 	int			attempts;
 	TimestampTz queued_at;
 

@@ -17,6 +17,11 @@
 #include "mailman.h"
 #include "utils/builtins.h"
 
+/* No field is longer, nor has a letter as many, or all of them as much text */
+#define VALUE_MAX	(64 * 1024)
+#define HEADERS_MAX	100
+#define HEADERS_SIZE_MAX	(1024 * 1024)
+
 PG_FUNCTION_INFO_V1(mailman_check_value);
 PG_FUNCTION_INFO_V1(mailman_check_headers);
 
@@ -40,7 +45,7 @@ mailman_check_value(PG_FUNCTION_ARGS)
 {
 	char	   *value = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	const char *why = NULL;
+	const char *why = "It is longer than 64 kB.";
 	size_t		i;
 
 	for (i = 0; i < lengthof(value_checks); i++)
@@ -52,7 +57,7 @@ mailman_check_value(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("nothing is known about the values of \"%s\"", what)));
-	if (!value_checks[i].is_valid(value, &why))
+	if (strlen(value) > VALUE_MAX || !value_checks[i].is_valid(value, &why))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("\"%s\" is not a valid %s",
@@ -96,6 +101,14 @@ mailman_check_headers(PG_FUNCTION_ARGS)
 	/* Another constraint has something to say about that */
 	if (!JB_ROOT_IS_OBJECT(headers))
 		PG_RETURN_BOOL(true);
+	if (JB_ROOT_COUNT(headers) > HEADERS_MAX ||
+		VARSIZE(headers) > HEADERS_SIZE_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("the header fields of a letter are too many or too long"),
+				 errdetail("There are %u with %u bytes; at most %d with %d.",
+						   JB_ROOT_COUNT(headers), VARSIZE(headers),
+						   HEADERS_MAX, HEADERS_SIZE_MAX)));
 	iterator = JsonbIteratorInit(&headers->root);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{

@@ -26,6 +26,7 @@ int			mailman_lock_timeout = 1000;
 int			mailman_policy_timeout = 1000;
 int			mailman_pause_rejections = 10;
 int			mailman_pause_failures = 50;
+int			mailman_max_message_size = 25 * 1024;
 char	   *mailman_retry_schedule = NULL;
 
 static const RetrySchedule *retry_schedule = NULL;
@@ -139,6 +140,12 @@ guc_define(void)
 							"0: never.",
 							&mailman_pause_failures, 50, 0, 100,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("mailman.max_message_size",
+							"Largest mail that is made, with its files.",
+							"Whoever would get a larger one fails.",
+							&mailman_max_message_size, 25 * 1024,
+							LETTER_SIZE_MIN / 1024, LETTER_SIZE_MAX / 1024,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomStringVariable("mailman.retry_schedule",
 							   "Waits before a deferred delivery is tried "
 							   "again; the last one repeats.",

@@ -28,7 +28,8 @@ enum
 	COL_NEWSLETTER = 1, COL_STATE, COL_OWNER, COL_SENDER, COL_RELAYS,
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
 	COL_SEND_AT, COL_RESUMED_AT, COL_POLICY, COL_RETRY_SCHEDULE,
-	COL_CAN_UNSUBSCRIBE, COL_PURGED, COL_OWNER_OID, COL_SENDER_OID
+	COL_CAN_UNSUBSCRIBE, COL_PURGED, COL_OWNER_OID, COL_SENDER_OID,
+	COL_MAX_MESSAGE_SIZE
 };
 
 static List *
@@ -86,7 +87,8 @@ letter_load_by(int64 letter_id,
 		" l.resumed_at,"
 		" n.policy, n.retry_schedule,"
 		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0,"
-		" l.purged_at IS NOT NULL, n.owner_oid, l.sender_oid"
+		" l.purged_at IS NOT NULL, n.owner_oid, l.sender_oid,"
+		" n.max_message_size::int8"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" WHERE l.id = $1",
@@ -118,6 +120,7 @@ letter_load_by(int64 letter_id,
 	letter->retry_schedule = row_text(0, COL_RETRY_SCHEDULE);
 	letter->can_unsubscribe = row_bool(0, COL_CAN_UNSUBSCRIBE);
 	letter->purged = row_bool(0, COL_PURGED);
+	letter->max_message_size = row_int64(0, COL_MAX_MESSAGE_SIZE, 0);
 	letter_read_retry(letter);
 	return letter;
 }
@@ -251,6 +254,8 @@ letter_load_content(Letter *letter)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("letter " INT64_FORMAT " has no body", letter->id),
 				 errhint("Set text_body, html_body or both.")));
+	letter_limit(letter);
+	work_renew(render->work, WORK_STEPS_MAX);
 	partials = partials_load(letter->newsletter_id);
 	if (statement_run(&load, SPI_OK_SELECT, values, NULL) != 1)
 		elog(ERROR, "letter " INT64_FORMAT " is gone", letter->id);
@@ -261,6 +266,8 @@ letter_load_content(Letter *letter)
 	render->strict = row_bool(0, 8);
 	render->newsletter = row_node(0, 9);
 	render->letter = row_node(0, 10);
+	letter_check_column(letter, "text_body", 0, 6);
+	letter_check_column(letter, "html_body", 0, 7);
 	render->subject = letter_parse(letter, "subject", row_text(0, 5),
 								   partials);
 	render->text_body = letter_parse(letter, "text_body", row_text(0, 6),
@@ -276,6 +283,7 @@ letter_load_content(Letter *letter)
 				 errmsg("letter " INT64_FORMAT " cannot be rendered",
 						letter->id),
 				 errdetail("%s", fault)));
+	letter_check_files(letter, render_fixed_size(render->fixed), true);
 	letter_free_attachments(letter);
 }
 

@@ -15,9 +15,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-/* Most bytes of all attachments of a letter; few servers take half of it */
-#define ATTACHMENTS_MAX (50 * 1024 * 1024)
-
 /* What a row of letter_load_fields() holds, from 1 */
 enum
 {
@@ -122,19 +119,10 @@ letter_load_attachments(Letter *letter)
 	Attachment *files;
 	uint64		count;
 	uint64		i;
-	int64		bytes;
 	bool		isnull;
 
 	statement_run(&measure, SPI_OK_SELECT, values, NULL);
-	bytes = row_int64(0, 1, 0);
-	if (bytes > ATTACHMENTS_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("the attachments of letter " INT64_FORMAT " are too large",
-						letter->id),
-				 errdetail("They have " INT64_FORMAT " bytes, " INT64_FORMAT " at most.",
-						   bytes, (int64) ATTACHMENTS_MAX),
-				 errhint("Send a link instead.")));
+	letter_check_files(letter, (size_t) row_int64(0, 1, 0), false);
 	count = statement_run(&load, SPI_OK_SELECT, values, NULL);
 	if (count == 0)
 		return;

@@ -142,16 +142,120 @@ lookup_get(const TemplateNode *node, const char *key, size_t len,
 	return true;
 }
 
-/* Not of strings, which the renderer copies itself */
+/* Is it still less than there is room for? */
+static bool
+lookup_room(Work *work, StringInfo out)
+{
+	if ((size_t) out->len <= work->room)
+		return true;
+	work->full = true;
+	return false;
+}
+
+/* A string as jsonb prints it; false if that is too much */
+static bool
+lookup_append_string(Work *work, const char *s, int len, StringInfo out)
+{
+	static const char *const escapes[256] = {
+		['\b'] = "\\b",['\f'] = "\\f",['\n'] = "\\n",['\r'] = "\\r",
+		['\t'] = "\\t",['"'] = "\\\"",['\\'] = "\\\\"
+	};
+	int			i;
+
+	appendStringInfoCharMacro(out, '"');
+	for (i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) s[i];
+
+		if (escapes[c] != NULL)
+			appendStringInfoString(out, escapes[c]);
+		else if (c < ' ')
+			appendStringInfo(out, "\\u%04x", c);
+		else
+			appendStringInfoCharMacro(out, (char) c);
+		if (i % WORK_SLICE == WORK_SLICE - 1 && !lookup_room(work, out))
+			return false;
+	}
+	appendStringInfoCharMacro(out, '"');
+	return lookup_room(work, out) && work_bytes(work, len % WORK_SLICE);
+}
+
 static void
-lookup_append(const TemplateNode *node, StringInfo out)
+lookup_append_number(const void *numeric, StringInfo out)
+{
+	char	   *digits = lookup_number(numeric);
+
+	appendStringInfoString(out, digits);
+	pfree(digits);
+}
+
+/* A value within an object or a list */
+static bool
+lookup_append_value(Work *work, const JsonbValue *value, StringInfo out)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			appendStringInfoString(out, "null");
+			return true;
+		case jbvBool:
+			appendStringInfoString(out, value->val.boolean ? "true" : "false");
+			return true;
+		case jbvNumeric:
+			lookup_append_number(value->val.numeric, out);
+			return lookup_room(work, out);
+		default:
+			return lookup_append_string(work, value->val.string.val,
+										value->val.string.len, out);
+	}
+}
+
+/*
+ * An object or a list as jsonb prints it.  Not by its own function, which
+ * knows of no limit and hears nothing.
+ */
+static bool
+lookup_append_container(Work *work, const void *container, StringInfo out)
+{
+	JsonbIterator *iterator =
+		JsonbIteratorInit(unconstify(void *, container));
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	bool		first = true;
+	bool		good = true;
+
+	while (good && work_do(work, 2) &&
+		   (token = JsonbIteratorNext(&iterator, &value, false)) != WJB_DONE)
+	{
+		bool		ends = token == WJB_END_ARRAY || token == WJB_END_OBJECT;
+
+		if (!first && !ends)
+			appendStringInfoString(out, ", ");
+		first = token == WJB_KEY || token == WJB_BEGIN_ARRAY ||
+			token == WJB_BEGIN_OBJECT;
+		if (token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT)
+			appendStringInfoChar(out, token == WJB_BEGIN_ARRAY ? '[' : '{');
+		else if (ends)
+			appendStringInfoChar(out, token == WJB_END_ARRAY ? ']' : '}');
+		else
+			good = lookup_append_value(work, &value, out);
+		if (token == WJB_KEY)
+			appendStringInfoString(out, ": ");
+	}
+	return good && !work->spent && lookup_room(work, out);
+}
+
+/* Not of strings, which the renderer copies itself */
+static bool
+lookup_append(Work *work, const TemplateNode *node, StringInfo out)
 {
 	if (node->kind != TEMPLATE_SCALAR)
-		(void) JsonbToCString(out, unconstify(void *, node->data), 0);
-	else if (node->data != NULL)
-		appendStringInfoString(out, lookup_number(node->data));
+		return lookup_append_container(work, node->data, out);
+	if (node->data != NULL)
+		lookup_append_number(node->data, out);
 	else
 		appendStringInfoString(out, node->truth ? "true" : "false");
+	return true;
 }
 
 static const TemplateAccess lookup_access = {

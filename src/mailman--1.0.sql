@@ -120,6 +120,8 @@ CREATE TABLE mailman.newsletter (
 	max_age interval NOT NULL DEFAULT '72 hours'
 		CHECK (max_age > interval '0' AND max_age <= interval '10 years'),
 	retry_schedule text CHECK (mailman.check_retry_schedule(retry_schedule)),
+	max_message_size integer
+		CHECK (max_message_size BETWEEN 65536 AND 209715200),
 	created_at timestamptz NOT NULL DEFAULT now(),
 	CONSTRAINT newsletter_dkim_whole_check
 		CHECK ((dkim_domain IS NULL) = (dkim_selector IS NULL))
@@ -141,6 +143,7 @@ COMMENT ON COLUMN mailman.newsletter.dkim_domain IS 'RFC 6376 d=, in A-labels: w
 COMMENT ON COLUMN mailman.newsletter.dkim_selector IS 'RFC 6376 s=: the key is published at selector._domainkey.domain';
 COMMENT ON COLUMN mailman.newsletter.max_attempts IS 'a delivery fails after so many attempts';
 COMMENT ON COLUMN mailman.newsletter.max_age IS 'a delivery fails when it is deferred longer than this';
+COMMENT ON COLUMN mailman.newsletter.max_message_size IS 'octets that a mail may have, with its files; whoever would get a larger one fails; null, or more than that: mailman.max_message_size';
 COMMENT ON COLUMN mailman.newsletter.retry_schedule IS 'waits before a deferred delivery is tried again, such as "5min, 15min, 1h"; the last one repeats; null: mailman.retry_schedule';
 
 CREATE TABLE mailman.subscription (

@@ -80,6 +80,7 @@ extern int	mailman_lock_timeout;	/* ms a turn waits for a user's lock */
 extern int	mailman_policy_timeout; /* ms a policy has for one batch */
 extern int	mailman_pause_rejections;	/* mails rejected in a row */
 extern int	mailman_pause_failures; /* percent of the latest mails */
+extern int	mailman_max_message_size;	/* kB of a mail */
 extern char *mailman_retry_schedule;	/* "5min, 15min, ..." */
 
 extern void guc_define(void);
@@ -356,6 +357,8 @@ typedef struct Letter
 	TimestampTz send_at;		/* 0: at once */
 	TimestampTz resumed_at;		/* 0: never */
 	char	   *policy;			/* who decides about recipients; NULL: nobody */
+	int64		max_message_size;	/* 0: the setting */
+	Work		work;			/* of what is made of it now */
 	RenderLetter render;		/* after letter_load_content() */
 } Letter;
 
@@ -420,6 +423,32 @@ extern Letter *control_foresee(Letter *letter);
 /* ERROR: it cannot be (what), as it is in that state */
 extern void control_refuse(const Letter *letter, const char *what,
 						   const char *hint);
+
+/* ---- letter_limit.c: how much it may be ---- */
+
+/* What a setting or a newsletter may say, in bytes */
+#define LETTER_SIZE_MIN	(64 * 1024)
+#define LETTER_SIZE_MAX	(200 * 1024 * 1024)
+
+/* Begin to count, and hear of interrupts meanwhile: see work.c */
+extern void letter_limit(Letter *letter);
+
+/* Bytes of a value, without having them all in memory */
+extern size_t datum_size(Datum value, bool isnull);
+
+/*
+ * What is wrong with a recipient of whom so many bytes are known, or NULL: of a
+ * mail's worth and more no mail is made.
+ */
+extern char *letter_data_fault(const Letter *letter, size_t size);
+
+/* ERROR if a column of the letter's is larger than any mail */
+extern void letter_check_column(const Letter *letter, const char *what,
+								uint64 row, int column);
+
+/* ERROR if there is no room for anything but these files, encoded or not */
+extern void letter_check_files(const Letter *letter, size_t size,
+							   bool encoded);
 
 /* ---- rendering.c ---- */
 

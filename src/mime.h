@@ -27,11 +27,23 @@ mime_put_hex(char *to, unsigned char c)
 /* Write len bytes in base64, padded (RFC 4648 4); returns its end */
 extern char *mime_put_base64(char *to, const char *from, size_t len);
 
-/* Append bytes as base64 in lines of 76 (RFC 2045 6.8) */
-extern void mime_append_base64(StringInfo out, const char *from, size_t len);
+/*
+ * Append bytes as base64 in lines of 76 (RFC 2045 6.8); false as
+ * mime_text_part()
+ */
+extern bool mime_append_base64(Work *work, StringInfo out, const char *from,
+							   size_t len);
+
+/*
+ * Append a text, whose lines end with LF, in quoted-printable (RFC 2045 6.7):
+ * so many of its bytes have to be encoded, and it has so many lines
+ */
+extern bool mime_append_quoted(Work *work, StringInfo out, const char *body,
+							   size_t len, size_t encode, size_t lines);
 
 /* Content-Transfer-Encoding:, blank line and text, as mime_text_part() */
-extern void mime_text_body(StringInfo out, const char *body, size_t len);
+extern bool mime_text_body(Work *work, StringInfo out, const char *body,
+						   size_t len);
 
 /*
  * Copy a value with every run of control characters made one space.  The

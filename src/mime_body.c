@@ -32,7 +32,7 @@
 #include "mime.h"
 #include "mime_scan.h"
 
-#define LINE_GOOD		76		/* RFC 2045 6.7 (5) and 6.8 */
+#define LINE_GOOD		76		/* RFC 2045 6.8 */
 #define BASE64_INPUT	57		/* makes a line of 76 */
 
 typedef enum Encoding
@@ -50,18 +50,14 @@ typedef struct BodyTraits
 	bool		fragile;		/* not safe as it is */
 } BodyTraits;
 
-static inline bool
-is_blank(char c)
+/* A loop has come to s, and counted at *ticked; what is spent shows later */
+static inline void
+body_tick(Work *work, const char **ticked, const char *s)
 {
-	return c == ' ' || c == '\t';
-}
-
-/* Could what stands at s be mangled at the beginning of a line? */
-static inline bool
-begins_badly(const char *s, const char *end)
-{
-	return *s == '.' || (*s == 'F' && end - s >= 5 &&
-						 memcmp(s, "From ", 5) == 0);
+	if (s - *ticked < WORK_SLICE)
+		return;
+	(void) work_bytes(work, s - *ticked);
+	*ticked = s;
 }
 
 /* Make CRLF and bare CR a LF; returns a copy the caller frees */
@@ -100,19 +96,22 @@ traits_add_line(BodyTraits *traits, const char *line, const char *end)
 		traits->fragile = true;
 }
 
-/*
- * Look at a body once.  False if there is a CR in it: then it is to be
- * normalised before.
- */
-static bool
-body_inspect(BodyTraits *traits, const char *body, size_t len)
+/* A body that is looked at */
+typedef struct Inspection
 {
-	const char *end = body + len;
-	const char *line = body;
+	BodyTraits	traits;
+	const char *line;			/* where the line we are in begins */
+	size_t		weight;
+	size_t		equals;
+} Inspection;
+
+/* Look at some of it; false if there is a CR in it */
+static inline bool
+inspect_slice(Inspection *in, const char *body, const char *end)
+{
 	size_t		weight = 0;
 	size_t		equals = 0;
 
-	memset(traits, 0, sizeof(*traits));
 	while (body < end)
 	{
 		uint8		class = byte_class[(unsigned char) *body];
@@ -126,8 +125,8 @@ body_inspect(BodyTraits *traits, const char *body, size_t len)
 			return false;
 		if (*body == '\n')
 		{
-			traits_add_line(traits, line, body);
-			line = body + 1;
+			traits_add_line(&in->traits, in->line, body);
+			in->line = body + 1;
 		}
 		else
 		{
@@ -136,10 +135,35 @@ body_inspect(BodyTraits *traits, const char *body, size_t len)
 		}
 		body++;
 	}
-	if (line < end)
-		traits_add_line(traits, line, end);
-	traits->encode = equals + (weight - equals) / 2;
-	if (traits->encode > equals)
+	in->weight += weight;
+	in->equals += equals;
+	return true;
+}
+
+/*
+ * Look at a body once.  False if there is a CR in it: then it is to be
+ * normalised before.
+ */
+static bool
+body_inspect(Work *work, BodyTraits *traits, const char *body, size_t len)
+{
+	Inspection	in = {.line = body};
+	const char *end = body + len;
+
+	while (body < end)
+	{
+		const char *stop = body_slice(body, end);
+
+		if (!inspect_slice(&in, body, stop))
+			return false;
+		(void) work_bytes(work, stop - body);
+		body = stop;
+	}
+	if (in.line < end)
+		traits_add_line(&in.traits, in.line, end);
+	*traits = in.traits;
+	traits->encode = in.equals + (in.weight - in.equals) / 2;
+	if (traits->encode > in.equals)
 		traits->fragile = true;
 	return true;
 }
@@ -154,14 +178,26 @@ body_encoding(const BodyTraits *traits, size_t len)
 		ENCODING_BASE64;
 }
 
+/* How long a text is with CRLF at the end of each line, the last one, too */
+static size_t
+body_crlf_length(const char *body, size_t len, size_t lines)
+{
+	return len + lines + (len > 0 && body[len - 1] != '\n');
+}
+
 /* Append lines that end with LF, or not at all, with CRLF */
-static void
-body_append_crlf(StringInfo out, const char *body, size_t len, size_t lines)
+static bool
+body_append_crlf(Work *work, StringInfo out, const char *body, size_t len,
+				 size_t lines)
 {
 	const char *end = body + len;
+	const char *ticked = body;
+	size_t		size = body_crlf_length(body, len, lines);
 	char	   *to;
 
-	append_reserve(out, len + 2 * lines);
+	if (size > work->room)
+		return !(work->full = true);
+	append_reserve(out, size);
 	to = out->data + out->len;
 	while (body < end)
 	{
@@ -172,141 +208,11 @@ body_append_crlf(StringInfo out, const char *body, size_t len, size_t lines)
 		*to++ = '\r';
 		*to++ = '\n';
 		body = stop + 1;
+		body_tick(work, &ticked, body);
 	}
 	out->len = (int) (to - out->data);
 	out->data[out->len] = '\0';
-}
-
-/*
- * Quoted-printable on its way out (RFC 2045 6.7).  A line has room for 75
- * octets and the "=" of a soft break; the last one of a line of the text needs
- * no such break.
- */
-typedef struct QuotedPrintable
-{
-	char	   *to;
-	char	   *line;			/* of output, where it begins */
-	const char *end;			/* of the text */
-} QuotedPrintable;
-
-/* Does a line of the text end at p? */
-static inline bool
-qp_at_end(const QuotedPrintable *qp, const char *p)
-{
-	return p == qp->end || *p == '\n';
-}
-
-/* Is there room for so many octets, if the text goes on at next? */
-static inline bool
-qp_fits(const QuotedPrintable *qp, ptrdiff_t size, const char *next)
-{
-	ptrdiff_t	column = qp->to - qp->line + size;
-
-	return column < LINE_GOOD ||
-		(column == LINE_GOOD && qp_at_end(qp, next));
-}
-
-static inline void
-qp_soft_break(QuotedPrintable *qp)
-{
-	memcpy(qp->to, "=\r\n", 3);
-	qp->line = qp->to += 3;
-}
-
-static inline void
-qp_line_break(QuotedPrintable *qp)
-{
-	memcpy(qp->to, "\r\n", 2);
-	qp->line = qp->to += 2;
-}
-
-static inline void
-qp_encode(QuotedPrintable *qp, const char *p)
-{
-	if (!qp_fits(qp, 3, p + 1))
-		qp_soft_break(qp);
-	qp->to = mime_put_hex(qp->to, (unsigned char) *p);
-}
-
-/* Where ends what stands for itself?  A blank does not at the end of a line */
-static inline const char *
-qp_literals_end(const QuotedPrintable *qp, const char *p)
-{
-	const char *stop = p;
-
-	if (byte_class[(unsigned char) *p] == 0)
-		stop = literals_end(p + 1, qp->end);
-	if (stop > p && is_blank(stop[-1]) && qp_at_end(qp, stop))
-		stop--;
-	return stop;
-}
-
-/* Write what stands for itself, but perhaps not at the beginning of a line */
-static inline void
-qp_literals(QuotedPrintable *qp, const char *p, const char *stop)
-{
-	while (p < stop)
-	{
-		size_t		n = stop - p;
-
-		if (qp->to == qp->line && begins_badly(p, qp->end))
-		{
-			qp_encode(qp, p++);
-			continue;
-		}
-		if (!qp_fits(qp, n, stop))
-			n = LINE_GOOD - 1 - (qp->to - qp->line);
-		memcpy(qp->to, p, n);
-		qp->to += n;
-		p += n;
-		if (p < stop)
-			qp_soft_break(qp);
-	}
-}
-
-/* Write a text; returns its end */
-static char *
-qp_text(char *to, const char *p, const char *end)
-{
-	QuotedPrintable qp = {to, to, end};
-
-	while (p < end)
-	{
-		const char *stop = qp_literals_end(&qp, p);
-
-		qp_literals(&qp, p, stop);
-		if (stop == end)
-			break;
-		if (*stop == '\n')
-			qp_line_break(&qp);
-		else
-			qp_encode(&qp, stop);
-		p = stop + 1;
-	}
-	if (qp.to > qp.line)
-		qp_line_break(&qp);
-	return qp.to;
-}
-
-/*
- * Append a body in quoted-printable.  The room is reserved at once: each
- * line may add a CR and encode its first and its last character beyond what
- * was counted; each soft break takes 3 octets, encodes perhaps the one after
- * it, and comes at the earliest after 70.
- */
-static void
-body_append_qp(StringInfo out, const char *body, size_t len,
-			   const BodyTraits *traits)
-{
-	size_t		room = len + 2 * traits->encode + 6 * traits->lines;
-	char	   *to;
-
-	room += (room / 70 + 1) * 5;
-	append_reserve(out, room);
-	to = qp_text(out->data + out->len, body, body + len);
-	Assert(to - out->data < out->maxlen);
-	out->len = (int) (to - out->data);
-	out->data[out->len] = '\0';
+	return !work->spent;
 }
 
 /* see mime.h */
@@ -340,13 +246,17 @@ mime_put_base64(char *to, const char *from, size_t len)
 }
 
 /* see mime.h */
-void
-mime_append_base64(StringInfo out, const char *from, size_t len)
+bool
+mime_append_base64(Work *work, StringInfo out, const char *from, size_t len)
 {
 	const char *end = from + len;
+	const char *ticked = from;
+	size_t		room = (len / BASE64_INPUT + 1) * (LINE_GOOD + 2);
 	char	   *to;
 
-	append_reserve(out, (len / BASE64_INPUT + 1) * (LINE_GOOD + 2));
+	if (room - (LINE_GOOD + 2) > work->room)
+		return !(work->full = true);
+	append_reserve(out, room);
 	to = out->data + out->len;
 	while (from < end)
 	{
@@ -356,68 +266,83 @@ mime_append_base64(StringInfo out, const char *from, size_t len)
 		*to++ = '\r';
 		*to++ = '\n';
 		from += n;
+		body_tick(work, &ticked, from);
 	}
 	Assert(to - out->data < out->maxlen);
 	out->len = (int) (to - out->data);
 	out->data[out->len] = '\0';
+	return !work->spent;
 }
 
 /* Append a body in base64; line ends inside of it are CRLF, too */
-static void
-body_append_base64(StringInfo out, const char *body, size_t len, size_t lines)
+static bool
+body_append_base64(Work *work, StringInfo out, const char *body, size_t len,
+				   size_t lines)
 {
 	StringInfoData crlf;
+	bool		good;
 
 	initStringInfo(&crlf);
-	body_append_crlf(&crlf, body, len, lines);
-	mime_append_base64(out, crlf.data, crlf.len);
+	good = body_append_crlf(work, &crlf, body, len, lines) &&
+		mime_append_base64(work, out, crlf.data, crlf.len);
 	pfree(crlf.data);
+	return good;
+}
+
+/* Append a body that was looked at */
+static bool
+body_append(Work *work, StringInfo out, Encoding encoding, const char *body,
+			size_t len, const BodyTraits *traits)
+{
+	switch (encoding)
+	{
+		case ENCODING_7BIT:
+			return body_append_crlf(work, out, body, len, traits->lines);
+		case ENCODING_QUOTED_PRINTABLE:
+			return mime_append_quoted(work, out, body, len, traits->encode,
+									  traits->lines);
+		case ENCODING_BASE64:
+			return body_append_base64(work, out, body, len, traits->lines);
+	}
+	return false;
 }
 
 /* see mime.h */
-void
-mime_text_body(StringInfo out, const char *body, size_t len)
+bool
+mime_text_body(Work *work, StringInfo out, const char *body, size_t len)
 {
 	static const char *const names[] = {"7bit", "quoted-printable", "base64"};
 	char	   *copy = NULL;
 	BodyTraits	traits;
 	Encoding	encoding;
+	bool		good;
 
-	if (!body_inspect(&traits, body, len))
+	if (!body_inspect(work, &traits, body, len))
 	{
 		body = copy = body_normalise(body, &len);
-		(void) body_inspect(&traits, body, len);
+		(void) body_inspect(work, &traits, body, len);
 	}
 	encoding = body_encoding(&traits, len);
 	append_literal(out, "Content-Transfer-Encoding: ");
 	append_string(out, names[encoding]);
 	append_literal(out, "\r\n\r\n");
-
-	switch (encoding)
-	{
-		case ENCODING_7BIT:
-			body_append_crlf(out, body, len, traits.lines);
-			break;
-		case ENCODING_QUOTED_PRINTABLE:
-			body_append_qp(out, body, len, &traits);
-			break;
-		case ENCODING_BASE64:
-			body_append_base64(out, body, len, traits.lines);
-			break;
-	}
+	good = body_append(work, out, encoding, body, len, &traits);
 	if (copy)
 		pfree(copy);
+	return good;
 }
 
 /* see pure.h */
-void
-mime_text_part(StringInfo out, const char *subtype, const char *body,
-			   size_t len)
+bool
+mime_text_part(Work *work, StringInfo out, const char *subtype,
+			   const char *body, size_t len)
 {
+	Work		own;
+
 	append_literal(out, "Content-Type: text/");
 	append_string(out, subtype);
 	append_literal(out, "; charset=utf-8\r\n");
-	mime_text_body(out, body, len);
+	return mime_text_body(work_given(work, &own), out, body, len);
 }
 
 /*

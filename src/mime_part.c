@@ -273,13 +273,20 @@ is_wire_text(const char *type, const char *content, size_t len)
 
 /* see pure.h */
 bool
-mime_attachment(StringInfo out, const Attachment *file, const char **why)
+mime_attachment(Work *work, StringInfo out, const Attachment *file,
+				const char **why)
 {
+	Work		own;
+
 	if (!mime_type_is_valid(file->content_type, why) ||
 		(file->content_id != NULL &&
 		 !mime_content_id_is_valid(file->content_id, why)))
 		return false;
 
+	*why = "It is too large.";
+	work = work_given(work, &own);
+	if (file->len > work->room)
+		return !(work->full = true);
 	append_reserve(out, file->len / 57 * 78 + 1024);
 	part_type(out, file->content_type);
 	if (file->name[0] != '\0')
@@ -293,12 +300,7 @@ mime_attachment(StringInfo out, const Attachment *file, const char **why)
 		appendStringInfo(out, "Content-ID: <%s>\r\n", file->content_id);
 
 	if (is_wire_text(file->content_type, file->content, file->len))
-		mime_text_body(out, file->content, file->len);
-	else
-	{
-		appendStringInfoString(out, "Content-Transfer-Encoding: base64\r\n"
-							   "\r\n");
-		mime_append_base64(out, file->content, file->len);
-	}
-	return true;
+		return mime_text_body(work, out, file->content, file->len);
+	appendStringInfoString(out, "Content-Transfer-Encoding: base64\r\n\r\n");
+	return mime_append_base64(work, out, file->content, file->len);
 }

@@ -166,4 +166,25 @@ leading_dot(const char *s, const char *end)
 	return s;
 }
 
+static inline bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* The end of the next few bytes of a text */
+static inline const char *
+body_slice(const char *s, const char *end)
+{
+	return end - s > WORK_SLICE ? s + WORK_SLICE : end;
+}
+
+/* Could what stands at s be mangled at the beginning of a line? */
+static inline bool
+begins_badly(const char *s, const char *end)
+{
+	return *s == '.' || (*s == 'F' && end - s >= 5 &&
+						 memcmp(s, "From ", 5) == 0);
+}
+
 #endif							/* MAILMAN_MIME_SCAN_H */

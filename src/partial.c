@@ -17,6 +17,9 @@
 #include "catalog/pg_type.h"
 #include "mailman.h"
 
+/* All of a newsletter's, in bytes: they are in memory, though few are needed */
+#define PARTIALS_MAX	(32 * 1024 * 1024)
+
 struct Partials
 {
 	TemplatePartial *list;
@@ -28,17 +31,32 @@ partials_load(int64 newsletter_id)
 {
 	static Statement load = {
 		.sql = "SELECT name, template FROM mailman.partial"
-		" WHERE newsletter_id = $1 ORDER BY name",
+		" WHERE newsletter_id = $1",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(newsletter_id)};
 	uint64		rows = statement_run(&load, SPI_OK_SELECT, values, NULL);
 	Partials   *partials = palloc(sizeof(Partials));
+	size_t		size = 0;
 	uint64		row;
 
 	partials->count = (int) rows;
 	partials->list = palloc0(sizeof(TemplatePartial) * Max(rows, 1));
+	for (row = 0; row < rows; row++)
+	{
+		bool		isnull;
+		Datum		source = row_datum(row, 2, &isnull);
+
+		size += datum_size(source, isnull);
+	}
+	if (size > PARTIALS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the partials of newsletter " INT64_FORMAT " are too large",
+						newsletter_id),
+				 errdetail("They have %s, %s at most.", render_size(size),
+						   render_size(PARTIALS_MAX))));
 	for (row = 0; row < rows; row++)
 	{
 		TemplatePartial *partial = &partials->list[row];
@@ -47,6 +65,7 @@ partials_load(int64 newsletter_id)
 		partial->source = row_text(row, 2);
 		partial->len = strlen(partial->source);
 	}
+	template_sort_partials(partials->list, partials->count);
 	return partials;
 }
 
@@ -76,9 +95,11 @@ letter_parse(const Letter *letter, const char *what, const char *source,
 
 	if (source == NULL || source[0] == '\0')
 		return NULL;
-	tmpl = template_parse(source, strlen(source), &error);
+	tmpl = template_parse(letter->render.work, source, strlen(source),
+						  &error);
 	if (tmpl == NULL ||
-		!template_link(tmpl, partials->list, partials->count, &error))
+		!template_link(letter->render.work, tmpl, partials->list,
+					   partials->count, &error))
 		partials_refuse(letter, what, &error);
 	return tmpl;
 }

@@ -185,12 +185,15 @@ policy_disarm(TimestampTz deadline)
 	QueryCancelPending = false;
 }
 
+/* What it leaves behind goes with the call's own memory */
 static void
 policy_call(FmgrInfo *flinfo, Datum letter, Datum subscription,
-			PolicyAnswer *answer)
+			MemoryContext memory, PolicyAnswer *answer)
 {
 	LOCAL_FCINFO(fcinfo, 2);
+	MemoryContext caller = CurrentMemoryContext;
 	Datum		result;
+	size_t		size;
 
 	CHECK_FOR_INTERRUPTS();
 	InitFunctionCallInfoData(*fcinfo, flinfo, 2, InvalidOid, NULL, NULL);
@@ -198,9 +201,19 @@ policy_call(FmgrInfo *flinfo, Datum letter, Datum subscription,
 	fcinfo->args[0].isnull = false;
 	fcinfo->args[1].value = subscription;
 	fcinfo->args[1].isnull = false;
+	MemoryContextSwitchTo(memory);
 	result = FunctionCallInvoke(fcinfo);
-	policy_answer_read(fcinfo->isnull ? NULL : DatumGetJsonbPCopy(result),
-					   answer);
+	size = datum_size(result, fcinfo->isnull);
+	MemoryContextSwitchTo(caller);
+	if (size > POLICY_ANSWER_MAX)
+	{
+		memset(answer, 0, sizeof(*answer));
+		answer->oversize = size;
+	}
+	else
+		policy_answer_read(fcinfo->isnull ? NULL : DatumGetJsonbP(result),
+						   answer);
+	MemoryContextReset(memory);
 }
 
 int
@@ -211,6 +224,9 @@ policy_ask(const Policy *policy, Datum letter, const Datum *subscriptions,
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile int answered = 0;
+	volatile size_t size = 0;
+	MemoryContext memory = AllocSetContextCreate(caller, "mailman policy",
+												 ALLOCSET_DEFAULT_SIZES);
 	FmgrInfo	flinfo;
 
 	*error = NULL;
@@ -221,9 +237,15 @@ policy_ask(const Policy *policy, Datum letter, const Datum *subscriptions,
 		policy_fence(policy);
 		fmgr_info(policy->function, &flinfo);
 		policy_arm(deadline);
-		for (; answered < count; answered++)
-			policy_call(&flinfo, letter, subscriptions[answered],
-						&answers[answered]);
+		while (answered < count && size < POLICY_ANSWERS_MAX)
+		{
+			PolicyAnswer *answer = &answers[answered];
+
+			policy_call(&flinfo, letter, subscriptions[answered], memory,
+						answer);
+			size += answer->variables ? VARSIZE(answer->variables) : 0;
+			answered++;
+		}
 		policy_disarm(deadline);
 	}
 	PG_CATCH();
@@ -236,6 +258,7 @@ policy_ask(const Policy *policy, Datum letter, const Datum *subscriptions,
 	PG_END_TRY();
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(memory);
 	CurrentResourceOwner = owner;
 	return answered;
 }
@@ -268,6 +291,14 @@ policy_describe_relay(const Policy *policy, const char *name)
 {
 	return psprintf("policy %s names relay \"%s\", which newsletter.relays does not list",
 					policy->name, policy_words(name, strlen(name)));
+}
+
+char *
+policy_describe_oversize(const Policy *policy, size_t size)
+{
+	return psprintf("the answer of policy %s has %s, more than %s",
+					policy->name, render_size(size),
+					render_size(POLICY_ANSWER_MAX));
 }
 
 Jsonb *

@@ -27,6 +27,7 @@ typedef struct PolicyAnswer
 	char	   *reason;			/* in the owner's words, or NULL */
 	TimestampTz until;			/* of a defer */
 	Jsonb	   *variables;		/* an object, or NULL */
+	size_t		oversize;		/* not read, as it has so many bytes; or 0 */
 	char	   *relay;			/* a name, or NULL: as the newsletter lists */
 } PolicyAnswer;
 
@@ -37,6 +38,10 @@ typedef struct Policy
 	Oid			function;
 	Oid			owner;			/* of the newsletter; it runs as this role */
 } Policy;
+
+/* An answer may have so many bytes; and those that are kept at once */
+#define POLICY_ANSWER_MAX	((size_t) 4 * 1024 * 1024)
+#define POLICY_ANSWERS_MAX	((size_t) 16 * 1024 * 1024)
 
 /* ---- policy.c ---- */
 
@@ -49,7 +54,8 @@ extern bool policy_find(const Letter *letter, Policy *policy);
 /*
  * Ask it about some subscriptions of a letter, both whole rows, in order.
  * Returns how many were answered; if not all, *error says why the next one was
- * not, and nothing of what was done for it stays.  deadline 0: none.
+ * not, and nothing of what was done for it stays; NULL: more answers would take
+ * too much memory.  deadline 0: none.
  */
 extern int	policy_ask(const Policy *policy, Datum letter,
 					   const Datum *subscriptions, int count,
@@ -61,6 +67,9 @@ extern char *policy_describe(const Policy *policy, const ErrorData *error);
 
 /* The same, if it names a relay that is not in the newsletter's list */
 extern char *policy_describe_relay(const Policy *policy, const char *name);
+
+/* The same, if its answer is too large */
+extern char *policy_describe_oversize(const Policy *policy, size_t size);
 
 /* Was it that there was no time left? */
 extern bool policy_is_late(const ErrorData *error);

@@ -36,25 +36,44 @@ Jsonb *
 preview_fill(const Letter *letter, uint64 row, RenderRecipient *recipient,
 			 char **verdict)
 {
-	bool		isnull;
-	Datum		value;
-	Jsonb	   *variables;
+	bool		data_null;
+	bool		given_null;
+	Datum		data = row_datum(row, 4, &data_null);
+	Datum		given = row_datum(row, 5, &given_null);
+	Jsonb	   *variables = NULL;
 
+	*verdict = NULL;
 	recipient->subscription_id = row_int64(row, 1, 0);
 	recipient->email = row_text(row, 2);
 	recipient->name = row_text(row, 3);
-	value = row_datum(row, 4, &isnull);
-	recipient->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
-	value = row_datum(row, 5, &isnull);
-	variables = isnull ? NULL : DatumGetJsonbPCopy(value);
 	recipient->date = letter_date(letter, row_int64(row, 6, 0));
 	recipient->unsubscribe_url = unsubscribe_url(&letter->render,
 												 recipient->subscription_id,
 												 false);
+	recipient->fault = letter_data_fault(letter,
+										 datum_size(data, data_null) +
+										 datum_size(given, given_null));
+	if (recipient->fault != NULL)
+		return NULL;
+	recipient->data = lookup_node(data_null ? NULL :
+								  DatumGetJsonbPCopy(data));
+	if (!given_null)
+		variables = DatumGetJsonbPCopy(given);
 	/* the row is read: this runs statements of its own */
 	*verdict = preview_decide(letter, recipient->subscription_id, &variables);
 	recipient->variables = lookup_node(variables);
 	return variables;
+}
+
+static void
+preview_fail(const Letter *letter, const RenderRecipient *recipient,
+			 const char *fault)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("letter " INT64_FORMAT " cannot be rendered for subscription " INT64_FORMAT,
+					letter->id, recipient->subscription_id),
+			 errdetail("%s", fault)));
 }
 
 /*
@@ -92,6 +111,8 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 						DatumGetInt64(subscription.value),
 						letter->newsletter_id)));
 	variables = preview_fill(letter, 0, recipient, &verdict);
+	if (recipient->fault != NULL)
+		preview_fail(letter, recipient, recipient->fault);
 	if (verdict != NULL)
 		ereport(NOTICE,
 				(errmsg("subscription " INT64_FORMAT " would not get this mail now",
@@ -122,11 +143,7 @@ mailman_preview(PG_FUNCTION_ARGS)
 	letter_check_names(letter, false);
 	preview_recipient(letter, subscription, &recipient);
 	if (!render_message(&letter->render, &recipient, &rendered))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("letter " INT64_FORMAT " cannot be rendered for subscription " INT64_FORMAT,
-						letter->id, recipient.subscription_id),
-				 errdetail("%s", rendered.error)));
+		preview_fail(letter, &recipient, rendered.error);
 	MemoryContextSwitchTo(caller);
 	result = cstring_to_text_with_len(rendered.message.data,
 									  rendered.message.len);

@@ -34,6 +34,8 @@ static char *
 preview_verdict(const Letter *letter, const Policy *policy,
 				const PolicyAnswer *answer)
 {
+	if (answer->oversize > 0)
+		return policy_describe_oversize(policy, answer->oversize);
 	if (answer->action == POLICY_SEND && answer->relay != NULL &&
 		!preview_has_relay(letter, answer->relay))
 		return policy_describe_relay(policy, answer->relay);

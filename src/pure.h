@@ -23,6 +23,63 @@
 
 #include "lib/stringinfo.h"
 
+/* ---- work.c: how much may be done for a mail ---- */
+
+/*
+ * A step is what takes some hundred nanoseconds at most: an op of a template, a
+ * name looked for in one object, so many bytes copied, escaped or encoded.
+ */
+#define WORK_BYTES		64
+#define WORK_PULSE		2048	/* steps between two callbacks: below 1 ms */
+#define WORK_SLICE		16384	/* most bytes that are done at once */
+#define WORK_STEPS_MAX	INT64CONST(10000000)
+#define WORK_ROOM_MAX	((size_t) 512 * 1024 * 1024)
+
+typedef struct Work
+{
+	int64		quota;			/* steps until the next callback */
+	int64		left;			/* steps beyond these */
+	int64		steps;			/* there were at first */
+	size_t		room;			/* bytes that what is made next may have */
+	bool		full;			/* it would have more */
+	bool		spent;			/* no step was left */
+	int64		pulses;			/* callbacks so far */
+	void		(*pulse) (void);	/* may not return; or NULL */
+} Work;
+
+extern void work_begin(Work *work, int64 steps, void (*pulse) (void));
+
+/* The same once more, with the same callback */
+extern void work_renew(Work *work, int64 steps);
+
+/* The quota is used up; false: so is everything */
+extern bool work_more(Work *work);
+
+/* Count so many steps; false: there are not so many, and never will be */
+static inline bool
+work_do(Work *work, int64 steps)
+{
+	return (work->quota -= steps) >= 0 || work_more(work);
+}
+
+/* Whoever is given nobody's counts for himself */
+static inline Work *
+work_given(Work *work, Work *own)
+{
+	if (work == NULL)
+		work_begin(work = own, WORK_STEPS_MAX, NULL);
+	return work;
+}
+
+/* Count what so many bytes take */
+extern bool work_bytes(Work *work, size_t bytes);
+
+/*
+ * Make room in out for so many bytes and a NUL; false if there would then be
+ * more than work->room behind start.
+ */
+extern bool work_grow(Work *work, StringInfo out, size_t start, size_t len);
+
 /* ---- address.c: RFC 5321 4.1.2, RFC 6531, RFC 5890 ---- */
 
 #define LOCAL_PART_MAX	64		/* octets, RFC 5321 4.5.3.1.1 */
@@ -61,10 +118,11 @@ typedef struct TemplateError
 } TemplateError;
 
 /*
- * NULL with *error filled if the text is no template.  The result is one
- * chunk of memory: pfree() frees it.
+ * NULL with *error filled if the text is no template, or too much for work,
+ * which may be NULL, as with the other functions.  The result is one chunk of
+ * memory: pfree() frees it.
  */
-extern Template *template_parse(const char *source, size_t len,
+extern Template *template_parse(Work *work, const char *source, size_t len,
 								TemplateError *error);
 
 typedef struct TemplatePartial
@@ -73,7 +131,11 @@ typedef struct TemplatePartial
 	const char *source;
 	size_t		len;
 	Template   *tmpl;			/* NULL until a template needs it */
+	struct TemplatePartial *next;	/* to be tied: template_link()'s own */
 } TemplatePartial;
+
+/* Put them in order: template_link() wants it */
+extern void template_sort_partials(TemplatePartial *partials, int npartials);
 
 /*
  * Tie each {{>name}} to its partial, and those of the partials; they are
@@ -81,8 +143,9 @@ typedef struct TemplatePartial
  * none of that name, or if it is no template, or if they are nested too deep
  * whatever the data.  To be called even if there are no partials.
  */
-extern bool template_link(Template *tmpl, TemplatePartial *partials,
-						  int npartials, TemplateError *error);
+extern bool template_link(Work *work, Template *tmpl,
+						  TemplatePartial *partials, int npartials,
+						  TemplateError *error);
 
 typedef enum TemplateKind
 {
@@ -119,10 +182,11 @@ struct TemplateAccess
 	void		(*item) (const TemplateNode *list, int i, TemplateNode *item);
 
 	/*
-	 * Append what a variable shows of it, unescaped; not of strings.  NULL
-	 * for objects that show nothing.
+	 * Append what a variable shows of it, unescaped; not of strings.  False
+	 * if that is too much, by work.  NULL for objects that show nothing.
 	 */
-	void		(*append) (const TemplateNode *node, StringInfo out);
+	bool		(*append) (Work *work, const TemplateNode *node,
+						   StringInfo out);
 };
 
 /* A string as a node; NULL: no value */
@@ -143,12 +207,14 @@ typedef enum TemplateMode
 } TemplateMode;
 
 /*
- * Append to out.  The template must have been linked.  False with *error
- * filled, and something in out, if a variable has no value though strict, or
- * if it does not come to an end: partials in partials, or too much.
+ * Append to out, at most work->room bytes.  The template must have been linked.
+ * False with *error filled, and something in out, if a variable has no value
+ * though strict, or if it does not come to an end: partials in partials, or
+ * too much (work->full, work->spent).
  */
-extern bool template_render(const Template *tmpl, const TemplateNode *root,
-							TemplateMode mode, bool strict, StringInfo out,
+extern bool template_render(Work *work, const Template *tmpl,
+							const TemplateNode *root, TemplateMode mode,
+							bool strict, StringInfo out,
 							TemplateError *error);
 
 /* ---- mime_header.c, mime_body.c: RFC 5322, 2045, 2047, 6532 ---- */
@@ -183,8 +249,10 @@ extern void mime_header_raw(StringInfo out, const char *name,
  * the content: 7bit if ASCII without long lines, quoted-printable if mostly
  * ASCII, base64 else.  Line ends of any kind become CRLF; ends with CRLF.
  * The result is always 7-bit with lines of at most 998 (encoded: 76) octets.
+ * False, with something in out, if the text is too much for work: it would
+ * have more than work->room octets, or no step is left.
  */
-extern void mime_text_part(StringInfo out, const char *subtype,
+extern bool mime_text_part(Work *work, StringInfo out, const char *subtype,
 						   const char *body, size_t len);
 
 /* What the wire takes more, if no line begins with a dot; and a NUL */
@@ -209,10 +277,10 @@ typedef struct Attachment
 
 /*
  * Append a part with its header fields.  false with *why (a sentence) if
- * content_type or content_id is none.
+ * content_type or content_id is none, or it is too much for work.
  */
-extern bool mime_attachment(StringInfo out, const Attachment *file,
-							const char **why);
+extern bool mime_attachment(Work *work, StringInfo out,
+							const Attachment *file, const char **why);
 
 extern bool mime_type_is_valid(const char *type, const char **why);
 extern bool mime_content_id_is_valid(const char *id, const char **why);
@@ -310,6 +378,10 @@ typedef struct RenderLetter
 	const Attachment *attachments;	/* needed by render_prepare() only */
 	int			nattachments;
 	const DkimSigner *dkim;
+	size_t		max_size;		/* octets a message may have; 0: as many as
+								 * there is room for */
+	const char *max_size_of;	/* what says so */
+	Work	   *work;			/* who counts; or NULL */
 	const RenderFixed *fixed;	/* from render_prepare(), or NULL: then it is
 								 * worked out again for every message */
 } RenderLetter;
@@ -325,6 +397,7 @@ typedef struct RenderRecipient
 	const char *unsubscribe_url;	/* theirs; NULL: there is none */
 	int64		test_id;		/* not 0: a marked copy of what they get, */
 	const char *test_address;	/* which goes there */
+	const char *fault;			/* why no mail can be made; or NULL */
 } RenderRecipient;
 
 typedef struct Rendered
@@ -355,6 +428,12 @@ extern RenderFixed *render_prepare(const RenderLetter *letter,
 extern bool render_message(const RenderLetter *letter,
 						   const RenderRecipient *recipient,
 						   Rendered *result);
+
+/* What every message of the letter has at least: the files, and some fields */
+extern size_t render_fixed_size(const RenderFixed *fixed);
+
+/* "25 MB" */
+extern char *render_size(size_t bytes);
 
 /* ---- template_names.c ---- */
 

@@ -41,26 +41,41 @@ typedef struct Marks
 	char		tag[VERP_TAG_SIZE];
 } Marks;
 
+/* A template could not be rendered: what is wrong, and where */
+static const char *
+render_fault(const RenderContext *context, const TemplateError *fault,
+			 const char *what, size_t room)
+{
+	const char *words = fault->message;
+	const char *place = fault->partial ?
+		psprintf("partial \"%s\"", fault->partial) : what;
+
+	if (context->work->full && room == RENDER_FIELD_MAX)
+		words = psprintf("%s would exceed %s", what, render_size(room));
+	else if (context->work->full || context->work->spent)
+		words = render_exceeds(context);
+	return psprintf("%s, line %d, column %d of %s", words, fault->line,
+					fault->column, place);
+}
+
 /*
- * Render a template of the letter; on failure the error says where in what.
+ * Render a template of the letter, to so many bytes at most; on failure the
+ * error says where in what.
  */
 static bool
 render_template(StringInfo out, const Template *tmpl, const char *what,
-				TemplateMode mode, const RenderContext *context,
+				TemplateMode mode, const RenderContext *context, size_t room,
 				const char **error)
 {
 	TemplateNode root = render_context(context);
 	TemplateError fault;
 
+	context->work->room = room;
 	if (tmpl == NULL ||
-		template_render(tmpl, &root, mode, context->letter->strict, out,
-						&fault))
+		template_render(context->work, tmpl, &root, mode,
+						context->letter->strict, out, &fault))
 		return true;
-	*error = fault.partial ?
-		psprintf("%s, line %d, column %d of partial \"%s\"", fault.message,
-				 fault.line, fault.column, fault.partial) :
-		psprintf("%s, line %d, column %d of %s", fault.message, fault.line,
-				 fault.column, what);
+	*error = render_fault(context, &fault, what, room);
 	return false;
 }
 
@@ -154,6 +169,22 @@ render_message_id(const Marks *marks, const RenderFixed *fixed)
 	return id.data;
 }
 
+/* Render one body and append it */
+static bool
+render_body(StringInfo out, StringInfo body, const Template *tmpl,
+			const char *what, const char *subtype, TemplateMode mode,
+			const RenderContext *context, const char **error)
+{
+	resetStringInfo(body);
+	if (!render_template(body, tmpl, what, mode, context,
+						 render_room(context, out), error))
+		return false;
+	if (mime_text_part(context->work, out, subtype, body->data, body->len))
+		return true;
+	*error = render_exceeds(context);
+	return false;
+}
+
 /* Append Content-Type and body: text, HTML, or both with the text first */
 static bool
 render_text(StringInfo out, const RenderContext *context,
@@ -167,23 +198,16 @@ render_text(StringInfo out, const RenderContext *context,
 	initStringInfo(&body);
 	if (both)
 		multipart_begin(out, "alternative", boundary);
-	if (letter->text_body)
-	{
-		if (!render_template(&body, letter->text_body, "text_body",
-							 TEMPLATE_PLAIN, context, error))
-			return false;
-		mime_text_part(out, "plain", body.data, body.len);
-	}
+	if (letter->text_body &&
+		!render_body(out, &body, letter->text_body, "text_body", "plain",
+					 TEMPLATE_PLAIN, context, error))
+		return false;
 	if (both)
 		delimiter(out, boundary, "\r\n");
-	if (letter->html_body)
-	{
-		resetStringInfo(&body);
-		if (!render_template(&body, letter->html_body, "html_body",
-							 TEMPLATE_HTML, context, error))
-			return false;
-		mime_text_part(out, "html", body.data, body.len);
-	}
+	if (letter->html_body &&
+		!render_body(out, &body, letter->html_body, "html_body", "html",
+					 TEMPLATE_HTML, context, error))
+		return false;
 	if (both)
 		multipart_end(out, &none, boundary);
 	pfree(body.data);
@@ -268,7 +292,7 @@ render_headers(StringInfo out, const RenderContext *context,
 
 		resetStringInfo(&value);
 		if (!render_template(&value, header->value, header->name,
-							 TEMPLATE_PLAIN, context, error))
+							 TEMPLATE_PLAIN, context, RENDER_FIELD_MAX, error))
 			return false;
 		mime_header_text(out, header->name, value.data);
 	}
@@ -298,7 +322,8 @@ render_header(Rendered *result, const RenderContext *context,
 	if (recipient->test_id != 0)
 		append_literal(&value, TEST_PREFIX);
 	if (!render_template(&value, context->letter->subject, "subject",
-						 TEMPLATE_PLAIN, context, &result->error))
+						 TEMPLATE_PLAIN, context, RENDER_FIELD_MAX,
+						 &result->error))
 		return false;
 	len = value.len;
 	result->subject = mime_clean(value.data, &len);
@@ -360,8 +385,12 @@ render_build(Rendered *result, const RenderLetter *letter,
 			 const RenderRecipient *recipient, const RenderFixed *fixed,
 			 const Marks *marks)
 {
-	RenderContext context = {.letter = letter,.recipient = recipient};
+	RenderContext context = {
+		.letter = letter,.recipient = recipient,.fixed = fixed
+	};
+	Work		own;
 
+	render_limit(&context, &own);
 	result->message_id = render_message_id(marks, fixed);
 	if (!render_mail_from(result, fixed->mail_from.data, marks->tag))
 		return false;
@@ -372,8 +401,14 @@ render_build(Rendered *result, const RenderLetter *letter,
 		!render_content(&result->message, &context, fixed, marks,
 						&result->error))
 		return false;
-	return letter->dkim == NULL ||
-		render_sign(result, letter->dkim, recipient->date);
+	if (letter->dkim != NULL &&
+		!render_sign(result, letter->dkim, recipient->date))
+		return false;
+	if (letter->max_size == 0 ||
+		(size_t) result->message.len <= letter->max_size)
+		return true;
+	result->error = render_exceeds(&context);
+	return false;
 }
 
 /* see pure.h */
@@ -395,6 +430,17 @@ render_message(const RenderLetter *letter, const RenderRecipient *recipient,
 		(fixed = render_prepare(letter, &result->error)) == NULL)
 		return false;
 
+	if (recipient->fault != NULL)
+	{
+		result->error = recipient->fault;
+		return false;
+	}
+	if (recipient->name != NULL && strlen(recipient->name) > RENDER_FIELD_MAX)
+	{
+		result->error = psprintf("name exceeds %s",
+								 render_size(RENDER_FIELD_MAX));
+		return false;
+	}
 	result->smtputf8 = fixed->smtputf8;
 	initStringInfo(&address);
 	if (!render_address(&address, "recipient", recipient->test_id == 0 ?

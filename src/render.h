@@ -12,11 +12,13 @@
 
 #include "hmac.h"
 
-/* Whose values a template shows */
+/* Whose values a template shows, and what there is room and work for */
 typedef struct RenderContext
 {
 	const RenderLetter *letter;
 	const RenderRecipient *recipient;
+	const struct RenderFixed *fixed;
+	Work	   *work;
 } RenderContext;
 
 /* The outermost object of a template's names; context must outlive it */
@@ -43,6 +45,21 @@ struct RenderFixed
 	bool		tagged;			/* does a mail carry its verp.c tag? */
 	bool		smtputf8;
 };
+
+/* ---- render_limit.c ---- */
+
+/* A header field has so many bytes at most; few servers take as many */
+#define RENDER_FIELD_MAX	((size_t) 64 * 1024)
+
+/* Begin to count for a message; own is there for a letter that has no work */
+extern void render_limit(RenderContext *context, Work *own);
+
+/* So many bytes may be added to the message */
+extern size_t render_room(const RenderContext *context,
+						  const StringInfoData *message);
+
+/* What is wrong with a message that would be more */
+extern char *render_exceeds(const RenderContext *context);
 
 /* Append an address in wire form; on failure *error says whose and why */
 extern bool render_address(StringInfo out, const char *whose,

@@ -125,13 +125,13 @@ prepare_attachments(RenderFixed *fixed, const RenderLetter *letter,
 		StringInfo	part = &parts->list[parts->count++];
 
 		initStringInfo(part);
-		if (!mime_attachment(part, file, &why))
+		if (!mime_attachment(letter->work, part, file, &why))
 		{
 			*error = psprintf("invalid attachment \"%s\": %s", file->name,
 							  why);
 			return false;
 		}
-		fixed->size += part->len + 100; /* with its delimiter */
+		fixed->size += part->len;
 	}
 	return true;
 }

@@ -4,7 +4,9 @@
  *	  Make the mails of those who were claimed.
  *
  * The glue of the worker with the pure layer: rows in, RFC 5322 bytes out.
- * One that cannot be rendered fails alone.
+ * One that cannot be rendered fails alone.  What the process is told while one
+ * is made is heard, and between two of them, if they take long, so are the
+ * relays.
  *
  * A turn claims many, and while their mails are made the relay would have
  * nothing to do.  So what the sessions can take is made first, the others
@@ -17,6 +19,7 @@
 #include "postgres.h"
 
 #include "mailman.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "worker.h"
@@ -26,6 +29,17 @@
 
 /* Made before the first is handed over, beside one a session and the riders */
 #define RENDER_AHEAD 4
+
+/* When so long has passed the sessions come first */
+#define RENDER_US INT64CONST(20000)
+
+/* There is no query to cancel while a mail is made */
+static void
+rendering_pulse(void)
+{
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+}
 
 /* At once where it is to stay: with attachments a mail is large */
 static void
@@ -58,7 +72,9 @@ letter_render_wire(const Letter *letter, const RenderRecipient *recipient,
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
-			ERRCODE_INSUFFICIENT_RESOURCES)
+			ERRCODE_INSUFFICIENT_RESOURCES ||
+			ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+			ERRCODE_OPERATOR_INTERVENTION)
 			PG_RE_THROW();
 		FlushErrorState();
 		rendered->error = error->message;
@@ -113,12 +129,17 @@ sending_render_one(Worker *w, Delivery *d)
 		.data = d->data,
 		.variables = d->variables,
 		.test_id = d->test_id,
-		.test_address = d->test_address
+		.test_address = d->test_address,
+		.fault = d->fault
 	};
 	StringInfoData wire = {0};
-	bool		ok = letter_render_wire(w->letter, &recipient, &d->rendered,
-										&wire, d->context);
+	bool		ok;
 
+	letter_limit(w->letter);
+	w->letter->work.pulse = rendering_pulse;
+	ok = letter_render_wire(w->letter, &recipient, &d->rendered, &wire,
+							d->context);
+	delivery_let_go(w, d);
 	sending_keep(d);
 	d->revision = w->letter->revision;
 	d->mail.from = d->rendered.mail_from;
@@ -140,13 +161,33 @@ sending_render_failed(Worker *w, Delivery *d)
 	delivery_end(w, d, &w->claimed);
 }
 
+/* Nothing is known of whom it is for: the next claim may have room for that */
+static void
+sending_hand_back(Worker *w, Delivery *d)
+{
+	d->ended_at = GetCurrentTimestamp();
+	sending_unclaim(d);
+	if (d->test_id != 0)
+		test_wait(w, d);
+	else
+		outcome_hand_back(d, d->ended_at, NULL);
+	delivery_end(w, d, &w->claimed);
+}
+
 /* One in the scratch memory, which is used again and again */
 static void
 sending_render_next(Worker *w, Delivery *d)
 {
-	MemoryContext old = MemoryContextSwitchTo(w->scratch_context);
-	bool		ok = sending_render_one(w, d);
+	MemoryContext old;
+	bool		ok;
 
+	if (d->unread)
+	{
+		sending_hand_back(w, d);
+		return;
+	}
+	old = MemoryContextSwitchTo(w->scratch_context);
+	ok = sending_render_one(w, d);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->scratch_context);
 	if (!ok)
@@ -157,6 +198,7 @@ sending_render_next(Worker *w, Delivery *d)
 void
 sending_render_more(Worker *w, int count)
 {
+	int64		until = transfer_now() + RENDER_US;
 	dlist_mutable_iter iter;
 
 	if (w->scratch_context == NULL)
@@ -170,7 +212,7 @@ sending_render_more(Worker *w, int count)
 
 		if (d->mail.wire != NULL)
 			continue;
-		if (count-- == 0)
+		if (count-- == 0 || transfer_now() >= until)
 			return;
 		sending_render_next(w, d);
 	}

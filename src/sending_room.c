@@ -97,6 +97,8 @@ sending_room(Worker *w)
 	room = Max(2 * sessions, sending_rate(w)) - claimed -
 		(w->begun.count - begun_elsewhere);
 	room = Min(room, sending_most(w));
+	if (w->claim_most > 0)
+		room = Min(room, w->claim_most - claimed);
 	slots = sending_slots(w);
 	if (slots >= 0)
 		room = Min(room, slots - claimed);

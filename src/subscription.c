@@ -79,6 +79,9 @@ mailman_check_address(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(true);
 }
 
+/* What becomes a field of a header need not be longer */
+#define LINE_MAX_BYTES	(64 * 1024)
+
 /* mailman.check_line(text, what): true, or ERROR 23514 */
 Datum
 mailman_check_line(PG_FUNCTION_ARGS)
@@ -88,6 +91,12 @@ mailman_check_line(PG_FUNCTION_ARGS)
 	int			len = VARSIZE_ANY_EXHDR(value);
 	int			i;
 
+	if (len > LINE_MAX_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("%s must not be longer than %d bytes",
+						text_to_cstring(PG_GETARG_TEXT_PP(1)), LINE_MAX_BYTES),
+				 errdetail("It has %d.", len)));
 	for (i = 0; i < len; i++)
 	{
 		unsigned char c = (unsigned char) bytes[i];

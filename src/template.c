@@ -70,10 +70,10 @@ parser_alone(Parser *parser, size_t *line)
 
 	while (before > 0 && (scanner->source[before - 1] == ' ' ||
 						  scanner->source[before - 1] == '\t'))
-		before--;
+		scanner_tick(scanner, --before);
 	while (after < scanner->len && (scanner->source[after] == ' ' ||
 									scanner->source[after] == '\t'))
-		after++;
+		scanner_tick(scanner, ++after);
 	if (!parser_line_start(parser, before))
 		return false;
 	if (after + 1 < scanner->len && scanner->source[after] == '\r')
@@ -93,6 +93,7 @@ parser_add(Parser *parser, OpKind kind, size_t start, size_t len)
 	op.start = (uint32) start;
 	op.len = (uint32) len;
 	op.tag = (uint32) parser->scanner.tag;
+	(void) work_do(parser->scanner.work, TEMPLATE_OP_STEPS);
 	appendBinaryStringInfo(&parser->ops, (char *) &op, sizeof(op));
 	return parser_op(parser, parser_nops(parser) - 1);
 }
@@ -265,7 +266,11 @@ parser_step(Parser *parser)
 	alone = tag.sigil != '\0' && tag.sigil != '&' &&
 		parser_alone(parser, &line);
 	parser_text(parser, start, alone ? line : scanner->tag, !alone);
-	return parser_emit(parser, &tag, alone, line);
+	if (!parser_emit(parser, &tag, alone, line))
+		return false;
+	if (!work_do(scanner->work, 1))
+		return scanner_fail(scanner, scanner->tag, TEMPLATE_TOO_MANY);
+	return true;
 }
 
 /* Pack source and ops into one chunk */
@@ -293,11 +298,13 @@ parser_finish(const Parser *parser)
 
 /* see pure.h */
 Template *
-template_parse(const char *source, size_t len, TemplateError *error)
+template_parse(Work *work, const char *source, size_t len,
+			   TemplateError *error)
 {
 	Parser		parser = {.section = -1};
 	Scanner    *scanner = &parser.scanner;
 	Template   *tmpl = NULL;
+	Work		own;
 	bool		good = true;
 
 	scanner->source = source;
@@ -305,6 +312,7 @@ template_parse(const char *source, size_t len, TemplateError *error)
 	scanner->open = "{{";
 	scanner->close = "}}";
 	scanner->open_len = scanner->close_len = 2;
+	scanner->work = work_given(work, &own);
 	scanner->error = error;
 	initStringInfo(&parser.ops);
 	while (good && scanner->pos < len)

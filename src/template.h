@@ -18,6 +18,15 @@
 /* Nor sections in sections: rendering them takes stack */
 #define TEMPLATE_SECTIONS_DEEP	100
 
+/* Nor names and delimiters as long: they are compared again and again */
+#define TEMPLATE_NAME_MAX		1000
+#define TEMPLATE_DELIMITER_MAX	16
+
+#define TEMPLATE_TOO_MANY	"the templates of the letter have too many tags"
+
+/* An op stays in memory: it counts as so many steps of parsing */
+#define TEMPLATE_OP_STEPS		20
+
 /* So many different variables of a template are known again when repeated */
 #define TEMPLATE_SLOTS	32
 
@@ -58,6 +67,7 @@ struct Template
 	size_t		text_len;		/* sum of all text, to size the output */
 	bool		linked;
 	int			checked;		/* by template_names.c, for what */
+	bool		waiting;		/* to be linked */
 	bool		visiting;		/* template_link() is on its way through */
 	int			depth;			/* of partials, whatever the data; or -1 */
 	int			nops;
@@ -77,6 +87,7 @@ typedef struct Scanner
 	size_t		open_len;
 	const char *close;
 	size_t		close_len;
+	Work	   *work;
 	TemplateError *error;
 } Scanner;
 
@@ -87,6 +98,17 @@ typedef struct Tag
 	size_t		start;			/* of the name */
 	size_t		len;
 } Tag;
+
+/*
+ * A loop has come to this position: now and then it counts.  Whether there is
+ * work left is asked for once a tag.
+ */
+static inline void
+scanner_tick(const Scanner *scanner, size_t pos)
+{
+	if (pos % WORK_SLICE == 0)
+		(void) work_do(scanner->work, WORK_SLICE / WORK_BYTES);
+}
 
 /* Find these bytes from the position on; len if they are not there */
 extern size_t scanner_find(const Scanner *scanner, const char *bytes,

@@ -21,25 +21,81 @@
 	(template_fault((error), (tmpl)->source, (tmpl)->len, (op)->tag, \
 					__VA_ARGS__), (error)->partial = (tmpl)->name, false)
 
+static int
+link_compare(const void *a, const void *b)
+{
+	return strcmp(((const TemplatePartial *) a)->name,
+				  ((const TemplatePartial *) b)->name);
+}
+
+/* see pure.h */
+void
+template_sort_partials(TemplatePartial *partials, int npartials)
+{
+	if (npartials > 1)
+		qsort(partials, npartials, sizeof(TemplatePartial), link_compare);
+}
+
 static TemplatePartial *
 link_find(TemplatePartial *partials, int npartials, const char *name,
 		  size_t len)
 {
-	int			i;
+	int			low = 0;
+	int			high = npartials;
 
-	for (i = 0; i < npartials; i++)
+	while (low < high)
 	{
-		if (strlen(partials[i].name) == len &&
-			memcmp(partials[i].name, name, len) == 0)
-			return &partials[i];
+		int			middle = low + (high - low) / 2;
+		const char *found = partials[middle].name;
+		int			order = strncmp(found, name, len);
+
+		if (order == 0 && found[len] == '\0')
+			return &partials[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
 	}
 	return NULL;
 }
 
+/* Partials to be linked, and what is needed to find others */
+typedef struct Linker
+{
+	Work	   *work;
+	TemplatePartial *partials;
+	int			npartials;
+	TemplatePartial *first;		/* of those parsed and not yet tied */
+	TemplateError *error;
+} Linker;
+
+/* A partial is needed: parse it, if it was not before */
+static bool
+link_need(Linker *linker, TemplatePartial *partial)
+{
+	if (partial->tmpl == NULL)
+	{
+		partial->tmpl = template_parse(linker->work, partial->source,
+									   partial->len, linker->error);
+		if (partial->tmpl == NULL)
+		{
+			linker->error->partial = partial->name;
+			return false;
+		}
+		partial->tmpl->name = partial->name;
+	}
+	if (!partial->tmpl->linked && !partial->tmpl->waiting)
+	{
+		partial->tmpl->waiting = true;
+		partial->next = linker->first;
+		linker->first = partial;
+	}
+	return true;
+}
+
 /* Tie the tags of one template; what they name is parsed, not yet tied */
 static bool
-link_one(Template *tmpl, TemplatePartial *partials, int npartials,
-		 TemplateError *error)
+link_one(Linker *linker, Template *tmpl)
 {
 	int			i;
 
@@ -49,27 +105,39 @@ link_one(Template *tmpl, TemplatePartial *partials, int npartials,
 		const char *name = tmpl->source + op->start;
 		TemplatePartial *partial;
 
+		if (!work_do(linker->work, 1))
+			return link_fail(linker->error, tmpl, op, TEMPLATE_TOO_MANY);
 		if (op->kind != OP_PARTIAL)
 			continue;
-		partial = link_find(partials, npartials, name, op->len);
+		partial = link_find(linker->partials, linker->npartials, name,
+							op->len);
 		if (partial == NULL)
-			return link_fail(error, tmpl, op, "there is no partial \"%.*s\"",
+			return link_fail(linker->error, tmpl, op,
+							 "there is no partial \"%.*s\"",
 							 SHOWN(name, op->len));
-		if (partial->tmpl == NULL)
-		{
-			partial->tmpl = template_parse(partial->source, partial->len,
-										   error);
-			if (partial->tmpl == NULL)
-			{
-				error->partial = partial->name;
-				return false;
-			}
-			partial->tmpl->name = partial->name;
-		}
+		if (!link_need(linker, partial))
+			return false;
 		op->partial = partial->tmpl;
 	}
 	tmpl->linked = true;
 	return true;
+}
+
+/* Tie a template, and whatever it needs; no partial waits afterwards */
+static bool
+link_all(Linker *linker, Template *tmpl)
+{
+	bool		good = link_one(linker, tmpl);
+
+	while (linker->first != NULL)
+	{
+		TemplatePartial *partial = linker->first;
+
+		linker->first = partial->next;
+		partial->tmpl->waiting = false;
+		good = good && link_one(linker, partial->tmpl);
+	}
+	return good;
 }
 
 /*
@@ -77,8 +145,9 @@ link_one(Template *tmpl, TemplatePartial *partials, int npartials,
  * sections?  Left in tmpl->depth.
  */
 static bool
-link_depth(Template *tmpl, int level, TemplateError *error)
+link_depth(Linker *linker, Template *tmpl, int level)
 {
+	TemplateError *error = linker->error;
 	int			depth = 0;
 	int			i;
 
@@ -87,6 +156,8 @@ link_depth(Template *tmpl, int level, TemplateError *error)
 	{
 		Op		   *op = &tmpl->ops[i];
 
+		if (!work_do(linker->work, 1))
+			return link_fail(error, tmpl, op, TEMPLATE_TOO_MANY);
 		if (op->kind == OP_SECTION || op->kind == OP_INVERTED)
 			i = op->end - 1;
 		if (op->kind != OP_PARTIAL)
@@ -101,7 +172,7 @@ link_depth(Template *tmpl, int level, TemplateError *error)
 							 "partials are nested deeper than %d",
 							 TEMPLATE_PARTIALS_DEEP);
 		if (op->partial->depth < 0 &&
-			!link_depth(op->partial, level + 1, error))
+			!link_depth(linker, op->partial, level + 1))
 			return false;
 		depth = Max(depth, op->partial->depth + 1);
 	}
@@ -112,25 +183,15 @@ link_depth(Template *tmpl, int level, TemplateError *error)
 
 /* see pure.h */
 bool
-template_link(Template *tmpl, TemplatePartial *partials, int npartials,
-			  TemplateError *error)
+template_link(Work *work, Template *tmpl, TemplatePartial *partials,
+			  int npartials, TemplateError *error)
 {
-	bool		more = true;
-	int			i;
+	Work		own;
+	Linker		linker = {
+		.work = work_given(work, &own),.partials = partials,
+		.npartials = npartials,.error = error
+	};
 
-	if (!link_one(tmpl, partials, npartials, error))
-		return false;
-	while (more)
-	{
-		more = false;
-		for (i = 0; i < npartials; i++)
-		{
-			if (partials[i].tmpl == NULL || partials[i].tmpl->linked)
-				continue;
-			if (!link_one(partials[i].tmpl, partials, npartials, error))
-				return false;
-			more = true;
-		}
-	}
-	return link_depth(tmpl, 0, error);
+	return link_all(&linker, tmpl) &&
+		link_depth(&linker, tmpl, 0);
 }

@@ -62,8 +62,8 @@ names_fail(const Template *tmpl, const Op *op, const char *sigil,
  * What is in an inverted section sees what is around it.
  */
 static bool
-names_check(Template *tmpl, const TemplateNode *root, int pass, int depth,
-			TemplateError *error)
+names_check(Work *work, Template *tmpl, const TemplateNode *root, int pass,
+			int depth, TemplateError *error)
 {
 	bool		sections = pass == PASS_SECTIONS;
 	int			i;
@@ -77,10 +77,12 @@ names_check(Template *tmpl, const TemplateNode *root, int pass, int depth,
 		bool		section = op->kind == OP_SECTION ||
 			op->kind == OP_INVERTED;
 
+		/* who has no work left says so when it is rendered */
+		(void) work_do(work, op->dots + 1);
 		if (op->kind == OP_PARTIAL)
 		{
 			if (op->partial != NULL &&
-				!names_check(op->partial, root, pass, depth + 1, error))
+				!names_check(work, op->partial, root, pass, depth + 1, error))
 				return false;
 		}
 		else if (op->kind != OP_TEXT && section == sections &&
@@ -100,8 +102,10 @@ names_check_letter(const RenderLetter *letter, Template *tmpl, int pass,
 	RenderRecipient nobody = {0};
 	RenderContext context = {.letter = letter,.recipient = &nobody};
 	TemplateNode root = render_context(&context);
+	Work		own;
 
-	return tmpl == NULL || names_check(tmpl, &root, pass, 0, error);
+	return tmpl == NULL || names_check(work_given(letter->work, &own), tmpl,
+									   &root, pass, 0, error);
 }
 
 /* see pure.h */

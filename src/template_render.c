@@ -8,6 +8,10 @@
  * and a variable that comes again from the output: what a million recipients
  * cost is the bytes that are written.
  *
+ * It ends: there is only so much work for a mail (work.c), and only so much
+ * room.  What writes looks for room only where its buffer is full, as the
+ * buffer never grows beyond it.
+ *
  * What is true is what it is for !!data in JavaScript, the language of the
  * values; the specification leaves it to that.  So missing, null, false, 0,
  * the empty string and, by the specification, the empty list are false.
@@ -17,11 +21,8 @@
  *-------------------------------------------------------------------------
  */
 #include "append.h"
+#include "port/pg_bitutils.h"
 #include "template.h"
-
-/* Items and partials in one rendering, and bytes: somewhere it must end */
-#define RENDER_STEPS_MAX	1000000
-#define RENDER_BYTES_MAX	(64 * 1024 * 1024)
 
 /* A context, and the stack of those around it that have names */
 typedef struct Scope
@@ -43,7 +44,8 @@ typedef struct Renderer
 	bool		html;
 	bool		strict;
 	int			start;			/* of what we append to out */
-	int			steps;
+	Work	   *work;
+	bool		told;			/* error is filled */
 	TemplateError *error;
 } Renderer;
 
@@ -66,79 +68,127 @@ static bool render_ops(Renderer *renderer, Frame *frame, int from, int to,
 #define render_fail(renderer, tmpl, op, ...) \
 	(template_fault((renderer)->error, (tmpl)->source, (tmpl)->len, \
 					(op)->tag, __VA_ARGS__), \
-	 (renderer)->error->partial = (tmpl)->name, false)
+	 (renderer)->error->partial = (tmpl)->name, \
+	 (renderer)->told = true, false)
 
-/* The entity that stands for a character in HTML, or NULL */
-static inline const char *
-html_entity(char c)
+/* An op could not be done: there is no room for it, or no work left */
+static bool
+render_stopped(Renderer *renderer, const Template *tmpl, const Op *op)
 {
-	switch (c)
-	{
-		case '&':
-			return "&amp;";
-		case '<':
-			return "&lt;";
-		case '>':
-			return "&gt;";
-		case '"':
-			return "&quot;";
-		case '\'':
-			return "&#39;";
-		default:
-			return NULL;
-	}
+	const Work *work = renderer->work;
+
+	if (renderer->told)
+		return false;
+	if (work->full)
+		return render_fail(renderer, tmpl, op, "more than %.1f MB",
+						   work->room / (1024.0 * 1024.0));
+	return render_fail(renderer, tmpl, op, "more than " INT64_FORMAT " steps",
+					   work->steps);
 }
 
-static void
-render_escaped(StringInfo out, const char *bytes, int len)
+/* Append, if there is room */
+static inline bool
+render_append(Renderer *renderer, const char *bytes, int len)
+{
+	StringInfo	out = renderer->out;
+
+	if (unlikely(len >= out->maxlen - out->len) &&
+		!work_grow(renderer->work, out, renderer->start, len))
+		return false;
+	memcpy(out->data + out->len, bytes, len);
+	out->len += len;
+	out->data[out->len] = '\0';
+	return true;
+}
+
+/* The same for what may be long */
+static bool
+render_long(Renderer *renderer, const char *bytes, int len)
+{
+	for (; len > WORK_SLICE; bytes += WORK_SLICE, len -= WORK_SLICE)
+	{
+		if (!work_do(renderer->work, WORK_SLICE / WORK_BYTES) ||
+			!render_append(renderer, bytes, WORK_SLICE))
+			return false;
+	}
+	return render_append(renderer, bytes, len);
+}
+
+/* The entity that stands for a character in HTML, or NULL */
+static const char *const html_entities[256] = {
+	['&'] = "&amp;",['<'] = "&lt;",['>'] = "&gt;",['"'] = "&quot;",
+	['\''] = "&#39;"
+};
+
+static bool
+render_escaped(Renderer *renderer, const char *bytes, int len)
 {
 	int			run = 0;
 	int			i;
 
 	for (i = 0; i < len; i++)
 	{
-		const char *entity = html_entity(bytes[i]);
+		const char *entity = html_entities[(unsigned char) bytes[i]];
 
 		if (entity == NULL)
 			continue;
-		append_bytes(out, bytes + run, i - run);
-		append_string(out, entity);
+		if (!render_append(renderer, bytes + run, i - run) ||
+			!render_append(renderer, entity, (int) strlen(entity)))
+			return false;
 		run = i + 1;
 	}
-	append_bytes(out, bytes + run, len - run);
+	return render_append(renderer, bytes + run, len - run);
 }
 
-static inline void
+static inline bool
+render_plain(Renderer *renderer, const char *bytes, int len)
+{
+	return likely(len <= WORK_SLICE) ? render_append(renderer, bytes, len) :
+		render_long(renderer, bytes, len);
+}
+
+static bool
 render_bytes(Renderer *renderer, const char *bytes, int len, bool escape)
 {
-	if (escape)
-		render_escaped(renderer->out, bytes, len);
-	else
-		append_bytes(renderer->out, bytes, len);
+	if (!escape)
+		return render_plain(renderer, bytes, len);
+	for (; len > WORK_SLICE; bytes += WORK_SLICE, len -= WORK_SLICE)
+	{
+		if (!work_do(renderer->work, WORK_SLICE / WORK_BYTES) ||
+			!render_escaped(renderer, bytes, WORK_SLICE))
+			return false;
+	}
+	return render_escaped(renderer, bytes, len);
 }
 
 /* Append a number, boolean, list or object */
-static void
+static bool
 render_other(Renderer *renderer, const TemplateNode *node, bool escape)
 {
 	StringInfoData shown;
+	bool		good;
 
 	if (node->access->append == NULL)
-		return;
-	if (node->kind == TEMPLATE_SCALAR)
-	{
-		node->access->append(node, renderer->out);
-		return;
-	}
+		return true;
 	initStringInfo(&shown);
-	node->access->append(node, &shown);
-	render_bytes(renderer, shown.data, shown.len, escape);
+	good = node->access->append(renderer->work, node, &shown) &&
+		render_bytes(renderer, shown.data, shown.len, escape);
 	pfree(shown.data);
+	return good;
+}
+
+/* What it takes to look into an object or list: it is searched by halves */
+static inline int
+find_steps(const TemplateNode *node)
+{
+	return node->len > 1 ? 1 + pg_leftmost_one_pos32((uint32) node->len) / 2 :
+		1;
 }
 
 /* The words behind the first: each only in what was found before */
 static bool
-render_find_rest(const Template *tmpl, const Op *op, TemplateNode *node)
+render_find_rest(Renderer *renderer, const Template *tmpl, const Op *op,
+				 TemplateNode *node)
 {
 	const char *word = tmpl->source + op->start + op->word + 1;
 	const char *end = tmpl->source + op->start + op->len;
@@ -150,6 +200,7 @@ render_find_rest(const Template *tmpl, const Op *op, TemplateNode *node)
 		const char *dot = dots > 1 ? memchr(word, '.', end - word) : end;
 
 		if ((in.kind != TEMPLATE_OBJECT && in.kind != TEMPLATE_LIST) ||
+			!work_do(renderer->work, find_steps(&in)) ||
 			!in.access->get(&in, word, dot - word, node))
 			return false;
 		word = dot + 1;
@@ -164,10 +215,13 @@ scope_names(const Scope *scope)
 	return scope->node.kind == TEMPLATE_OBJECT ? scope : scope->outer;
 }
 
-/* Find what an op names: its first word in the innermost object that has it */
+/*
+ * Find what an op names: its first word in the innermost object that has it.
+ * False if nothing has; or if no work is left, which whoever goes on sees.
+ */
 static inline bool
-render_find(const Template *tmpl, const Op *op, const Scope *scope,
-			TemplateNode *node)
+render_find(Renderer *renderer, const Template *tmpl, const Op *op,
+			const Scope *scope, TemplateNode *node)
 {
 	const char *name = tmpl->source + op->start;
 
@@ -178,8 +232,11 @@ render_find(const Template *tmpl, const Op *op, const Scope *scope,
 	}
 	for (scope = scope_names(scope); scope != NULL; scope = scope->outer)
 	{
+		if (!work_do(renderer->work, find_steps(&scope->node)))
+			return false;
 		if (scope->node.access->get(&scope->node, name, op->word, node))
-			return op->dots == 0 || render_find_rest(tmpl, op, node);
+			return op->dots == 0 ||
+				render_find_rest(renderer, tmpl, op, node);
 	}
 	return false;
 }
@@ -192,16 +249,30 @@ render_value(Renderer *renderer, const Template *tmpl, const Op *op,
 	bool		escape = renderer->html && op->kind == OP_VALUE;
 	TemplateNode node;
 
-	if (!render_find(tmpl, op, scope, &node))
+	if (!render_find(renderer, tmpl, op, scope, &node))
 		node.kind = TEMPLATE_NULL;
 	if (node.kind == TEMPLATE_STRING)
-		render_bytes(renderer, node.data, node.len, escape);
-	else if (node.kind != TEMPLATE_NULL)
-		render_other(renderer, &node, escape);
-	else if (renderer->strict)
+		return render_bytes(renderer, node.data, node.len, escape);
+	if (node.kind != TEMPLATE_NULL)
+		return render_other(renderer, &node, escape);
+	if (renderer->work->spent)
+		return false;
+	if (renderer->strict)
 		return render_fail(renderer, tmpl, op, "{{%.*s}} has no value",
 						   template_clip(name, op->len, 100), name);
 	return true;
+}
+
+/* What stands in the output already, once more */
+static inline bool
+render_again(Renderer *renderer, int at, int len)
+{
+	StringInfo	out = renderer->out;
+
+	if (len >= out->maxlen - out->len &&
+		!work_grow(renderer->work, out, renderer->start, len))
+		return false;
+	return render_plain(renderer, out->data + at, len);
 }
 
 /*
@@ -220,8 +291,7 @@ render_variable(Renderer *renderer, Frame *frame, const Op *op,
 	{
 		const Shown *shown = &frame->shown[op->slot];
 
-		append_again(out, shown->at, shown->len);
-		return true;
+		return render_again(renderer, shown->at, shown->len);
 	}
 	if (!render_value(renderer, frame->tmpl, op, scope))
 		return false;
@@ -235,8 +305,8 @@ render_variable(Renderer *renderer, Frame *frame, const Op *op,
 }
 
 /* Text of a partial that stands indented: each line of it begins so */
-static void
-render_indented(StringInfo out, const Frame *frame, const Op *op)
+static bool
+render_indented(Renderer *renderer, const Frame *frame, const Op *op)
 {
 	const char *line = frame->tmpl->source + op->start;
 	const char *end = line + op->len;
@@ -247,28 +317,16 @@ render_indented(StringInfo out, const Frame *frame, const Op *op)
 		const char *newline = memchr(line, '\n', end - line);
 		const char *next = newline ? newline + 1 : end;
 
-		if (begins)
-			append_bytes(out, frame->indent, frame->indent_len);
-		append_bytes(out, line, (int) (next - line));
+		if (!work_do(renderer->work, 1) ||
+			(begins && !render_bytes(renderer, frame->indent,
+									 frame->indent_len, false)) ||
+			!render_bytes(renderer, line, (int) (next - line), false))
+			return false;
 		begins = true;
 		line = next;
 	}
-	if (op->line_follows)
-		append_bytes(out, frame->indent, frame->indent_len);
-}
-
-/* Count an item or partial: there may be no end to them */
-static bool
-render_step(Renderer *renderer, const Template *tmpl, const Op *op)
-{
-	if (++renderer->steps > RENDER_STEPS_MAX)
-		return render_fail(renderer, tmpl, op,
-						   "more than %d items and partials",
-						   RENDER_STEPS_MAX);
-	if (renderer->out->len - renderer->start > RENDER_BYTES_MAX)
-		return render_fail(renderer, tmpl, op, "more than %d MB",
-						   RENDER_BYTES_MAX / (1024 * 1024));
-	return true;
+	return !op->line_follows ||
+		render_bytes(renderer, frame->indent, frame->indent_len, false);
 }
 
 /* The ops of a section: once per item of a list, once if it is true */
@@ -280,19 +338,19 @@ render_section(Renderer *renderer, Frame *frame, int i, const Scope *outer)
 	TemplateNode node;
 	int			n;
 
-	if (!render_find(frame->tmpl, op, outer, &node) || !node.truth)
-		return true;
+	if (!render_find(renderer, frame->tmpl, op, outer, &node) || !node.truth)
+		return !renderer->work->spent;
 	if (node.kind != TEMPLATE_LIST)
 	{
 		scope.node = node;
-		return render_step(renderer, frame->tmpl, op) &&
-			render_ops(renderer, frame, i + 1, op->end, &scope);
+		return render_ops(renderer, frame, i + 1, op->end, &scope);
 	}
 	for (n = 0; n < node.len; n++)
 	{
+		if (!work_do(renderer->work, 1))
+			return false;
 		node.access->item(&node, n, &scope.node);
-		if (!render_step(renderer, frame->tmpl, op) ||
-			!render_ops(renderer, frame, i + 1, op->end, &scope))
+		if (!render_ops(renderer, frame, i + 1, op->end, &scope))
 			return false;
 	}
 	return true;
@@ -329,11 +387,11 @@ render_partial(Renderer *renderer, const Frame *outer, const Op *op,
 		return render_fail(renderer, outer->tmpl, op,
 						   "partials are nested deeper than %d",
 						   TEMPLATE_PARTIALS_DEEP);
-	if (!render_step(renderer, outer->tmpl, op))
-		return false;
 	if (op->alone && outer->indent_len + (int) op->indent > 0)
 	{
 		frame.indent_len = outer->indent_len + (int) op->indent;
+		if (!work_bytes(renderer->work, frame.indent_len))
+			return false;
 		indent = palloc(frame.indent_len);
 		if (outer->indent_len > 0)
 			memcpy(indent, outer->indent, outer->indent_len);
@@ -347,65 +405,76 @@ render_partial(Renderer *renderer, const Frame *outer, const Op *op,
 	return good;
 }
 
+/* One op, at i; the last that is done with it, or -1 */
+static inline int
+render_op(Renderer *renderer, Frame *frame, const Op *op, int i,
+		  const Scope *scope)
+{
+	TemplateNode node;
+
+	switch (op->kind)
+	{
+		case OP_TEXT:
+			if (frame->indent_len > 0)
+				return render_indented(renderer, frame, op) ? i : -1;
+			return render_plain(renderer, frame->tmpl->source + op->start,
+								(int) op->len) ? i : -1;
+		case OP_VALUE:
+		case OP_VERBATIM:
+			return render_variable(renderer, frame, op, scope) ? i : -1;
+		case OP_SECTION:
+			return render_section(renderer, frame, i, scope) ?
+				op->end - 1 : -1;
+		case OP_INVERTED:
+			/* what it holds needs no context of its own: go on into it */
+			return render_find(renderer, frame->tmpl, op, scope, &node) &&
+				node.truth ? op->end - 1 : i;
+		case OP_PARTIAL:
+			return render_partial(renderer, frame, op, scope) ? i : -1;
+	}
+	return -1;
+}
+
 static bool
 render_ops(Renderer *renderer, Frame *frame, int from, int to,
 		   const Scope *scope)
 {
-	const Template *tmpl = frame->tmpl;
-	TemplateNode node;
+	Work	   *work = renderer->work;
 	int			i;
 
 	for (i = from; i < to; i++)
 	{
-		const Op   *op = &tmpl->ops[i];
+		const Op   *op = &frame->tmpl->ops[i];
 
-		switch (op->kind)
-		{
-			case OP_TEXT:
-				if (frame->indent_len > 0)
-					render_indented(renderer->out, frame, op);
-				else
-					append_bytes(renderer->out, tmpl->source + op->start,
-								 (int) op->len);
-				break;
-			case OP_VALUE:
-			case OP_VERBATIM:
-				if (!render_variable(renderer, frame, op, scope))
-					return false;
-				break;
-			case OP_SECTION:
-				if (!render_section(renderer, frame, i, scope))
-					return false;
-				i = op->end - 1;
-				break;
-			case OP_INVERTED:
-				/* what it holds needs no context of its own: go on into it */
-				if (render_find(tmpl, op, scope, &node) && node.truth)
-					i = op->end - 1;
-				break;
-			case OP_PARTIAL:
-				if (!render_partial(renderer, frame, op, scope))
-					return false;
-				break;
-		}
+		if (!work_do(work, 1) ||
+			(i = render_op(renderer, frame, op, i, scope)) < 0)
+			return render_stopped(renderer, frame->tmpl, op);
 	}
 	return true;
 }
 
 /* see pure.h */
 bool
-template_render(const Template *tmpl, const TemplateNode *root,
+template_render(Work *work, const Template *tmpl, const TemplateNode *root,
 				TemplateMode mode, bool strict, StringInfo out,
 				TemplateError *error)
 {
+	Work		own;
 	Renderer	renderer = {
 		.out = out,.html = mode == TEMPLATE_HTML,.strict = strict,
-		.start = out->len,.error = error
+		.start = out->len,.work = work_given(work, &own),.error = error
 	};
 	Scope		scope = {.node = *root};
 	Frame		frame;
 
 	frame_begin(&frame, tmpl, 0, &scope);
-	enlargeStringInfo(out, (int) tmpl->text_len + 1);
-	return render_ops(&renderer, &frame, 0, tmpl->nops, &scope);
+	append_reserve(out, Min(tmpl->text_len, renderer.work->room));
+	if (!render_ops(&renderer, &frame, 0, tmpl->nops, &scope))
+		return false;
+	if ((size_t) (out->len - renderer.start) <= renderer.work->room)
+		return true;
+	/* the buffer was larger from the beginning */
+	renderer.work->full = true;
+	return tmpl->nops == 0 ||
+		render_stopped(&renderer, tmpl, &tmpl->ops[tmpl->nops - 1]);
 }

@@ -78,7 +78,7 @@ static void
 scanner_skip_blanks(Scanner *scanner)
 {
 	while (scanner->pos < scanner->len && is_blank(scanner_peek(scanner)))
-		scanner->pos++;
+		scanner_tick(scanner, ++scanner->pos);
 }
 
 /* see template.h */
@@ -89,15 +89,16 @@ scanner_find(const Scanner *scanner, const char *bytes, size_t len)
 
 	while (pos + len <= scanner->len)
 	{
+		size_t		stop = Min(scanner->len - len + 1,
+							   (pos / WORK_SLICE + 1) * WORK_SLICE);
 		const char *first = memchr(scanner->source + pos, bytes[0],
-								   scanner->len - pos - len + 1);
+								   stop - pos);
 
-		if (first == NULL)
-			break;
-		pos = first - scanner->source;
-		if (memcmp(first, bytes, len) == 0)
+		pos = first ? (size_t) (first - scanner->source) : stop;
+		if (first && memcmp(first, bytes, len) == 0)
 			return pos;
-		pos++;
+		pos += first != NULL;
+		scanner_tick(scanner, pos);
 	}
 	return scanner->len;
 }
@@ -165,8 +166,13 @@ scanner_name(Scanner *scanner, Tag *tag)
 
 			while (!scanner_sees(scanner, scanner->close, scanner->close_len) &&
 				   (is_name_char(scanner_peek(scanner)) ||
-					(partial && scanner_peek(scanner) == '.')))
+					(partial && scanner_peek(scanner) == '.')) &&
+				   scanner->pos - tag->start <= TEMPLATE_NAME_MAX)
 				scanner->pos++;
+			if (scanner->pos - tag->start > TEMPLATE_NAME_MAX)
+				return scanner_fail(scanner, tag->start,
+									"a %s is longer than %d bytes",
+									tag_what(tag), TEMPLATE_NAME_MAX);
 			if (scanner->pos == word)
 				return scanner_no_name(scanner, tag);
 			if (scanner_peek(scanner) != '.' ||
@@ -264,6 +270,11 @@ scanner_delimiters(Scanner *scanner)
 	if (open_len == 0 || close_len == 0 || scanner->pos != end)
 		return scanner_fail(scanner, scanner->tag,
 							"expected two delimiters, as in \"{{=<%% %%>=}}\"");
+	if (open_len > TEMPLATE_DELIMITER_MAX ||
+		close_len > TEMPLATE_DELIMITER_MAX)
+		return scanner_fail(scanner, scanner->tag,
+							"a delimiter is longer than %d bytes",
+							TEMPLATE_DELIMITER_MAX);
 	scanner->pos = end + 1 + scanner->close_len;
 	scanner->open = open;
 	scanner->open_len = open_len;

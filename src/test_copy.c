@@ -147,8 +147,10 @@ test_fill(Worker *w, uint64 row)
 	Delivery   *d = dlist_container(Delivery, node,
 									dlist_head_node(&w->free.head));
 	MemoryContext old = MemoryContextSwitchTo(d->context);
-	bool		isnull;
-	Datum		value;
+	Datum		data;
+	Datum		variables;
+	bool		data_null;
+	bool		variables_null;
 
 	d->test_id = row_int64(row, 1, 0);
 	d->test_address = row_text(row, 3);
@@ -156,10 +158,9 @@ test_fill(Worker *w, uint64 row)
 	d->subscription_id = row_int64(row, 5, 0);
 	d->email = row_text(row, 6);
 	d->name = row_text(row, 7);
-	value = row_datum(row, 8, &isnull);
-	d->data = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
-	value = row_datum(row, 9, &isnull);
-	d->variables = lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
+	data = row_datum(row, 8, &data_null);
+	variables = row_datum(row, 9, &variables_null);
+	delivery_hold(w, d, data, data_null, variables, variables_null);
 	d->domain = domains_find(w, d->test_address);
 	MemoryContextSwitchTo(old);
 	w->ntests++;

@@ -92,6 +92,7 @@ delivery_free(Worker *w, Delivery *delivery, DeliveryList *from)
 	if (delivery->test_id != 0)
 		w->ntests--;
 
+	delivery_let_go(w, delivery);
 	MemoryContextReset(context);
 	memset(delivery, 0, sizeof(Delivery));
 	delivery->context = context;

@@ -108,6 +108,8 @@ struct Worker
 	DeliveryList claiming;		/* in a turn that has not committed */
 	DeliveryList claimed;
 	bool		unrendered;		/* some of them may have no mail yet */
+	size_t		jsonb_size;		/* bytes of data and variables they hold */
+	int			claim_most;		/* of whom there is room for these; 0: all */
 	DeliveryList begun;
 	DeliveryList done;
 	DeliveryList tested;		/* done, but tests: mailman.test knows them */
@@ -433,6 +435,21 @@ extern void sending_render(Worker *w);
 
 /* Make the next few of those claimed; one that cannot be made fails alone */
 extern void sending_render_more(Worker *w, int count);
+
+/* ---- holding.c: what is known of them until then ---- */
+
+/*
+ * Data and variables of one just claimed, if there is room for them.  In its
+ * memory context.
+ */
+extern void delivery_hold(Worker *w, Delivery *d, Datum data, bool data_null,
+						  Datum variables, bool variables_null);
+
+/* They are not needed any more */
+extern void delivery_let_go(Worker *w, Delivery *d);
+
+/* A claim was made of so many: how many may the next one be of? */
+extern void holding_adapt(Worker *w, int claimed);
 
 /* ---- sending.c: the relays ---- */
 

@@ -25,7 +25,7 @@ check_text(const char *body, size_t len)
 	initStringInfo(&wire);
 	initStringInfo(&read);
 	initStringInfo(&wanted);
-	mime_text_part(&part, "plain", body, len);
+	mime_text_part(NULL, &part, "plain", body, len);
 	CHECK(is_clean_wire(part.data, part.len, true));
 	CHECK(longest_line(part.data, part.len) <= 76);
 	CHECK(part.len >= 2 && strcmp(part.data + part.len - 2, "\r\n") == 0);
@@ -90,7 +90,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	file.content = body;
 	file.len = size;
 	initStringInfo(&part);
-	CHECK(mime_attachment(&part, &file, &why));
+	CHECK(mime_attachment(NULL, &part, &file, &why));
 	CHECK(is_clean_wire(part.data, part.len, true));
 	CHECK(strstr(part.data, "\r\n--=_") == NULL);
 	pfree(part.data);

@@ -31,7 +31,7 @@ check_file(const char *type, const char *id)
 	const char *why;
 
 	initStringInfo(&part);
-	CHECK(mime_attachment(&part, &file, &why));
+	CHECK(mime_attachment(NULL, &part, &file, &why));
 	CHECK(is_clean_wire(part.data, part.len, true));
 	body = strstr(part.data, "\r\n\r\n");
 	CHECK(body != NULL && strstr(body + 4, "\r\n\r\n") == NULL);

@@ -38,10 +38,10 @@ render_twice(const Template *tmpl, const TemplateNode *data,
 
 	initStringInfo(&first);
 	initStringInfo(&second);
-	done = template_render(tmpl, data, mode, strict, &first, &error);
+	done = template_render(NULL, tmpl, data, mode, strict, &first, &error);
 	if (!done)
 		check_error(&error);
-	CHECK(template_render(tmpl, data, mode, strict, &second, &error) == done);
+	CHECK(template_render(NULL, tmpl, data, mode, strict, &second, &error) == done);
 	CHECK(first.len == second.len &&
 		  memcmp(first.data, second.data, first.len) == 0);
 	pfree(first.data);
@@ -71,11 +71,11 @@ render_afresh(const char *source, size_t len, TemplatePartial *partials,
 		appendStringInfo(&text, "{{none%d}}", i);
 	appendStringInfoChar(&text, '\n');
 	appendBinaryStringInfo(&text, source, (int) len);
-	behind = template_parse(text.data, text.len, &error);
-	CHECK(behind != NULL && template_link(behind, partials, 2, &error));
-	if (template_render(tmpl, data, mode, false, &first, &error))
+	behind = template_parse(NULL, text.data, text.len, &error);
+	CHECK(behind != NULL && template_link(NULL, behind, partials, 2, &error));
+	if (template_render(NULL, tmpl, data, mode, false, &first, &error))
 	{
-		CHECK(template_render(behind, data, mode, false, &second, &error));
+		CHECK(template_render(NULL, behind, data, mode, false, &second, &error));
 		CHECK(second.len == first.len + 1 &&
 			  memcmp(second.data + 1, first.data, first.len) == 0);
 	}
@@ -126,7 +126,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		data = tree_parse(DATA);
 	flags = bytes[0];
 	cut((const char *) bytes + 1, size - 1, parts, lens);
-	tmpl = template_parse(parts[0], lens[0], &error);
+	tmpl = template_parse(NULL, parts[0], lens[0], &error);
 	if (tmpl == NULL)
 	{
 		check_error(&error);
@@ -138,7 +138,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		partials[i].source = parts[i + 1];
 		partials[i].len = lens[i + 1];
 	}
-	if (template_link(tmpl, partials, 2, &error))
+	if (template_link(NULL, tmpl, partials, 2, &error))
 	{
 		TemplateMode mode = flags & 1 ? TEMPLATE_HTML : TEMPLATE_PLAIN;
 

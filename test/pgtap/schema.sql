@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(484);
+SELECT plan(487);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -46,6 +46,7 @@ newsletter|dkim_selector|text|t
 newsletter|max_attempts|integer|f
 newsletter|max_age|interval|f
 newsletter|retry_schedule|text|t
+newsletter|max_message_size|integer|t
 newsletter|created_at|timestamp with time zone|f
 subscription|id|bigint|f
 subscription|newsletter_id|bigint|f
@@ -304,6 +305,7 @@ SELECT col_has_check('mailman', tab, col, format('%s.%s is checked', tab, col))
 	('newsletter', 'unsubscribe_url'), ('newsletter', 'unsubscribe_mailto'),
 	('newsletter', 'bounce_address'), ('newsletter', 'max_attempts'),
 	('newsletter', 'max_age'), ('newsletter', 'retry_schedule'),
+	('newsletter', 'max_message_size'),
 	('newsletter', 'feedback_id'), ('newsletter', 'precedence'),
 	('newsletter', 'dkim_domain'), ('newsletter', 'dkim_selector'),
 	('subscription', 'email'), ('subscription', 'name'), ('subscription', 'data'),

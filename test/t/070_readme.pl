@@ -377,6 +377,8 @@ foreach (
 	@told = map {
 		$node->sql("SELECT round(extract(epoch FROM interval '$_') * 1000)")
 	} @told if $unit eq 'ms';
+	@told = map { $node->sql("SELECT pg_size_bytes('$_') / 1024") } @told
+	  if $unit eq 'kB';
 	is_deeply(\@told, \@values, 'its default and range');
 }
 is(join(' ', sort keys %settings), '', 'there are no other settings');

@@ -12,15 +12,15 @@ O ?= .
 PURE_MK := $(abspath $(lastword $(MAKEFILE_LIST)))
 PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 
-PURE_SRC := address template template_scan template_link template_render \
+PURE_SRC := work address template template_scan template_link template_render \
 	template_names \
-	mime_header mime_body mime_date mime_part mime_field hmac token verp \
-	dkim dkim_key render_prepare render_context render pace outcome \
+	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp \
+	dkim dkim_key render_prepare render_context render_limit render pace outcome \
 	meter report_text report_status
 PURE_TEST := pure_test pure_text_test pure_template_test pure_mustache_test \
 	pure_mime_test pure_render_test pure_part_test pure_dkim_test \
 	pure_injection_test pure_token_test pure_fuzz_test pure_pace_test \
-	pure_report_test pure_meter_test \
+	pure_report_test pure_meter_test pure_work_test \
 	pure_tree pure_decode pure_random pure_letter pure_emit pure_keys
 
 PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)

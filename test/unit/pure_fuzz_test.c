@@ -120,11 +120,11 @@ fuzz_render(Template *tmpl, StringInfo source, const TemplateNode *data,
 	int			i;
 	bool		good = true;
 
-	if (template_link(tmpl, partials, COUNT(partials), &error))
+	if (template_link(NULL, tmpl, partials, COUNT(partials), &error))
 	{
 		resetStringInfo(out);
-		good = template_render(tmpl, data, random_below(2), random_below(2),
-							   out, &error) || error.message[0] != '\0';
+		good = template_render(NULL, tmpl, data, random_below(2),
+							   random_below(2), out, &error) || error.message[0] != '\0';
 	}
 	else
 		good = error.message[0] != '\0';
@@ -171,7 +171,7 @@ fuzz_templates(StringInfo in)
 				appendStringInfoString(in,
 									   pieces[random_below(COUNT(pieces))]);
 		}
-		tmpl = template_parse(in->data, in->len, &error);
+		tmpl = template_parse(NULL, in->data, in->len, &error);
 		if (tmpl == NULL)
 			good = error.line >= 1 && error.column >= 1 &&
 				error.line + error.column <= in->len + 2 &&

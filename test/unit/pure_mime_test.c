@@ -267,7 +267,7 @@ body_returns(const char *body, size_t len, const char *encoding)
 	initStringInfo(&part);
 	initStringInfo(&back);
 	initStringInfo(&expected);
-	mime_text_part(&part, "plain", body, len);
+	mime_text_part(NULL, &part, "plain", body, len);
 	expected_body(&expected, body, len);
 	good = decode_part(&back, part.data, part.len, "plain", used) &&
 		back.len == expected.len &&

@@ -331,7 +331,8 @@ render(const MustacheCase *c, TemplateError *error)
 {
 	TemplatePartial list[lengthof(c->partials) / 2] = {0};
 	TemplateNode root = tree_parse(c->data);
-	Template   *tmpl = template_parse(c->source, strlen(c->source), error);
+	Template   *tmpl = template_parse(NULL, c->source, strlen(c->source),
+									  error);
 	StringInfoData out;
 	int			n;
 
@@ -342,8 +343,9 @@ render(const MustacheCase *c, TemplateError *error)
 		list[n].source = c->partials[2 * n + 1];
 		list[n].len = strlen(list[n].source);
 	}
-	if (tmpl == NULL || !template_link(tmpl, list, n, error) ||
-		!template_render(tmpl, &root, TEMPLATE_HTML, false, &out, error))
+	template_sort_partials(list, n);
+	if (tmpl == NULL || !template_link(NULL, tmpl, list, n, error) ||
+		!template_render(NULL, tmpl, &root, TEMPLATE_HTML, false, &out, error))
 		return NULL;
 	return out.data;
 }
@@ -380,11 +382,11 @@ test_many_names(void)
 	initStringInfo(&out);
 	for (i = 0; i < 300; i++)
 		appendStringInfo(&source, "{{n%d}}", i % 100);
-	tmpl = template_parse(source.data, source.len, &error);
-	ok(tmpl && template_link(tmpl, NULL, 0, &error) &&
-	   template_render(tmpl, &root, TEMPLATE_PLAIN, false, &out, &error) &&
+	tmpl = template_parse(NULL, source.data, source.len, &error);
+	ok(tmpl && template_link(NULL, tmpl, NULL, 0, &error) &&
+	   template_render(NULL, tmpl, &root, TEMPLATE_PLAIN, false, &out, &error) &&
 	   strcmp(out.data, "abcdabcdabcd") == 0, "again: many names");
-	ok(!template_render(tmpl, &root, TEMPLATE_PLAIN, true, &out, &error) &&
+	ok(!template_render(NULL, tmpl, &root, TEMPLATE_PLAIN, true, &out, &error) &&
 	   error.column == 7, "again: many names, strict");
 	pfree(tmpl);
 	pfree(source.data);
@@ -396,7 +398,7 @@ static void
 test_every_byte(void)
 {
 	TemplateError error;
-	Template   *tmpl = template_parse("{{.}}", 5, &error);
+	Template   *tmpl = template_parse(NULL, "{{.}}", 5, &error);
 	StringInfoData value;
 	StringInfoData expected;
 	StringInfoData out;
@@ -424,8 +426,8 @@ test_every_byte(void)
 	}
 	root.data = value.data;
 	root.len = value.len;
-	ok(tmpl && template_link(tmpl, NULL, 0, &error) &&
-	   template_render(tmpl, &root, TEMPLATE_HTML, false, &out, &error) &&
+	ok(tmpl && template_link(NULL, tmpl, NULL, 0, &error) &&
+	   template_render(NULL, tmpl, &root, TEMPLATE_HTML, false, &out, &error) &&
 	   out.len == expected.len &&
 	   memcmp(out.data, expected.data, out.len) == 0, "every byte");
 	pfree(tmpl);

@@ -133,7 +133,7 @@ test_attachments(void)
 		file.content_type = cases[i][0];
 		file.content = cases[i][1];
 		file.len = strlen(cases[i][1]);
-		body = mime_attachment(&out, &file, &why) ?
+		body = mime_attachment(NULL, &out, &file, &why) ?
 			strstr(out.data, "Encoding: ") : NULL;
 		if (!ok(body != NULL && strcmp(body + 10, cases[i][2]) == 0,
 				"attachment %d", i))
@@ -145,7 +145,7 @@ test_attachments(void)
 	{
 		"Grüße.png", "image/png; a=b;c=\"d e\"", "logo@news.example", "x", 1
 	};
-	ok(mime_attachment(&out, &file, &why) &&
+	ok(mime_attachment(NULL, &out, &file, &why) &&
 	   strcmp(out.data, "Content-Type: image/png;\r\n a=b;\r\n c=\"d e\";\r\n"
 			  " name*=utf-8''Gr%C3%BC%C3%9Fe.png\r\n"
 			  "Content-Disposition: inline;\r\n"

@@ -87,7 +87,7 @@ Template *
 parse(const char *text)
 {
 	TemplateError error;
-	Template   *tmpl = template_parse(text, strlen(text), &error);
+	Template   *tmpl = template_parse(NULL, text, strlen(text), &error);
 
 	if (tmpl == NULL)
 	{
@@ -229,6 +229,7 @@ main(int argc, char **argv)
 	test_pace();
 	test_report();
 	test_meter();
+	test_work();
 	test_token();
 	printf("1..%d\n", tests);
 	return failures > 0;

@@ -75,6 +75,7 @@ extern void test_fuzz(void);
 extern void test_pace(void);
 extern void test_report(void);
 extern void test_meter(void);
+extern void test_work(void);
 extern void test_token(void);
 
 /* pure_random.c: the same for the same seed, on every machine */

@@ -70,12 +70,13 @@ tree_get(const TemplateNode *node, const char *key, size_t len,
 	return false;
 }
 
-static void
-tree_append(const TemplateNode *node, StringInfo out)
+static bool
+tree_append(Work *work, const TemplateNode *node, StringInfo out)
 {
 	const Tree *tree = node->data;
 
 	appendBinaryStringInfo(out, tree->shown.data, tree->shown.len);
+	return work_do(work, 1);
 }
 
 static const TemplateAccess tree_access = {
@@ -119,10 +120,11 @@ read_container(Tree *tree, const char **json)
 {
 	const char *start = *json;
 	bool		object = *start == '{';
+	int			room = 64;
 
 	tree->kind = object ? TEMPLATE_OBJECT : TEMPLATE_LIST;
-	tree->items = palloc(64 * sizeof(Tree));
-	tree->keys = palloc(64 * sizeof(char *));
+	tree->items = palloc(room * sizeof(Tree));
+	tree->keys = palloc(room * sizeof(char *));
 	for ((*json)++;; tree->count++)
 	{
 		StringInfoData key;
@@ -130,6 +132,12 @@ read_container(Tree *tree, const char **json)
 		skip_blanks(json);
 		if (**json == '}' || **json == ']')
 			break;
+		if (tree->count == room)
+		{
+			room *= 2;
+			tree->items = repalloc(tree->items, room * sizeof(Tree));
+			tree->keys = repalloc(tree->keys, room * sizeof(char *));
+		}
 		if (object)
 		{
 			read_string(&key, json);
