@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * mime_quoted.c
- *	  Quoted-printable (RFC 2045 6.7) for texts, of which mime_body.c says what
- *	  must not stand in a line.
+ *	  Quoted-printable (RFC 2045 6.7) for texts; mime_body.c says what must not
+ *	  stand in a line.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -66,8 +66,8 @@ qp_encode(QuotedPrintable *qp, const char *p)
 }
 
 /*
- * Where, up to an end, ends what stands for itself?  A blank does not at the end
- * of a line.
+ * Where, up to an end, ends what stands for itself?  A blank does not at the
+ * end of a line.
  */
 static inline const char *
 qp_literals_end(const QuotedPrintable *qp, const char *p, const char *end)

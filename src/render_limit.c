@@ -10,7 +10,7 @@
  */
 #include "render.h"
 
-/* The text of a message is gone through so often, with all that is done to it */
+/* The text of a message is gone through so often, whatever is done to it */
 #define PASSES	8
 
 /* see render.h */

@@ -41,7 +41,8 @@ render_twice(const Template *tmpl, const TemplateNode *data,
 	done = template_render(NULL, tmpl, data, mode, strict, &first, &error);
 	if (!done)
 		check_error(&error);
-	CHECK(template_render(NULL, tmpl, data, mode, strict, &second, &error) == done);
+	CHECK(template_render(NULL, tmpl, data, mode, strict, &second,
+						  &error) == done);
 	CHECK(first.len == second.len &&
 		  memcmp(first.data, second.data, first.len) == 0);
 	pfree(first.data);
@@ -75,7 +76,8 @@ render_afresh(const char *source, size_t len, TemplatePartial *partials,
 	CHECK(behind != NULL && template_link(NULL, behind, partials, 2, &error));
 	if (template_render(NULL, tmpl, data, mode, false, &first, &error))
 	{
-		CHECK(template_render(NULL, behind, data, mode, false, &second, &error));
+		CHECK(template_render(NULL, behind, data, mode, false, &second,
+							  &error));
 		CHECK(second.len == first.len + 1 &&
 			  memcmp(second.data + 1, first.data, first.len) == 0);
 	}

@@ -124,7 +124,8 @@ fuzz_render(Template *tmpl, StringInfo source, const TemplateNode *data,
 	{
 		resetStringInfo(out);
 		good = template_render(NULL, tmpl, data, random_below(2),
-							   random_below(2), out, &error) || error.message[0] != '\0';
+							   random_below(2), out, &error) ||
+			error.message[0] != '\0';
 	}
 	else
 		good = error.message[0] != '\0';

@@ -384,9 +384,11 @@ test_many_names(void)
 		appendStringInfo(&source, "{{n%d}}", i % 100);
 	tmpl = template_parse(NULL, source.data, source.len, &error);
 	ok(tmpl && template_link(NULL, tmpl, NULL, 0, &error) &&
-	   template_render(NULL, tmpl, &root, TEMPLATE_PLAIN, false, &out, &error) &&
+	   template_render(NULL, tmpl, &root, TEMPLATE_PLAIN, false, &out,
+					   &error) &&
 	   strcmp(out.data, "abcdabcdabcd") == 0, "again: many names");
-	ok(!template_render(NULL, tmpl, &root, TEMPLATE_PLAIN, true, &out, &error) &&
+	ok(!template_render(NULL, tmpl, &root, TEMPLATE_PLAIN, true, &out,
+						&error) &&
 	   error.column == 7, "again: many names, strict");
 	pfree(tmpl);
 	pfree(source.data);
