@@ -320,6 +320,7 @@ mailman_cancel(PG_FUNCTION_ARGS)
 	Oid			role = GetUserId();
 	ExtensionScope scope;
 	Letter	   *letter;
+	Wish		wish = {0};
 	const char *state = "cancelled";
 
 	argument_check(fcinfo, 0, "letter_id");
@@ -334,7 +335,7 @@ mailman_cancel(PG_FUNCTION_ARGS)
 		control_refuse(letter, "cancelled",
 					   "Only a letter in the post can be called back.");
 	else if (letter_is(letter, "scheduled") && control_is_untouched(letter))
-		state = control_set(letter, &use_cancel, "draft", (Wish) {0});
+		state = control_set(letter, &use_cancel, "draft", wish);
 	else
 		state = control_set(letter, &use_cancel, "cancelled",
 							control_by("cancelled", role));

@@ -19,7 +19,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/trigger.h"
 #include "mailman.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -90,8 +89,6 @@ wishes_fulfil(void)
 		extension_leave(&scope);
 	}
 	PopActiveSnapshot();
-	/* constraint triggers of an administrator's may wait for the end, too */
-	AfterTriggerFireDeferred();
 }
 
 static void
