@@ -140,7 +140,8 @@ candidates_update(Worker *w, Statement *update, const Candidates *c)
 		values[3] = candidates_places(c);
 	else if (update->nargs == 5)
 		candidates_answers(c, &values[3], &values[4]);
-	return statement_run_referring(update, SPI_OK_UPDATE_RETURNING, values);
+	return statement_run_referring(update, SPI_OK_UPDATE_RETURNING, values,
+								   NULL);
 }
 
 /* What a claim returns of a row */
