@@ -36,11 +36,14 @@ delivery_fold(Worker *w, Turn *turn)
 									 NULL);
 	uint64		row;
 
+	turn->folded += (int) rows;
 	for (row = 0; row < rows; row++)
 	{
 		int64		recipients = row_int64(row, 1, 0);
 		int64		skipped = row_int64(row, 2, 0);
 
+		turn->fed |= recipients > 0 && recipients <= FED_AT_ONCE &&
+			(w->folded || turn->reopens);
 		turn->tally.count[DELIVERY_PENDING] += recipients - skipped;
 		turn->tally.count[DELIVERY_SKIPPED] += skipped;
 		turn_move(turn, DELIVERY_FAILED, DELIVERY_PENDING,
