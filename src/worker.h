@@ -50,6 +50,7 @@ struct Worker
 	int64		run;
 	Oid			extension;		/* the one seen at start */
 	bool		locked;			/* the letter's lock is ours */
+	bool		found_nothing;	/* with it, when it was last taken */
 
 	Letter	   *letter;			/* loaded content, or NULL */
 	char		letter_version[LETTER_VERSION_SIZE];	/* of what was loaded */
@@ -265,6 +266,9 @@ typedef enum RunStart
 /* Take the letter, if it is free and there is work.  With the last two answers
  * we hold its lock, so that nobody else tries. */
 extern RunStart run_first(Worker *w);
+
+/* It found nothing: was something posted before the lock was given up? */
+extern bool run_left_behind(Worker *w);
 
 /* Somebody's lock is in the way, and others need our place */
 extern void run_give_way(Worker *w);

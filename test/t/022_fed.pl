@@ -159,4 +159,28 @@ is( $node->sql(
 $session->quit;
 $node->stop;
 
+# ---- without shared memory: nobody is started while somebody has the letter
+
+my $plain = Mailman::Cluster->create('plain',
+	conf => { log_min_messages => 'debug1', max_worker_processes => 16 });
+$plain->relay('relay', $relay->url, connections => 4);
+$newsletter = $plain->newsletter(
+	relays        => ['relay'],
+	subscriptions => 120,
+	pattern       => 'plain%s@example.com');
+@ids    = ids($plain, $newsletter);
+$letter = $plain->letter($newsletter);
+$session = $plain->session;
+$from    = $plain->log_position;
+feed($plain, $session, $letter, @ids);
+is($plain->sql("CALL mailman_wait($letter)"), 'sent', 'all of it is sent');
+$plain->assert_sums($letter, 'without shared memory');
+@processes = $plain->log_lines($starts, $from);
+cmp_ok(scalar(@processes), '<', 40,
+	'processes started for 120 calls, most while the first was to come')
+  or diag(join("\n", @processes));
+diag(scalar(@processes) . ' processes');
+$session->quit;
+$plain->stop;
+
 done_testing();
