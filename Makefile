@@ -7,7 +7,8 @@
 #				rate over some minutes; and a million deliveries purged; and
 #				fresh processes beside ALTER TABLE and VACUUM for minutes
 #	make bench	how fast, beside others; also bench-quick, bench-scale,
-#				bench-distance, bench-letters, bench-kills: see test/bench
+#				bench-distance, bench-letters, bench-feed, bench-kills: see
+#				test/bench
 #	make, make install, make installcheck	as with any PGXS extension
 #
 # For who works on it, beside "make test" (TESTS=... chooses, see the scripts):
@@ -55,7 +56,8 @@ all install installcheck clean:
 endif
 
 .PHONY: demo test test-long fuzz fuzz-targets unit built \
-	bench bench-quick bench-scale bench-distance bench-letters bench-kills \
+	bench bench-quick bench-scale bench-distance bench-letters bench-feed \
+	bench-kills \
 	check-style check-indent indent check-asan check-valgrind check-majors \
 	coverage
 
@@ -92,9 +94,11 @@ bench-quick: MEASURE = quick
 bench-scale: MEASURE = scale
 bench-distance: MEASURE = distance
 bench-letters: MEASURE = letters
+bench-feed: MEASURE = feed
 bench-kills: MEASURE = kills
 
-bench bench-quick bench-scale bench-distance bench-letters bench-kills:
+bench bench-quick bench-scale bench-distance bench-letters bench-feed \
+bench-kills:
 	@PG_CONFIG=$(PG_CONFIG) test/packages $@
 	@$(MAKE) -s built
 	@PG_CONFIG=$(PG_CONFIG) test/bench/run $(MEASURE)

@@ -44,7 +44,8 @@ typedef struct AwaitLook
 /*
  * How is it now?  A letter that was paused or cancelled is not done with
  * before what is in flight is recorded, nor a cancelled one before the rest
- * is skipped; a sent one that was posted again is being sent.
+ * is skipped; a sent one that was posted again is being sent, and one that is
+ * fed is as good as sent when nobody is left (fed.c).
  */
 static void
 await_look(int64 letter_id, AwaitLook *look)
@@ -52,6 +53,8 @@ await_look(int64 letter_id, AwaitLook *look)
 	static Statement statement = {
 		.sql = "SELECT l.state, l.xmin, CASE l.state"
 		" WHEN 'draft' THEN false WHEN 'paused' THEN w.sending"
+		" WHEN 'sending' THEN w.sending OR w.waiting OR w.posted OR l.whole"
+		" OR w.nobody"
 		" WHEN 'sent' THEN w.posted"
 		" WHEN 'cancelled' THEN w.sending OR w.waiting OR w.posted"
 		" ELSE true END"
@@ -59,6 +62,7 @@ await_look(int64 letter_id, AwaitLook *look)
 		" (l.mail_order->>'sending')::int8 > 0 AS sending,"
 		" (l.mail_order->>'pending')::int8 > 0"
 		" OR (l.mail_order->>'deferred')::int8 > 0 AS waiting,"
+		" (l.mail_order->>'recipients')::int8 = 0 AS nobody,"
 		" EXISTS (SELECT FROM mailman.posting p"
 		" WHERE p.letter_id = l.id) AS posted) w"
 		" WHERE l.id = $1",
@@ -75,6 +79,8 @@ await_look(int64 letter_id, AwaitLook *look)
 	strlcpy(look->state, row_text(0, 1), sizeof(look->state));
 	look->xmin = DatumGetTransactionId(row_datum(0, 2, &isnull));
 	look->open = row_bool(0, 3);
+	if (!look->open && strcmp(look->state, "sending") == 0)
+		strlcpy(look->state, "sent", sizeof(look->state));
 }
 
 /* What this transaction has done to the letter, its worker cannot see */

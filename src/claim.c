@@ -36,11 +36,14 @@ delivery_fold(Worker *w, Turn *turn)
 									 NULL);
 	uint64		row;
 
+	turn->folded += (int) rows;
 	for (row = 0; row < rows; row++)
 	{
 		int64		recipients = row_int64(row, 1, 0);
 		int64		skipped = row_int64(row, 2, 0);
 
+		turn->fed |= recipients > 0 && recipients <= FED_AT_ONCE &&
+			(w->folded || turn->reopens);
 		turn->tally.count[DELIVERY_PENDING] += recipients - skipped;
 		turn->tally.count[DELIVERY_SKIPPED] += skipped;
 		turn_move(turn, DELIVERY_FAILED, DELIVERY_PENDING,
@@ -140,7 +143,8 @@ candidates_update(Worker *w, Statement *update, const Candidates *c)
 		values[3] = candidates_places(c);
 	else if (update->nargs == 5)
 		candidates_answers(c, &values[3], &values[4]);
-	return statement_run_referring(update, SPI_OK_UPDATE_RETURNING, values);
+	return statement_run_referring(update, SPI_OK_UPDATE_RETURNING, values,
+								   NULL);
 }
 
 /* What a claim returns of a row */

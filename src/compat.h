@@ -106,6 +106,17 @@ compat_primary_key(Relation rel)
 #define compat_guc_free(p) free(p)
 #endif
 
+/* 18: what is not to be had may be logged.  Neither is a lack of memory. */
+static inline LockAcquireResult
+compat_lock_try(const LOCKTAG *tag, LOCKMODE mode)
+{
+#if PG_VERSION_NUM >= 180000
+	return LockAcquireExtended(tag, mode, true, true, false, NULL, false);
+#else
+	return LockAcquireExtended(tag, mode, true, true, false, NULL);
+#endif
+}
+
 /* 17: custom wait events have names */
 #if PG_VERSION_NUM >= 170000
 #define COMPAT_WAIT_EVENT(name)	WaitEventExtensionNew(name)

@@ -162,6 +162,9 @@ turn_next_state(Worker *w, const Turn *turn, const Look *look)
 		tally->count[DELIVERY_SENDING] > 0 ||
 		tally->count[DELIVERY_DEFERRED] > 0)
 		return "sending";
+	/* more are about to come; but it is not opened again for nobody */
+	if ((turn->fed || worker_is_fed(w)) && !turn->reopens)
+		return "sending";
 	return "sent";
 }
 
@@ -212,6 +215,7 @@ turn_write(Worker *w, const Turn *turn, Look *look)
 	turn_tell_doubts(w, turn);
 	strlcpy(look->state, state, sizeof(look->state));
 	look->paused = paused;
+	look->moved = moved;
 	if (paused)
 		look->mode = MODE_STOP;
 }

@@ -48,10 +48,16 @@ typedef struct Pending
 {
 	int64		letter_id;
 	int			nest_level;
+	int			holder;			/* who is to be woken without shared memory */
 	struct Pending *next;
 } Pending;
 
 static Pending *pending = NULL;
+
+/* Who had a letter so long ago is asked for again */
+#define HOLDER_KNOWN_MS 1000
+
+static int	letter_holder(int64 letter_id);
 
 /* Let the dispatcher look, whatever becomes of this transaction */
 static bool wake_wanted = false;
@@ -73,6 +79,7 @@ launch_at_commit(int64 letter_id)
 	entry = MemoryContextAlloc(TopTransactionContext, sizeof(Pending));
 	entry->letter_id = letter_id;
 	entry->nest_level = GetCurrentTransactionNestLevel();
+	entry->holder = shmem_is_there() ? 0 : letter_holder(letter_id);
 	entry->next = pending;
 	pending = entry;
 }
@@ -192,6 +199,22 @@ launch_report_no_process(int64 letter_id, TimestampTz now)
 }
 
 /*
+ * Without shared memory the letter's lock alone tells whether somebody has it.
+ * What we have done is committed by now, and who gives the lock up looks at
+ * the tables once more after it: run_left_behind().  To try the lock takes no
+ * memory that letter_holder() has not had.  Who has taken it since then is
+ * not woken, and looks by himself after mailman.poll_interval.
+ */
+static bool
+launch_is_left_to_holder(const Pending *entry)
+{
+	if (shmem_is_there() || !letter_is_locked(entry->letter_id))
+		return false;
+	shmem_set_latch(entry->holder);
+	return true;
+}
+
+/*
  * All letters of the list.  True: somebody is to look a moment later whether
  * the workers have come, or can come now.  Who leaves a place looks himself
  * whether letters wait, and who has a letter whether it was posted meanwhile.
@@ -206,6 +229,8 @@ launch_pending(TimestampTz now)
 		return false;
 	for (entry = pending; entry != NULL; entry = entry->next)
 	{
+		if (launch_is_left_to_holder(entry))
+			continue;
 		switch (launch_letter(entry->letter_id))
 		{
 			case LAUNCHED:
@@ -388,6 +413,68 @@ slot_count(void)
 	return (int) row_int64(0, 1, 0);
 }
 
+/* see process.h; nothing is thrown if memory for locks is short */
+bool
+letter_is_locked(int64 letter_id)
+{
+	LOCKTAG		tag;
+
+	letter_locktag(&tag, letter_id);
+	if (compat_lock_try(&tag, ShareLock) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, ShareLock, true);
+	return false;
+}
+
+/* The process that holds the lock, 0: none */
+static int
+letter_find_holder(int64 letter_id)
+{
+	static Statement holder = {
+		.sql = "SELECT l.pid FROM pg_catalog.pg_locks l"
+		" WHERE l.locktype = 'advisory' AND l.granted"
+		" AND l.database = $1 AND l.classid = $2 AND l.objid = $3"
+		" AND l.objsubid = $4::int2 AND l.mode = 'ExclusiveLock'",
+		.nargs = 4,
+		.argtypes = {OIDOID, OIDOID, OIDOID, INT4OID}
+	};
+	LOCKTAG		tag;
+	Datum		values[4];
+	bool		isnull;
+
+	letter_locktag(&tag, letter_id);
+	values[0] = ObjectIdGetDatum(tag.locktag_field1);
+	values[1] = ObjectIdGetDatum(tag.locktag_field2);
+	values[2] = ObjectIdGetDatum(tag.locktag_field3);
+	values[3] = Int32GetDatum(tag.locktag_field4);
+	return statement_run(&holder, SPI_OK_SELECT, values, NULL) == 0 ? 0 :
+		DatumGetInt32(row_datum(0, 1, &isnull));
+}
+
+/*
+ * The same, as it was a moment ago, for who asks again and again; and the lock
+ * is tried, as it will be at COMMIT.
+ */
+static int
+letter_holder(int64 letter_id)
+{
+	static int64 known_letter = 0;
+	static int	known_pid = 0;
+	static TimestampTz known_at = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!letter_is_locked(letter_id))
+		return 0;
+	if (known_pid == 0 || known_letter != letter_id ||
+		TimestampDifferenceExceeds(known_at, now, HOLDER_KNOWN_MS))
+	{
+		known_pid = letter_find_holder(letter_id);
+		known_letter = letter_id;
+		known_at = now;
+	}
+	return known_pid;
+}
+
 /*
  * Set the latch of whoever holds the lock, so that a worker which waits for a
  * retry sees new work at once.  Call in an extension scope.
@@ -395,32 +482,5 @@ slot_count(void)
 void
 letter_wake(int64 letter_id)
 {
-	static Statement holder = {
-		.sql = "SELECT l.pid FROM pg_catalog.pg_locks l"
-		" WHERE l.locktype = 'advisory' AND l.granted"
-		" AND l.database = $1 AND l.classid = $2 AND l.objid = $3"
-		" AND l.objsubid = $4::int2",
-		.nargs = 4,
-		.argtypes = {OIDOID, OIDOID, OIDOID, INT4OID}
-	};
-	LOCKTAG		tag;
-	Datum		values[4];
-	uint64		rows;
-	uint64		row;
-
-	letter_locktag(&tag, letter_id);
-	values[0] = ObjectIdGetDatum(tag.locktag_field1);
-	values[1] = ObjectIdGetDatum(tag.locktag_field2);
-	values[2] = ObjectIdGetDatum(tag.locktag_field3);
-	values[3] = Int32GetDatum(tag.locktag_field4);
-	rows = statement_run(&holder, SPI_OK_SELECT, values, NULL);
-	for (row = 0; row < rows; row++)
-	{
-		bool		isnull;
-		int			pid = DatumGetInt32(row_datum(row, 1, &isnull));
-		PGPROC	   *proc = isnull ? NULL : BackendPidGetProc(pid);
-
-		if (proc != NULL)
-			SetLatch(&proc->procLatch);
-	}
+	shmem_set_latch(letter_find_holder(letter_id));
 }

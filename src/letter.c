@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "mailman.h"
 #include "miscadmin.h"
@@ -29,7 +31,9 @@ enum
 	COL_HAS_BODY, COL_HOLD, COL_REVISION, COL_MAX_ATTEMPTS, COL_MAX_AGE,
 	COL_SEND_AT, COL_RESUMED_AT, COL_POLICY, COL_RETRY_SCHEDULE,
 	COL_CAN_UNSUBSCRIBE, COL_PURGED, COL_OWNER_OID, COL_SENDER_OID,
-	COL_MAX_MESSAGE_SIZE
+	COL_MAX_MESSAGE_SIZE,
+	/* of letter_hold() only */
+	COL_ORIGIN, COL_MARK
 };
 
 static List *
@@ -74,32 +78,28 @@ letter_read_retry(Letter *letter)
 				 errdetail("%s", why)));
 }
 
+#define LETTER_COLUMNS \
+	"SELECT l.newsletter_id, l.state, n.owner::text, l.sender::text," \
+	" n.relays," \
+	" coalesce(octet_length(l.text_body), 0)" \
+	" + coalesce(octet_length(l.html_body), 0) > 0," \
+	" l.on_doubt = 'hold', l.revision::int8, n.max_attempts::int8," \
+	" (extract(epoch FROM n.max_age) * 1000000)::int8, l.send_at," \
+	" l.resumed_at," \
+	" n.policy, n.retry_schedule," \
+	" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0," \
+	" l.purged_at IS NOT NULL, n.owner_oid, l.sender_oid," \
+	" n.max_message_size::int8"
+#define LETTER_FROM \
+	" FROM mailman.letter l" \
+	" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
+
+/* The letter in the only row of SPI_tuptable */
 static Letter *
-letter_load_by(int64 letter_id,
-			   uint64 (*run) (Statement *, int, const Datum *, const char *))
+letter_read(int64 letter_id)
 {
-	static Statement load = {
-		.sql = "SELECT l.newsletter_id, l.state, n.owner::text, l.sender::text,"
-		" n.relays,"
-		" coalesce(l.text_body, '') <> '' OR coalesce(l.html_body, '') <> '',"
-		" l.on_doubt = 'hold', l.revision::int8, n.max_attempts::int8,"
-		" (extract(epoch FROM n.max_age) * 1000000)::int8, l.send_at,"
-		" l.resumed_at,"
-		" n.policy, n.retry_schedule,"
-		" num_nonnulls(n.unsubscribe_url, n.unsubscribe_mailto) > 0,"
-		" l.purged_at IS NOT NULL, n.owner_oid, l.sender_oid,"
-		" n.max_message_size::int8"
-		" FROM mailman.letter l"
-		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
-		" WHERE l.id = $1",
-		.nargs = 1,
-		.argtypes = {INT8OID}
-	};
-	Datum		values[1] = {Int64GetDatum(letter_id)};
 	Letter	   *letter;
 
-	if (run(&load, SPI_OK_SELECT, values, NULL) == 0)
-		return NULL;
 	letter = palloc0(sizeof(Letter));
 	letter->id = letter_id;
 	letter->newsletter_id = row_int64(0, COL_NEWSLETTER, 0);
@@ -123,6 +123,21 @@ letter_load_by(int64 letter_id,
 	letter->max_message_size = row_int64(0, COL_MAX_MESSAGE_SIZE, 0);
 	letter_read_retry(letter);
 	return letter;
+}
+
+static Letter *
+letter_load_by(int64 letter_id,
+			   uint64 (*run) (Statement *, int, const Datum *, const char *))
+{
+	static Statement load = {
+		.sql = LETTER_COLUMNS LETTER_FROM " WHERE l.id = $1",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(letter_id)};
+
+	return run(&load, SPI_OK_SELECT, values, NULL) > 0 ?
+		letter_read(letter_id) : NULL;
 }
 
 Letter *
@@ -155,6 +170,28 @@ letter_check_not_purged(const Letter *letter)
 				 errhint("Make a new letter.")));
 }
 
+static void
+letter_read_mark(LetterMark *mark)
+{
+	bool		isnull;
+	Datum		value;
+
+	mark->newsletter_xmin =
+		DatumGetTransactionId(row_datum(0, COL_MARK, &isnull));
+	mark->newsletter_place = *(ItemPointer)
+		DatumGetPointer(row_datum(0, COL_MARK + 1, &isnull));
+	value = row_datum(0, COL_MARK + 2, &isnull);
+	mark->signs = !isnull;
+	if (mark->signs)
+	{
+		mark->key_xmin = DatumGetTransactionId(value);
+		mark->key_place = *(ItemPointer)
+			DatumGetPointer(row_datum(0, COL_MARK + 3, &isnull));
+	}
+	mark->partials = row_int64(0, COL_MARK + 4, 0);
+	mark->partials_hash = row_int64(0, COL_MARK + 5, 0);
+}
+
 static Letter *
 letter_exists(int64 letter_id, Letter *letter)
 {
@@ -164,6 +201,50 @@ letter_exists(int64 letter_id, Letter *letter)
 				 errmsg("letter " INT64_FORMAT " does not exist", letter_id),
 				 errhint("Letters are rows of mailman.letter.")));
 	return letter;
+}
+
+/*
+ * One statement that finds the letter, keeps it, and reads what tells whether
+ * anything it is made of has changed.  If the letter's row is locked by
+ * somebody, nothing is read before that is over, or it might be out of date.
+ */
+Letter *
+letter_hold(int64 letter_id)
+{
+	static Statement hold = {
+		.sql = LETTER_COLUMNS ","
+		" (SELECT bool_and(o.system_identifier = $2 AND o.database = $3)"
+		" FROM mailman.origin o),"
+		" n.xmin, n.ctid, k.xmin, k.ctid, p.count, p.hash" LETTER_FROM
+		" LEFT JOIN mailman.dkim_key k ON k.newsletter_id = n.id"
+		" CROSS JOIN LATERAL (SELECT count(*) AS count,"
+		" bit_xor(hashtextextended(x.name || x.ctid, x.xmin::text::int8))"
+		" AS hash FROM mailman.partial x WHERE x.newsletter_id = n.id) p"
+		" WHERE l.id = $1 FOR KEY SHARE OF l SKIP LOCKED",
+		.nargs = 3,
+		.argtypes = {INT8OID, INT8OID, OIDOID},
+		.generic = true
+	};
+	Datum		values[3] = {Int64GetDatum(letter_id),
+		Int64GetDatum((int64) GetSystemIdentifier()),
+	ObjectIdGetDatum(MyDatabaseId)};
+	Letter	   *letter = NULL;
+	bool		isnull;
+
+	if (!IsolationUsesXactSnapshot() &&
+		statement_run(&hold, SPI_OK_SELECT, values, NULL) > 0)
+		letter = letter_read(letter_id);
+	else if (letter_share(letter_id) &&
+			 statement_run_now(&hold, SPI_OK_SELECT, values, NULL) > 0)
+		letter = letter_read(letter_id);
+	letter = letter_exists(letter_id, letter);
+	letter->ours = row_bool(0, COL_ORIGIN);
+	(void) row_datum(0, COL_ORIGIN, &isnull);
+	letter->armed = !isnull;
+	letter->mark.revision = letter->revision;
+	letter->mark.max_message_size = mailman_max_message_size;
+	letter_read_mark(&letter->mark);
+	return control_foresee(letter);
 }
 
 /* see mailman.h */
@@ -304,7 +385,7 @@ letter_check_member(const Letter *letter, Oid role)
 }
 
 void
-letter_check_sendable(Letter *letter, Oid role)
+letter_check_rights(const Letter *letter, Oid role)
 {
 	ListCell   *cell;
 	Policy		policy;
@@ -318,6 +399,12 @@ letter_check_sendable(Letter *letter, Oid role)
 	foreach(cell, letter->relays)
 		relay_check(lfirst(cell), role);
 	(void) policy_find(letter, &policy);
+}
+
+void
+letter_check_sendable(Letter *letter, Oid role)
+{
+	letter_check_rights(letter, role);
 	letter_load_content(letter);
 }
 

@@ -32,31 +32,41 @@ names_tell(const Letter *letter, const char *what, const TemplateError *fault,
 }
 
 /* A section of nothing is no fault to a strict letter: it is just not shown */
-static void
+static bool
 names_check(const Letter *letter, const char *what, Template *tmpl,
 			bool sends)
 {
 	TemplateError fault;
+	bool		fine = true;
 
 	if (!template_check_variables(&letter->render, tmpl, &fault))
+	{
 		names_tell(letter, what, &fault,
 				   sends && letter->render.strict ? ERROR : WARNING);
+		fine = false;
+	}
 	if (!template_check_sections(&letter->render, tmpl, &fault))
+	{
 		names_tell(letter, what, &fault, WARNING);
+		fine = false;
+	}
+	return fine;
 }
 
 /* see mailman.h */
-void
+bool
 letter_check_names(const Letter *letter, bool sends)
 {
 	const RenderLetter *render = &letter->render;
+	bool		fine;
 	int			i;
 
-	names_check(letter, "subject", render->subject, sends);
-	names_check(letter, "text_body", render->text_body, sends);
-	names_check(letter, "html_body", render->html_body, sends);
+	fine = names_check(letter, "subject", render->subject, sends);
+	fine &= names_check(letter, "text_body", render->text_body, sends);
+	fine &= names_check(letter, "html_body", render->html_body, sends);
 	for (i = 0; i < render->nheaders; i++)
-		names_check(letter, psprintf("header field \"%s\"",
-									 render->headers[i].name),
-					render->headers[i].value, sends);
+		fine &= names_check(letter, psprintf("header field \"%s\"",
+											 render->headers[i].name),
+							render->headers[i].value, sends);
+	return fine;
 }

@@ -178,8 +178,8 @@ look_idle(Worker *w, const Look *look)
 	else if (look->mode == MODE_SEND && look->due_at == 0 && !look->open &&
 			 !look->whole)
 	{
-		w->ended = now - w->idle_since_us >= LINGER_US ||
-			shmem_somebody_waits();
+		w->ended = (look_is_sent(look) || w->yielding) &&
+			(now - w->idle_since_us >= LINGER_US || shmem_somebody_waits());
 		look_us = now + LINGER_LOOK_US;
 	}
 	else if (w->yielding || look->mode == MODE_STOP ||
@@ -215,7 +215,7 @@ look_wants_turn(Worker *w, const Look *look)
 				return true;
 			if (worker_outstanding(w) == 0 && !look->postings &&
 				look->due_at == 0 && !look->open && !look->whole)
-				return true;	/* nobody left: it is sent */
+				return !worker_is_fed(w);	/* nobody left: it is sent */
 			if (w->nroutes == 0)
 				return look->postings || look_is_due(look);
 			/* if one of them may be tried again, the others are asked first */

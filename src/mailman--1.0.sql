@@ -1019,10 +1019,15 @@ SELECT l.id AS letter_id,
 		   + coalesce(u.skipped, 0)::bigint AS skipped,
 		   (l.mail_order->>'doubtful')::bigint
 		   - coalesce(u.doubtful, 0)::bigint AS doubtful) t
-  -- a sent letter that was posted again is on its way
+  -- a sent letter that was posted again is on its way; one that stays
+  -- 'sending' as more may be posted any moment is as good as sent
   CROSS JOIN LATERAL (
 	SELECT CASE WHEN l.state = 'sent' AND u.letter_id IS NOT NULL
-				THEN 'sending' ELSE l.state END AS state) s
+				THEN 'sending'
+				WHEN l.state = 'sending' AND u.letter_id IS NULL
+				 AND NOT l.whole AND t.recipients > 0
+				 AND t.pending + t.sending + t.deferred = 0
+				THEN 'sent' ELSE l.state END AS state) s
   CROSS JOIN LATERAL (
 	SELECT q.percent, pg_catalog.floor(coalesce(q.percent, 0) / 5)::integer
 		   AS cells
@@ -1066,7 +1071,7 @@ SELECT l.id AS letter_id,
  ORDER BY l.id;
 COMMENT ON VIEW mailman.progress IS 'a line for each letter that is no draft; made for \watch';
 COMMENT ON COLUMN mailman.progress.letter IS 'ref of the letter, or its subject; as much as fits';
-COMMENT ON COLUMN mailman.progress.state IS 'state of the letter; a sent one that was posted again is sending';
+COMMENT ON COLUMN mailman.progress.state IS 'state of the letter; a sent one that was posted again is sending, and one of which nobody is left is sent';
 COMMENT ON COLUMN mailman.progress.percent IS 'of its recipients that are done with: delivered, failed, skipped or doubtful; 100 only if all are';
 COMMENT ON COLUMN mailman.progress.bar IS 'the same, to look at';
 COMMENT ON COLUMN mailman.progress.rate IS 'outcomes (delivered, deferred, failed) per second over the last 5 s, or the last ten if those took longer; 0 if it has come to a halt; null unless it is being sent';

@@ -29,6 +29,7 @@ _PG_init(void)
 	extension_callbacks_register();
 	launch_callbacks_register();
 	wish_callbacks_register();
+	letter_known_register();
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 	{
 		shmem_define();

@@ -139,6 +139,7 @@ typedef struct Statement
 	const char *sql;
 	int			nargs;
 	Oid			argtypes[STATEMENT_MAX_ARGS];
+	bool		generic;		/* never worth planning for its arguments */
 	SPIPlanPtr	plan;
 	TableSet	writes;			/* known with the plan */
 } Statement;
@@ -155,7 +156,7 @@ extern uint64 statement_run(Statement *statement, int expected,
  * keep the keys they have.
  */
 extern uint64 statement_run_referring(Statement *statement, int expected,
-									  const Datum *values);
+									  const Datum *values, const char *nulls);
 
 /*
  * The same for a SELECT with the snapshot of the query that called us: several
@@ -334,6 +335,20 @@ extern int64 tally_recipients(const Tally *tally);
 extern void tally_from_jsonb(Tally *tally, Jsonb *mail_order);
 extern Datum tally_to_jsonb(const Tally *tally);
 
+/* Alike: nothing that a letter is made of has changed in between */
+typedef struct LetterMark
+{
+	int			revision;
+	int			max_message_size;	/* the setting */
+	TransactionId newsletter_xmin;
+	ItemPointerData newsletter_place;
+	bool		signs;
+	TransactionId key_xmin;
+	ItemPointerData key_place;
+	int64		partials;
+	int64		partials_hash;
+} LetterMark;
+
 typedef struct Letter
 {
 	int64		id;
@@ -360,6 +375,10 @@ typedef struct Letter
 	int64		max_message_size;	/* 0: the setting */
 	Work		work;			/* of what is made of it now */
 	RenderLetter render;		/* after letter_load_content() */
+	/* after letter_hold() */
+	LetterMark	mark;
+	bool		armed;			/* the database, */
+	bool		ours;			/* and it is this one */
 } Letter;
 
 /*
@@ -385,6 +404,9 @@ extern Letter *letter_find_now(int64 letter_id);
 /* The same after letter_share(), and as the transaction wants it to become */
 extern Letter *letter_find_shared(int64 letter_id);
 
+/* The same in one statement, with its mark */
+extern Letter *letter_hold(int64 letter_id);
+
 /* Templates, links and secret; an ERROR if they cannot be rendered. */
 extern void letter_load_content(Letter *letter);
 
@@ -394,7 +416,10 @@ extern void letter_load_links(Letter *letter);
 /* ERROR if role is not a member of the newsletter's owner */
 extern void letter_check_member(const Letter *letter, Oid role);
 
-/* ERROR if the letter cannot be sent by role: relays, policy, templates */
+/* ERROR if role may not send the letter: relays, policy */
+extern void letter_check_rights(const Letter *letter, Oid role);
+
+/* ERROR if the letter cannot be sent by role: that, and templates */
 extern void letter_check_sendable(Letter *letter, Oid role);
 
 /* The second of the Date: field, Unix time */
@@ -487,11 +512,15 @@ extern Jsonb *preview_recipient(const Letter *letter,
 
 /* ---- send.c ---- */
 
-/* The letter, if role may send it; every reason why not is an ERROR */
-extern Letter *send_prepare(int64 letter_id, Oid role);
+/*
+ * The letter, if role may send it; every reason why not is an ERROR.  What it
+ * is made of is loaded if it is wanted.
+ */
+extern Letter *send_prepare(int64 letter_id, Oid role, bool content);
 
-/* WARNING or NOTICE if what is queued will not be sent, or not resumed */
-extern void send_tell(const char *what);
+/* Arm the database; WARNING or NOTICE if what is queued will not be sent, or
+ * not resumed */
+extern void send_tell(const Letter *letter, const char *what);
 
 /* ---- partial.c ---- */
 
@@ -517,9 +546,17 @@ extern void letter_free_attachments(Letter *letter);
 
 /*
  * WARNING if a template names what never has a value; an ERROR if that would
- * fail every delivery and the letter is about to be sent.
+ * fail every delivery and the letter is about to be sent.  True: neither.
  */
-extern void letter_check_names(const Letter *letter, bool sends);
+extern bool letter_check_names(const Letter *letter, bool sends);
+
+/* ---- letter_known.c: what this session has found to be in order ---- */
+
+extern void letter_known_register(void);
+
+/* Its templates, after letter_hold(): parsed, and nothing to warn of */
+extern bool letter_is_known(const Letter *letter);
+extern void letter_remember(const Letter *letter);
 
 /* ---- lookup.c: jsonb as templates see it ---- */
 

@@ -56,6 +56,9 @@ extern bool letter_lock(int64 letter_id);
 extern void letter_unlock(int64 letter_id);
 extern bool letter_lock_is_ours(int64 letter_id);
 
+/* Does anybody hold it?  Asking is in nobody's way but for an instant. */
+extern bool letter_is_locked(int64 letter_id);
+
 /* Wake the worker that holds a letter's lock, if there is one */
 extern void letter_wake(int64 letter_id);
 

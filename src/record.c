@@ -136,7 +136,8 @@ recording_run(Worker *w, DeliveryList *list, Recording *recording)
 	for (i = 0; i < columns; i++)
 		values[i + 1] = array_of(c->values[i], c->nulls[i], c->count,
 								 get_element_type(statement->argtypes[i + 1]));
-	return statement_run_referring(statement, recording->result, values);
+	return statement_run_referring(statement, recording->result, values,
+								   NULL);
 }
 
 static void

@@ -304,7 +304,8 @@ terms_apply(Worker *w, const Terms *terms)
 	int			i;
 	int			d;
 
-	w->reserve_us = transfer_now() + RESERVE_INTERVAL_US;
+	w->reserved_us = transfer_now();
+	w->reserve_us = w->reserved_us + RESERVE_INTERVAL_US;
 	for (i = 0; i < terms->nroutes; i++)
 		route_apply(w, &terms->routes[i], terms);
 	for (d = 0; terms->chosen != NULL && d < w->ndomains; d++)

@@ -31,6 +31,10 @@
 /* What is in the way of a letter's workers is logged again after this */
 #define REPORT_AGAIN_MS 60000
 
+/* Who asks whether a letter is locked holds its lock for an instant */
+#define LOCK_TRIES 3
+#define LOCK_AGAIN_US 5000L
+
 /* ---- transactions of a worker ---- */
 
 /* Bound every wait for somebody's lock */
@@ -249,7 +253,8 @@ run_start(Worker *w)
 
 	look_at(w, 0, &look);
 	w->wake_at = look.ready_at;
-	if (!look_has_work(&look) || !run_may_start(w, &look))
+	w->found_nothing = !look_has_work(&look);
+	if (w->found_nothing || !run_may_start(w, &look))
 		return RUN_NOTHING;
 	if (!slot_lock())
 		return RUN_WAITS;
@@ -271,13 +276,22 @@ run_first_transaction(Worker *w, void *arg)
 /*
  * The letter's lock and, if there is a place, the slot that shows it: in a
  * transaction that needs nothing else, so that nothing can be in its way.
+ * Without places somebody may only be asking whether it is locked.
  */
 static void
 run_lock_transaction(Worker *w, void *arg)
 {
+	int			tries;
+
 	CHECK_FOR_INTERRUPTS();
 	StartTransactionCommand();
 	w->locked = w->locked || letter_lock(w->letter_id);
+	for (tries = 1; !w->locked && !shmem_is_there() && tries < LOCK_TRIES;
+		 tries++)
+	{
+		pg_usleep(LOCK_AGAIN_US);
+		w->locked = letter_lock(w->letter_id);
+	}
 	if (w->locked && place_number() > 0)
 		(void) slot_lock();
 	CommitTransactionCommand();
@@ -314,6 +328,7 @@ run_first(Worker *w)
 	ErrorData  *error;
 
 	w->wake_at = DT_NOEND;
+	w->found_nothing = false;
 	if (!run_try(w, run_lock_transaction, NULL, NULL))
 		start = RUN_AGAIN;
 	else if (!w->locked)
@@ -337,6 +352,36 @@ run_first(Worker *w)
 	w->idle_since_us = 0;
 	w->started_us = w->last_turn_us = transfer_now();
 	return start;
+}
+
+static void
+run_behind_transaction(Worker *w, void *arg)
+{
+	bool	   *behind = arg;
+	ExtensionScope scope;
+	Look		look;
+
+	run_begin_reading(w, &scope);
+	look_at(w, 0, &look);
+	*behind = look_has_work(&look);
+	run_commit(&scope);
+}
+
+/*
+ * We have looked with the lock, found nothing and given it up.  Without shared
+ * memory, somebody who committed in between has seen it taken and left the
+ * letter to us; whoever commits from now on sees that it is free.
+ */
+bool
+run_left_behind(Worker *w)
+{
+	bool		behind = false;
+
+	if (shmem_is_there() || !w->found_nothing)
+		return false;
+	if (!run_try(w, run_behind_transaction, &behind, NULL))
+		behind = true;			/* look again */
+	return behind;
 }
 
 /*

@@ -119,10 +119,7 @@ scout_is_running(int64 letter_id)
 {
 	if (shmem_is_there())
 		return place_is_taken(MyDatabaseId, letter_id);
-	if (!letter_lock(letter_id))
-		return true;
-	letter_unlock(letter_id);
-	return false;
+	return letter_is_locked(letter_id);
 }
 
 /*

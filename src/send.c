@@ -22,6 +22,7 @@
 #include "process.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 PG_FUNCTION_INFO_V1(mailman_send_all);
 PG_FUNCTION_INFO_V1(mailman_send_some);
@@ -31,8 +32,6 @@ typedef struct Posting
 {
 	int64		recipients;
 	int64		skipped;
-	int64		low;
-	int64		high;
 } Posting;
 
 /*
@@ -41,11 +40,10 @@ typedef struct Posting
  * letter a draft under our hands, and is in nobody else's way.
  */
 Letter *
-send_prepare(int64 letter_id, Oid role)
+send_prepare(int64 letter_id, Oid role, bool content)
 {
-	Letter	   *letter;
+	Letter	   *letter = letter_hold(letter_id);
 
-	letter = letter_find_shared(letter_id);
 	letter_check_member(letter, role);
 	letter_check_not_purged(letter);
 	if (strcmp(letter->state, "cancelled") == 0)
@@ -60,8 +58,12 @@ send_prepare(int64 letter_id, Oid role)
 						letter_id),
 				 errdetail("It becomes a draft at COMMIT."),
 				 errhint("COMMIT, and then send it.")));
-	letter_check_sendable(letter, role);
-	letter_check_names(letter, true);
+	letter_check_rights(letter, role);
+	if (!content && letter_is_known(letter))
+		return letter;
+	letter_load_content(letter);
+	if (letter_check_names(letter, true))
+		letter_remember(letter);
 	return letter;
 }
 
@@ -123,13 +125,11 @@ send_insert_all(const Letter *letter, Posting *posting)
 	posting->recipients = (int64) statement_run(&insert, SPI_OK_INSERT,
 												values, NULL);
 	posting->skipped = 0;
-	posting->low = PG_INT64_MIN;
-	posting->high = PG_INT64_MAX;
 }
 
-/* Every id must be a subscription of the letter's newsletter */
+/* Somebody in the list is not a subscription of the letter's newsletter */
 static void
-send_check_recipients(const Letter *letter, ArrayType *recipients)
+send_refuse_stranger(const Letter *letter, Datum recipients)
 {
 	static Statement stranger = {
 		.sql = "SELECT r.id, s.newsletter_id FROM unnest($1) AS r(id)"
@@ -138,17 +138,15 @@ send_check_recipients(const Letter *letter, ArrayType *recipients)
 		.nargs = 2,
 		.argtypes = {INT8ARRAYOID, INT8OID}
 	};
-	Datum		values[2] = {PointerGetDatum(recipients),
-	Int64GetDatum(letter->newsletter_id)};
+	Datum		values[2] = {recipients, Int64GetDatum(letter->newsletter_id)};
 	int64		id;
 	int64		newsletter;
 
-	if (array_contains_nulls(recipients))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("recipients must not contain NULL")));
 	if (statement_run(&stranger, SPI_OK_SELECT, values, NULL) == 0)
-		return;
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("recipients of letter " INT64_FORMAT " were deleted meanwhile",
+						letter->id)));
 	id = row_int64(0, 1, 0);
 	newsletter = row_int64(0, 2, 0);
 	ereport(ERROR,
@@ -163,49 +161,101 @@ send_check_recipients(const Letter *letter, ArrayType *recipients)
 					 letter->newsletter_id)));
 }
 
-/* Deliveries for these subscriptions; the inactive are skipped at once */
-static void
-send_insert_some(const Letter *letter, ArrayType *recipients,
-				 NullableDatum variables, Posting *posting)
+static int
+compare_ids(const void *a, const void *b)
 {
-	static Statement insert = {
-		.sql = "WITH queued AS ("
+	int64		left = DatumGetInt64(*(const Datum *) a);
+	int64		right = DatumGetInt64(*(const Datum *) b);
+
+	return left < right ? -1 : left > right;
+}
+
+/* The list in order, everybody once; *count: how many */
+static Datum
+send_list(ArrayType *recipients, int *count)
+{
+	Datum	   *ids;
+	bool	   *nulls;
+	int			n;
+	int			i;
+
+	if (array_contains_nulls(recipients))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("recipients must not contain NULL")));
+	deconstruct_array(recipients, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &ids, &nulls, &n);
+	qsort(ids, n, sizeof(Datum), compare_ids);
+	*count = 0;
+	for (i = 0; i < n; i++)
+	{
+		if (*count == 0 || compare_ids(&ids[*count - 1], &ids[i]) != 0)
+			ids[(*count)++] = ids[i];
+	}
+	return PointerGetDatum(construct_array(ids, *count, INT8OID,
+										   sizeof(int64), FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
+/*
+ * Deliveries for these subscriptions, and the posting; the inactive are
+ * skipped at once.  The letter is held already, and the subscriptions are by
+ * this very statement, as the foreign keys would do it: so these need not look
+ * for them again.  False: somebody is not a subscription of the newsletter.
+ */
+static bool
+send_queue_some(const Letter *letter, Datum list, int count,
+				NullableDatum variables, Posting *posting)
+{
+	static Statement queue = {
+		.sql = "WITH reader AS MATERIALIZED ("
+		"SELECT s.id, s.state, s.forgotten_at FROM mailman.subscription s"
+		" WHERE s.id = ANY ($3) AND s.newsletter_id = $2"
+		" ORDER BY s.id FOR KEY SHARE),"
+		" queued AS ("
 		"INSERT INTO mailman.delivery"
 		" (letter_id, subscription_id, state, reason, variables)"
-		" SELECT $1, s.id,"
-		" CASE WHEN s.state = 'active' THEN 'pending' ELSE 'skipped' END,"
-		" CASE WHEN s.forgotten_at IS NOT NULL THEN '" DELIVERY_FORGOTTEN "'"
-		" WHEN s.state <> 'active' THEN 'subscription is ' || s.state END,"
-		" CASE WHEN s.forgotten_at IS NULL THEN $4 END FROM mailman.subscription s"
-		" WHERE s.id = ANY (ARRAY(SELECT DISTINCT unnest($3)))"
-		" AND s.newsletter_id = $2"
-		" ORDER BY s.id ON CONFLICT DO NOTHING"
-		" RETURNING subscription_id, state)"
-		" SELECT count(*), count(*) FILTER (WHERE state = 'skipped'),"
-		" min(subscription_id), max(subscription_id) FROM queued",
+		" SELECT $1, r.id,"
+		" CASE WHEN r.state = 'active' THEN 'pending' ELSE 'skipped' END,"
+		" CASE WHEN r.forgotten_at IS NOT NULL THEN '" DELIVERY_FORGOTTEN "'"
+		" WHEN r.state <> 'active' THEN 'subscription is ' || r.state END,"
+		" CASE WHEN r.forgotten_at IS NULL THEN $4 END FROM reader r"
+		" ON CONFLICT DO NOTHING RETURNING subscription_id, state),"
+		" posted AS ("
+		"INSERT INTO mailman.posting"
+		" (letter_id, low, high, recipients, skipped)"
+		" SELECT $1, min(subscription_id), max(subscription_id), count(*),"
+		" count(*) FILTER (WHERE state = 'skipped') FROM queued"
+		" HAVING count(*) > 0 RETURNING recipients, skipped)"
+		" SELECT (SELECT count(*) FROM reader), p.recipients, p.skipped"
+		" FROM (VALUES (1)) one LEFT JOIN posted p ON true",
 		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, INT8ARRAYOID, JSONBOID}
+		.argtypes = {INT8OID, INT8OID, INT8ARRAYOID, JSONBOID},
+		.generic = true
 	};
 	Datum		values[4] = {Int64GetDatum(letter->id),
 		Int64GetDatum(letter->newsletter_id),
-	PointerGetDatum(recipients), variables.value};
+	list, variables.value};
 	char		nulls[4] = {' ', ' ', ' ', variables.isnull ? 'n' : ' '};
 
-	send_check_recipients(letter, recipients);
-	statement_run(&insert, SPI_OK_SELECT, values, nulls);
-	posting->recipients = row_int64(0, 1, 0);
-	posting->skipped = row_int64(0, 2, 0);
-	posting->low = row_int64(0, 3, 0);
-	posting->high = row_int64(0, 4, 0);
+	statement_run_referring(&queue, SPI_OK_SELECT, values, nulls);
+	posting->recipients = row_int64(0, 2, 0);
+	posting->skipped = row_int64(0, 3, 0);
+	return row_int64(0, 1, 0) == count;
 }
 
-/* Say what will not happen by itself: the last of it once per session */
+/*
+ * The first that is sent arms the database.  Say what will not happen by
+ * itself: the last of it once per session.
+ */
 void
-send_tell(const char *what)
+send_tell(const Letter *letter, const char *what)
 {
 	static bool told = false;
 
-	if (!origin_is_ours())
+	if (!letter->armed)
+		origin_arm();
+	if (letter->armed ? !letter->ours : !origin_is_ours())
 		ereport(WARNING,
 				(errmsg("%s is queued and will not be sent", what),
 				 errdetail("This database is a copy of the one that was armed to send."),
@@ -238,25 +288,29 @@ send_warn_unsubscribe(const Letter *letter, const Posting *posting)
 }
 
 static void
-send_post(const Letter *letter, const Posting *posting)
+send_post_all(const Letter *letter, const Posting *posting)
 {
 	static Statement insert = {
-		.sql = "INSERT INTO mailman.posting"
-		" (letter_id, low, high, recipients, skipped)"
-		" VALUES ($1, $2, $3, $4, $5)",
-		.nargs = 5,
-		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID}
+		.sql = "INSERT INTO mailman.posting (letter_id, low, high, recipients)"
+		" VALUES ($1, $2, $3, $4)",
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID}
 	};
-	Datum		values[5] = {Int64GetDatum(letter->id),
-		Int64GetDatum(posting->low), Int64GetDatum(posting->high),
-	Int64GetDatum(posting->recipients), Int64GetDatum(posting->skipped)};
+	Datum		values[4] = {Int64GetDatum(letter->id),
+		Int64GetDatum(PG_INT64_MIN), Int64GetDatum(PG_INT64_MAX),
+	Int64GetDatum(posting->recipients)};
 
 	if (posting->recipients > 0)
 		statement_run(&insert, SPI_OK_INSERT, values, NULL);
-	origin_arm();
+}
+
+/* What the caller should know, and that there is work from COMMIT on */
+static void
+send_finish(const Letter *letter, const Posting *posting, bool whole)
+{
 	send_warn_unsubscribe(letter, posting);
-	send_tell(psprintf("letter " INT64_FORMAT, letter->id));
-	if (posting->recipients == 0 && posting->high == PG_INT64_MAX)
+	send_tell(letter, psprintf("letter " INT64_FORMAT, letter->id));
+	if (whole && posting->recipients == 0)
 		ereport(NOTICE,
 				(errmsg("nobody new is queued for letter " INT64_FORMAT,
 						letter->id),
@@ -284,12 +338,27 @@ mailman_send_all(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("letter_id must not be null")));
 	extension_enter(&scope, &use_send);
-	letter = send_prepare(PG_GETARG_INT64(0), role);
+	letter = send_prepare(PG_GETARG_INT64(0), role, false);
 	send_open(letter, role, true);
 	send_insert_all(letter, &posting);
-	send_post(letter, &posting);
+	send_post_all(letter, &posting);
+	send_finish(letter, &posting, true);
 	extension_leave(&scope);
 	PG_RETURN_INT64(posting.recipients);
+}
+
+/*
+ * Plans are kept for the session, whatever the tables are like when they are
+ * made: by key, as few are sent to, though nothing but a scan will do for a
+ * table without one.  That is thought dear, but not worth compiling.
+ */
+static void
+send_pin_plans(void)
+{
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /* mailman_send(letter_id bigint, recipients bigint[], variables jsonb) */
@@ -302,6 +371,8 @@ mailman_send_some(PG_FUNCTION_ARGS)
 	ExtensionScope scope;
 	Letter	   *letter;
 	Posting		posting;
+	Datum		list;
+	int			count;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -322,7 +393,8 @@ mailman_send_some(PG_FUNCTION_ARGS)
 				 errmsg("variables must be a JSON object"),
 				 errhint("Write {\"name\": value, ...}.")));
 	extension_enter(&scope, &use_send);
-	letter = send_prepare(PG_GETARG_INT64(0), role);
+	send_pin_plans();
+	letter = send_prepare(PG_GETARG_INT64(0), role, false);
 	if (ArrayGetNItems(ARR_NDIM(recipients), ARR_DIMS(recipients)) == 0)
 	{
 		ereport(NOTICE,
@@ -332,8 +404,10 @@ mailman_send_some(PG_FUNCTION_ARGS)
 		PG_RETURN_INT64(0);
 	}
 	send_open(letter, role, false);
-	send_insert_some(letter, recipients, variables, &posting);
-	send_post(letter, &posting);
+	list = send_list(recipients, &count);
+	if (!send_queue_some(letter, list, count, variables, &posting))
+		send_refuse_stranger(letter, list);
+	send_finish(letter, &posting, false);
 	extension_leave(&scope);
 	PG_RETURN_INT64(posting.recipients - posting.skipped);
 }

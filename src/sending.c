@@ -29,6 +29,9 @@
 /* How soon a mail that waits for a seat of others is tried again */
 #define SEAT_AGAIN_US	INT64CONST(20000)
 
+/* How soon those who set our latch make us talk to other workers again */
+#define POKED_AGAIN_US	INT64CONST(100000)
+
 void
 sending_unclaim(Delivery *d)
 {
@@ -206,10 +209,13 @@ sending_is_over(Worker *w)
 		return true;
 	if (worker_sends(w) && now >= reserve_next_us(w))
 		return true;
+	if (w->claimed.count + w->begun.count > 0 && now >= w->give_up_us)
+		return true;
+	if (worker_gathers(w, now))
+		return false;
 	if (w->claimed.count + w->begun.count == 0)
 		return worker_recordable(w) > 0 || w->poked || now >= w->look_us;
-	if (now >= w->give_up_us ||
-		worker_recordable(w) >= mailman_turn_size ||
+	if (worker_recordable(w) >= mailman_turn_size ||
 		since >= mailman_turn_interval * INT64CONST(1000))
 		return true;
 	if ((w->poked || (w->relay_stale && worker_sends(w))) &&
@@ -254,6 +260,9 @@ sending_timeout(Worker *w)
 	if (w->claimed.count + w->begun.count > 0)
 		until = Min(w->give_up_us, w->last_turn_us +
 					mailman_turn_interval * INT64CONST(1000));
+	if (worker_gathers(w, now))
+		until = w->poked || worker_recordable(w) > 0 ?
+			worker_gathers_until(w) : Max(until, worker_gathers_until(w));
 	if (worker_sends(w))
 		until = Min(until, reserve_next_us(w));
 	if (w->claimed.count > 0)
@@ -263,17 +272,23 @@ sending_timeout(Worker *w)
 
 /*
  * Somebody set our latch: look for work, see what others want, and if no
- * relay is of use, whether a person has acted.
+ * relay is of use, whether a person has acted.  Who feeds the letter does so
+ * often, and has nothing new to say of the others.
  */
 static void
 sending_poked(Worker *w)
 {
+	int64		again_us = w->reserved_us + POKED_AGAIN_US;
 	int			i;
 
 	w->poked = true;
-	w->reserve_us = 0;
+	w->reserve_us = Min(w->reserve_us, again_us);
 	for (i = 0; i < w->nroutes; i++)
-		w->routes[i]->seats.count_us = 0;
+	{
+		Seats	   *seats = &w->routes[i]->seats;
+
+		seats->count_us = Min(seats->count_us, again_us);
+	}
 	if (w->nroutes > 0 && routes_first(w) == NULL)
 		w->relay_stale = true;
 }

@@ -116,16 +116,15 @@ mailman_test(PG_FUNCTION_ARGS)
 	subscription.value = PG_GETARG_DATUM(2);
 	/* the policy is asked before we are those who write */
 	extension_enter_reading(&scope);
-	letter = send_prepare(PG_GETARG_INT64(0), role);
+	letter = send_prepare(PG_GETARG_INT64(0), role, true);
 	test_check_address(address);
 	variables = preview_recipient(letter, subscription, &recipient);
 	extension_may_write(&use_test);
 	test_check_room(letter);
 	id = test_insert(letter, recipient.subscription_id, variables, address,
 					 role);
-	origin_arm();
-	send_tell(psprintf("test " INT64_FORMAT " of letter " INT64_FORMAT, id,
-					   letter->id));
+	send_tell(letter, psprintf("test " INT64_FORMAT " of letter " INT64_FORMAT, id,
+							   letter->id));
 	launch_at_commit(letter->id);
 	extension_leave(&scope);
 	PG_RETURN_INT64(id);

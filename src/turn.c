@@ -109,6 +109,7 @@ turn_committed(Worker *w, const Turn *turn, const Look *look)
 	w->doubts = turn->doubts;
 	w->meter = turn->meter;
 	w->progressed |= turn->recorded > turn->given_up;
+	worker_note_fed(w, turn);
 	if (turn->recalled)
 		w->lifted = false;
 	w->more = turn->more;
@@ -164,7 +165,9 @@ turn_log(const Worker *w, const Turn *turn, const Look *look,
 				(errmsg("letter " INT64_FORMAT " is paused: %s", w->letter_id,
 						reason),
 				 errhint("It goes on with mailman_resume().")));
-	if (strcmp(look->state, "sent") == 0 && turn->changed)
+	/* a letter that was fed is sent some time after its last outcome */
+	if (strcmp(look->state, "sent") == 0 &&
+		(turn->changed || (look->moved && w->fed_us != 0)))
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT " is sent: " INT64_FORMAT " delivered, "
 						INT64_FORMAT " failed, " INT64_FORMAT " skipped, "
@@ -193,6 +196,7 @@ turn_transaction(Worker *w, void *arg)
 	{
 		if (look.tests > 0 && w->tests == 0)
 			extension_may_write(&use_record_test);
+		turn.reopens = strcmp(look.state, "sent") == 0;
 		*stage = TURN_PREPARE;
 		if (turn_needs_letter(w, &look))
 			turn_prepare(w, &look);

@@ -231,8 +231,10 @@ extension_leave(ExtensionScope *scope)
 static void
 statement_prepare(Statement *statement)
 {
-	SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs,
-								   statement->argtypes);
+	SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs,
+										  statement->argtypes,
+										  statement->generic ?
+										  CURSOR_OPT_GENERIC_PLAN : 0);
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", statement->sql,
@@ -314,18 +316,18 @@ statement_change_seen(Statement *statement, int expected, const Datum *values,
  */
 uint64
 statement_run_referring(Statement *statement, int expected,
-						const Datum *values)
+						const Datum *values, const char *nulls)
 {
 	uint64		rows;
 
 	if (statement->plan == NULL)
 		statement_prepare(statement);
 	if (code_minds_role(statement->writes))
-		return statement_run(statement, expected, values, NULL);
+		return statement_run(statement, expected, values, nulls);
 	role_before_referring = SessionReplicationRole;
 	referring = true;
 	SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
-	rows = statement_execute(statement, expected, values, NULL, false,
+	rows = statement_execute(statement, expected, values, nulls, false,
 							 InvalidSnapshot, InvalidSnapshot);
 	referring_end();
 	return rows;

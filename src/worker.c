@@ -255,6 +255,8 @@ worker_may_run(Worker *w)
 	{
 		place_look();
 		start = run_first(w);
+		if (start == RUN_NOTHING && run_left_behind(w))
+			continue;
 		if (start == RUN_TAKEN || start == RUN_NOTHING)
 			break;
 		if (start == RUN_AGAIN && worker_gives_way(w, since))

@@ -50,6 +50,7 @@ struct Worker
 	int64		run;
 	Oid			extension;		/* the one seen at start */
 	bool		locked;			/* the letter's lock is ours */
+	bool		found_nothing;	/* with it, when it was last taken */
 
 	Letter	   *letter;			/* loaded content, or NULL */
 	char		letter_version[LETTER_VERSION_SIZE];	/* of what was loaded */
@@ -67,8 +68,11 @@ struct Worker
 	int			policy_row;		/* errors of it, in a row */
 	bool		policy_works;	/* it has answered in this run */
 	int64		reserve_us;		/* when to talk to the others again */
+	int64		reserved_us;	/* when we last did */
 	int64		reserve_failed_us;	/* it has failed: not before */
 	bool		work;			/* there are recipients to claim */
+	bool		folded;			/* this run has taken in a posting */
+	int64		fed_us;			/* when a few more were last posted, 0: never */
 	bool		lifted;			/* a limit has changed: ask again who waits */
 	bool		progressed;		/* this run has recorded an outcome */
 	bool		relay_stale;	/* its options may have changed */
@@ -176,6 +180,28 @@ worker_recordable(const Worker *w)
 extern void farewell_prepare(void);
 extern void farewell_arm(Worker *w);
 
+/* ---- fed.c: a letter that is sent to a few more, again and again ---- */
+
+struct Turn;
+
+/* Is it, and more may be posted any moment?  It stays 'sending' then. */
+extern bool worker_is_fed(const Worker *w);
+
+/* So long; monotonic */
+extern int64 worker_fed_until(const Worker *w);
+
+/* Most recipients of a posting that are a few */
+#define FED_AT_ONCE	10
+
+/* After COMMIT: was it posted to in this turn? */
+extern void worker_note_fed(Worker *w, const struct Turn *turn);
+
+/* Is it too soon for a turn, as a few more may come first? */
+extern bool worker_gathers(const Worker *w, int64 now);
+
+/* Until then; monotonic */
+extern int64 worker_gathers_until(const Worker *w);
+
 /* ---- look.c: what is there to do? ---- */
 
 typedef struct Look
@@ -188,6 +214,7 @@ typedef struct Look
 	bool		open;			/* the tally knows rows that wait */
 	bool		whole;			/* it is still to be topped up */
 	bool		paused;			/* by this turn: turn_write() */
+	bool		moved;			/* so is its state */
 	TimestampTz due_at;			/* of the first that waits, 0: none */
 	TimestampTz send_at;		/* 0: at once */
 	TimestampTz ready_at;		/* when it should have a worker; DT_NOEND:
@@ -239,6 +266,9 @@ typedef enum RunStart
 /* Take the letter, if it is free and there is work.  With the last two answers
  * we hold its lock, so that nobody else tries. */
 extern RunStart run_first(Worker *w);
+
+/* It found nothing: was something posted before the lock was given up? */
+extern bool run_left_behind(Worker *w);
 
 /* Somebody's lock is in the way, and others need our place */
 extern void run_give_way(Worker *w);
@@ -296,8 +326,6 @@ extern void errand_notify_last(Worker *w);
 
 /* ---- turn.c ---- */
 
-struct Turn;
-
 /* Record the outcomes so far, claim the next few; false: nothing left */
 extern bool turn(Worker *w);
 
@@ -336,6 +364,10 @@ typedef struct Turn
 	Meter		meter;			/* how fast, with them */
 	int			recorded;		/* outcomes, without what was handed back */
 	int			given_up;		/* so many of them we have made ourselves */
+	int			folded;			/* postings taken into the tally, */
+	bool		reopens;		/* the letter was sent before it */
+	bool		fed;			/* and a few were posted to a letter that was
+								 * being sent or had been */
 	bool		changed;		/* tally or doubts */
 	bool		recalled;		/* those set aside were called back */
 	bool		claimed;		/* a claim was made */

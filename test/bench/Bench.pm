@@ -40,6 +40,14 @@ sub new
 	$self->_run('initdb', '-D', "$dir/data", '-A', 'trust', '-U', 'postgres',
 		'-E', 'UTF8', '--no-locale');
 	$conf{'mailman.turn_size'} = $ENV{TURN_SIZE} if $ENV{TURN_SIZE};
+	if ($ENV{INSTALLED})
+	{
+		chomp(my $lib = `"$ENV{PG_CONFIG}" --pkglibdir`);
+		%conf = (
+			extension_destdir    => $ENV{INSTALLED},
+			dynamic_library_path => "$ENV{INSTALLED}$lib:\$libdir",
+			%conf);
+	}
 	$self->_configure(
 		listen_addresses         => '',
 		unix_socket_directories  => "$dir",
@@ -77,6 +85,18 @@ sub _run
 		  . join(' ', map { "'$_'" } @args) . " > '$log' 2>&1") == 0
 	  or croak "$program failed:\n" . `tail -n 20 '$log' '$self->{dir}/log'`;
 	return;
+}
+
+# Run pgbench; what it reports
+sub pgbench
+{
+	my ($self, @args) = @_;
+	my $log = "$self->{dir}/pgbench.log";
+	$self->_run('pgbench', '-h', $self->{dir}, '-U', 'postgres', @args,
+		'postgres');
+	open(my $fh, '<', $log) or croak $!;
+	local $/;
+	return <$fh>;
 }
 
 sub _configure
