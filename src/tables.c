@@ -255,8 +255,9 @@ mailman_obstacle(PG_FUNCTION_ARGS)
 
 	use = table_use_of(&use, &use_record_email);
 	use = table_use_of(&use, &use_record_bounce);
-	(void) extension_fits(extension, &owner);
-	for (table = 0; OidIsValid(owner) && table < OUR_TABLES; table++)
+	if (!OidIsValid(extension) || !extension_fits(extension, &owner))
+		PG_RETURN_NULL();		/* its tables are not those we know */
+	for (table = 0; table < OUR_TABLES; table++)
 	{
 		if ((use.writes & TABLE_BIT(table)) != 0 &&
 			!code_is_ours((OurTable) table, schema, owner,
