@@ -370,7 +370,7 @@ answer_outcome(Worker *w, Delivery *d)
 			outcome_doubt(w, d, reason);
 			break;
 	}
-	delivery_move(d, &w->begun, &w->done);
+	delivery_end(w, d, &w->begun);
 	answer_watch_content(w, d, reason);
 	answer_watch_failures(w, d, reason);
 }

@@ -46,6 +46,9 @@ typedef struct Delivery
 	/* as sent */
 	Rendered	rendered;
 	Mail		mail;
+	char	   *wire;			/* what of it is its own; NULL: there is none */
+	size_t		wire_size;
+	LetterFiles *files;			/* what it has in common with others */
 	Oid			wish;			/* the relay it must take, if the policy says */
 	Route	   *route;			/* through which */
 	char	   *relay;			/* its name */

@@ -15,7 +15,7 @@
  * message has the same bytes on every attempt.  For the same reason there is
  * no expiry.
  *
- * The body is hashed where it lies.  Only runs of white space interrupt that.
+ * The body is hashed where it lies, piece by piece.  Only runs of white space interrupt that.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -155,19 +155,14 @@ field_relax(StringInfo out, const char *s, const char *end)
 }
 
 /*
- * Hash a body in its relaxed form (3.4.4): white space single, none at the
- * end of a line, no empty lines at the end.
+ * Hash a piece of a body in its relaxed form (3.4.4): white space single, none
+ * at the end of a line.
  */
 static bool
-body_hash(DkimKey *key, uint8 *digest, const char *s, const char *end)
+piece_hash(EVP_MD_CTX *hash, const char *s, const char *end)
 {
-	EVP_MD_CTX *hash = key->hash;
 	const char *run = s;
 
-	if (EVP_DigestInit_ex(hash, NULL, NULL) != 1)
-		return false;
-	while (end > s && (is_blank(end[-1]) || end[-1] == '\r' || end[-1] == '\n'))
-		end--;
 	while (s < end)
 	{
 		const char *blanks = s;
@@ -183,8 +178,51 @@ body_hash(DkimKey *key, uint8 *digest, const char *s, const char *end)
 			return false;
 		run = s;
 	}
-	return EVP_DigestUpdate(hash, run, end - run) == 1 &&
-		(end == run || EVP_DigestUpdate(hash, "\r\n", 2) == 1) &&
+	return EVP_DigestUpdate(hash, run, end - run) == 1;
+}
+
+/* The end of a piece without the white space and the empty lines there */
+static const char *
+piece_end(const Piece *piece, const char *from)
+{
+	const char *end = piece->data + piece->len;
+
+	while (end > from &&
+		   (is_blank(end[-1]) || end[-1] == '\r' || end[-1] == '\n'))
+		end--;
+	return end;
+}
+
+/*
+ * Hash a body, which begins in the first piece at s, without the empty lines at
+ * its end.
+ */
+static bool
+body_hash(DkimKey *key, uint8 *digest, const Piece *pieces, int count,
+		  const char *s)
+{
+	EVP_MD_CTX *hash = key->hash;
+	const char *from = s;
+	const char *end;
+	int			i;
+
+	if (EVP_DigestInit_ex(hash, NULL, NULL) != 1)
+		return false;
+	for (; count > 0; count--)
+	{
+		from = count == 1 ? s : pieces[count - 1].data;
+		end = piece_end(&pieces[count - 1], from);
+		if (end > from)
+			break;
+	}
+	for (i = 0; i < count; i++)
+	{
+		from = i == 0 ? s : pieces[i].data;
+		if (!piece_hash(hash, from, i == count - 1 ? end :
+						pieces[i].data + pieces[i].len))
+			return false;
+	}
+	return (count == 0 || EVP_DigestUpdate(hash, "\r\n", 2) == 1) &&
 		EVP_DigestFinal_ex(hash, digest, NULL) == 1;
 }
 
@@ -274,9 +312,10 @@ signature_begin(StringInfo out, const DkimSigner *signer, int64 date,
 /* see pure.h */
 bool
 dkim_sign(StringInfo out, const DkimSigner *signer, int64 date,
-		  const char *message, size_t len)
+		  const Piece *pieces, int count)
 {
-	const char *end = message + len;
+	const char *message = pieces[0].data;
+	const char *end = message + pieces[0].len;
 	const char *header = header_end(message, end);
 	const char *body = end - header >= 2 ? header + 2 : end;
 	Signed		fields[lengthof(signed_names)];
@@ -290,7 +329,7 @@ dkim_sign(StringInfo out, const DkimSigner *signer, int64 date,
 	size_t		i;
 
 	fields_find(fields, message, header);
-	if (!body_hash(signer->key, digest, body, end))
+	if (!body_hash(signer->key, digest, pieces, count, body))
 		return false;
 	signature_begin(out, signer, date, fields, digest);
 

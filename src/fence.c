@@ -93,6 +93,19 @@ turn_fence(Worker *w, Look *look)
 	return true;
 }
 
+/* They outlive the letter that was loaded, if a mail is on its way */
+static void
+turn_keep_files(Worker *w, LetterFiles *files)
+{
+	if (files == w->files)
+		return;
+	MemoryContextSetParent(files->context, TopMemoryContext);
+	letter_files_hold(files);
+	if (w->files != NULL)
+		letter_files_release(w->files);
+	w->files = files;
+}
+
 /*
  * Load what the letter and its relays are now, with the sender's rights.
  * Whoever asks for a test wants relays to be tried again that were out.  What
@@ -129,6 +142,8 @@ turn_prepare(Worker *w, const Look *look)
 		letter->sender_oid = get_role_oid(name, false);
 	}
 	sender = letter->sender_oid;
+	if (w->files != NULL && w->files->revision == letter->revision)
+		letter->files = w->files;
 	if (look->mode != MODE_SEND)
 		letter->resumed_at = Max(letter->resumed_at, look->asked_at);
 	letter_check_member(letter, sender);
@@ -138,6 +153,7 @@ turn_prepare(Worker *w, const Look *look)
 	MemoryContextSwitchTo(old);
 
 	MemoryContextSetParent(context, TopMemoryContext);
+	turn_keep_files(w, letter->files);
 	if (w->letter_context != NULL)
 		MemoryContextDelete(w->letter_context);
 	w->letter_context = context;

@@ -306,6 +306,16 @@ row_node(uint64 row, int column)
 	return lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
 }
 
+/* see mailman.h */
+void
+letter_refuse(const Letter *letter, const char *fault)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("letter " INT64_FORMAT " cannot be rendered", letter->id),
+			 errdetail("%s", fault)));
+}
+
 /*
  * {{newsletter.x}} and {{letter.x}} are made here; no times, which would be
  * written as the session likes.
@@ -357,15 +367,11 @@ letter_load_content(Letter *letter)
 									 partials);
 	letter_load_fields(letter, partials);
 	letter_load_links(letter);
+	letter_encode_files(letter);
 	render->fixed = render_prepare(render, &fault);
 	if (render->fixed == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("letter " INT64_FORMAT " cannot be rendered",
-						letter->id),
-				 errdetail("%s", fault)));
+		letter_refuse(letter, fault);
 	letter_check_files(letter, render_fixed_size(render->fixed), true);
-	letter_free_attachments(letter);
 }
 
 void

@@ -174,7 +174,8 @@ letter_load_fields(Letter *letter, const Partials *partials)
 	letter_read_dkim(letter, row_text(0, COL_DKIM_DOMAIN),
 					 row_text(0, COL_DKIM_SELECTOR), row_text(0, COL_DKIM_KEY));
 	letter_read_headers(letter, headers, partials);
-	letter_load_attachments(letter);
+	if (letter->files == NULL)
+		letter_load_attachments(letter);
 }
 
 void

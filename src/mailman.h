@@ -349,6 +349,18 @@ typedef struct LetterMark
 	int64		partials_hash;
 } LetterMark;
 
+/*
+ * The attachments of a letter, encoded.  All its mails have them in common, so
+ * they stay as long as anybody uses them, whatever has become of the letter.
+ */
+typedef struct LetterFiles
+{
+	MemoryContext context;		/* of all this */
+	int			revision;		/* of the content they are part of */
+	int			users;			/* letter_files_hold() */
+	const RenderFiles *encoded;
+} LetterFiles;
+
 typedef struct Letter
 {
 	int64		id;
@@ -379,6 +391,7 @@ typedef struct Letter
 	LetterMark	mark;
 	bool		armed;			/* the database, */
 	bool		ours;			/* and it is this one */
+	LetterFiles *files;			/* as well, or set before as they are known */
 } Letter;
 
 /*
@@ -406,6 +419,9 @@ extern Letter *letter_find_shared(int64 letter_id);
 
 /* The same in one statement, with its mark */
 extern Letter *letter_hold(int64 letter_id);
+
+/* An ERROR: why it cannot be rendered for anybody */
+extern void letter_refuse(const Letter *letter, const char *fault);
 
 /* Templates, links and secret; an ERROR if they cannot be rendered. */
 extern void letter_load_content(Letter *letter);
@@ -486,12 +502,6 @@ extern bool letter_render(const Letter *letter,
 						  const RenderRecipient *recipient,
 						  Rendered *rendered);
 
-/* The same, and what goes over the wire, which is made in keep */
-extern bool letter_render_wire(const Letter *letter,
-							   const RenderRecipient *recipient,
-							   Rendered *rendered, StringInfo wire,
-							   MemoryContext keep);
-
 /* ---- preview.c ---- */
 
 /* The letter, if role may see it */
@@ -539,8 +549,17 @@ extern Template *letter_parse(const Letter *letter, const char *what,
 
 extern void letter_load_fields(Letter *letter, const Partials *partials);
 
-/* After render_prepare(), which has encoded them */
+/* Once they are encoded */
 extern void letter_free_attachments(Letter *letter);
+
+/* ---- letter_files.c ---- */
+
+/* Encode the attachments that were loaded, unless letter->files are known */
+extern void letter_encode_files(Letter *letter);
+
+/* Take part in them; after the last release they are gone */
+extern void letter_files_hold(LetterFiles *files);
+extern void letter_files_release(LetterFiles *files);
 
 /* ---- letter_names.c ---- */
 

@@ -45,6 +45,12 @@ extern bool mime_append_quoted(Work *work, StringInfo out, const char *body,
 extern bool mime_text_body(Work *work, StringInfo out, const char *body,
 						   size_t len);
 
+/* Append lines dot-stuffed (RFC 5321 4.5.2) */
+extern void mime_stuff(StringInfo out, const char *lines, size_t len);
+
+/* Is there one that begins with a dot? */
+extern bool mime_has_dot_line(const char *lines, size_t len);
+
 /*
  * Copy a value with every run of control characters made one space.  The
  * caller frees it.

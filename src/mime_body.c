@@ -345,22 +345,35 @@ mime_text_part(Work *work, StringInfo out, const char *subtype,
 	return mime_text_body(work_given(work, &own), out, body, len);
 }
 
+/* The first dot at the beginning of a line; end if there is none */
+static inline const char *
+first_dot(const char *lines, const char *end)
+{
+	if (lines == end || *lines == '.')
+		return lines;
+	return leading_dot(lines + 1, end);
+}
+
+/* see mime.h */
+bool
+mime_has_dot_line(const char *lines, size_t len)
+{
+	return first_dot(lines, lines + len) < lines + len;
+}
+
 /*
- * see pure.h
+ * see mime.h
  *
  * Text parts of ours have no line to stuff, so nearly always this is one
  * search and one copy.
  */
 void
-mime_wire(StringInfo out, const char *message, size_t len)
+mime_stuff(StringInfo out, const char *lines, size_t len)
 {
-	const char *end = message + len;
-	const char *run = message;
-	const char *dot = message;
+	const char *end = lines + len;
+	const char *run = lines;
+	const char *dot = first_dot(lines, end);
 
-	append_reserve(out, len + MIME_WIRE_MORE - 1);
-	if (len > 0 && *message != '.')
-		dot = leading_dot(message + 1, end);
 	while (dot < end)
 	{
 		append_bytes(out, run, (int) (dot - run));
@@ -369,6 +382,16 @@ mime_wire(StringInfo out, const char *message, size_t len)
 		dot = leading_dot(dot + 1, end);
 	}
 	append_bytes(out, run, (int) (end - run));
+}
+
+/* see pure.h */
+void
+mime_wire(StringInfo out, const char *message, size_t len)
+{
+	const char *end = message + len;
+
+	append_reserve(out, len + MIME_WIRE_MORE - 1);
+	mime_stuff(out, message, len);
 	if (len > 0 && (len < 2 || memcmp(end - 2, "\r\n", 2) != 0))
 		append_literal(out, "\r\n");
 	append_literal(out, ".\r\n");

@@ -121,6 +121,27 @@ preview_recipient(const Letter *letter, NullableDatum subscription,
 	return variables;
 }
 
+/* The message, put together where it is returned: it may be large */
+static text *
+preview_text(const Rendered *rendered)
+{
+	int			count = RENDERED_PIECES(rendered);
+	Piece	   *pieces = palloc(count * sizeof(Piece));
+	text	   *result = palloc(VARHDRSZ + rendered->size);
+	char	   *to = VARDATA(result);
+	int			i;
+
+	rendered_pieces(rendered, pieces);
+	for (i = 0; i < count; i++)
+	{
+		memcpy(to, pieces[i].data, pieces[i].len);
+		to += pieces[i].len;
+	}
+	SET_VARSIZE(result, to - (char *) result);
+	pfree(pieces);
+	return result;
+}
+
 /* mailman_preview(letter_id, subscription_id) RETURNS text: RFC 5322 */
 Datum
 mailman_preview(PG_FUNCTION_ARGS)
@@ -145,8 +166,7 @@ mailman_preview(PG_FUNCTION_ARGS)
 	if (!render_message(&letter->render, &recipient, &rendered))
 		preview_fail(letter, &recipient, rendered.error);
 	MemoryContextSwitchTo(caller);
-	result = cstring_to_text_with_len(rendered.message.data,
-									  rendered.message.len);
+	result = preview_text(&rendered);
 	extension_leave(&scope);
 	PG_RETURN_TEXT_P(result);
 }

@@ -107,7 +107,7 @@ preview_row(const Letter *letter, uint64 row, ReturnSetInfo *result)
 	if (ok)
 	{
 		values[OUT_SUBJECT] = CStringGetTextDatum(rendered.subject);
-		values[OUT_SIZE] = Int64GetDatum(rendered.message.len);
+		values[OUT_SIZE] = Int64GetDatum((int64) rendered.size);
 	}
 	else
 		values[OUT_ERROR] = CStringGetTextDatum(rendered.error);

@@ -23,6 +23,8 @@
 
 #include "lib/stringinfo.h"
 
+#include "piece.h"
+
 /* ---- work.c: how much may be done for a mail ---- */
 
 /*
@@ -333,15 +335,17 @@ typedef struct DkimSigner
 } DkimSigner;
 
 /*
- * Append the field DKIM-Signature: of a message that is CRLF-normalised.
+ * Append the field DKIM-Signature: of a message that is CRLF-normalised, in
+ * pieces that begin where lines do; the first holds all of the header.
  * Deterministic.  false if OpenSSL fails.
  */
 extern bool dkim_sign(StringInfo out, const DkimSigner *signer, int64 date,
-					  const char *message, size_t len);
+					  const Piece *pieces, int count);
 
 /* ---- render.c: one recipient's message ---- */
 
 typedef struct RenderFixed RenderFixed;
+typedef struct RenderFiles RenderFiles;
 
 /* A header field of the letter's own; its name is allowed */
 typedef struct RenderHeader
@@ -375,8 +379,10 @@ typedef struct RenderLetter
 	const char *precedence;
 	const RenderHeader *headers;
 	int			nheaders;
-	const Attachment *attachments;	/* needed by render_prepare() only */
+	const Attachment *attachments;	/* needed by render_encode() only */
 	int			nattachments;
+	const RenderFiles *files;	/* from render_encode(), or NULL: then
+								 * render_prepare() sees to it */
 	const DkimSigner *dkim;
 	size_t		max_size;		/* octets a message may have; 0: as many as
 								 * there is room for */
@@ -402,7 +408,11 @@ typedef struct RenderRecipient
 
 typedef struct Rendered
 {
-	StringInfoData message;		/* the bytes of mailman_preview() */
+	StringInfoData message;		/* its own bytes, without the files */
+	Piece	   *files;			/* the letter's, encoded, in their order; */
+	int		   *files_at;		/* behind so many of its own bytes each */
+	int			nfiles;
+	size_t		size;			/* of the whole message */
 	char	   *subject;		/* as a reader sees it, UTF-8 */
 	char	   *message_id;		/* with angle brackets */
 	char	   *mail_from;		/* wire form */
@@ -410,6 +420,14 @@ typedef struct Rendered
 	bool		smtputf8;
 	const char *error;			/* when render_message() returned false */
 } Rendered;
+
+/*
+ * Encode the attachments, which all mails of the letter have in common: their
+ * pieces are those in the result, and live as long.  NULL with *error if one
+ * of them is none.
+ */
+extern RenderFiles *render_encode(const RenderLetter *letter,
+								  const char **error);
 
 /*
  * Work out what depends on the letter alone; the caller puts it into
@@ -434,6 +452,18 @@ extern size_t render_fixed_size(const RenderFixed *fixed);
 
 /* "25 MB" */
 extern char *render_size(size_t bytes);
+
+/* ---- rendered.c: a message and its pieces ---- */
+
+/* So many pieces has a message, and what the wire carries of it */
+#define RENDERED_PIECES(rendered) (2 * (rendered)->nfiles + 1)
+
+/* The message in pieces: its own bytes and the letter's files */
+extern void rendered_pieces(const Rendered *rendered, Piece *pieces);
+
+/* What the wire carries, in pieces: what is its own is made in out */
+extern void rendered_wire(const Rendered *rendered, StringInfo out,
+						  Piece *pieces);
 
 /* ---- template_names.c ---- */
 

@@ -36,7 +36,7 @@
 static bool
 recheck_is_due(const Delivery *d)
 {
-	return d->mail.wire == NULL && d->test_id == 0;
+	return d->wire == NULL && d->test_id == 0;
 }
 
 static void
@@ -45,7 +45,7 @@ recheck_hand_back(Worker *w, Delivery *d)
 	d->ended_at = GetCurrentTimestamp();
 	sending_unclaim(d);
 	outcome_hand_back(d, d->ended_at, NULL);
-	delivery_move(d, &w->claimed, &w->done);
+	delivery_end(w, d, &w->claimed);
 }
 
 static int

@@ -209,7 +209,7 @@ email_set(Columns *c, const Delivery *d)
 	columns_set(c, 0, Int64GetDatum(d->subscription_id), false);
 	columns_set_text(c, 1, d->rendered.rcpt_to);
 	columns_set_text(c, 2, d->rendered.message_id);
-	columns_set(c, 3, Int32GetDatum(d->rendered.message.len), false);
+	columns_set(c, 3, Int32GetDatum((int32) d->mail.size), false);
 	columns_set(c, 4, Int16GetDatum(d->code), false);
 	columns_set_text(c, 5, d->reply);
 	columns_set(c, 6, Int32GetDatum(d->attempts + 1), false);

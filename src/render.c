@@ -15,7 +15,7 @@
  * it is; so no body needs to be searched for it.  None of them is the beginning
  * of another: base32 has no "_".
  *
- * Attachments are encoded once per letter and only copied here.
+ * Attachments are encoded once per letter; a message only says where they go.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -142,14 +142,16 @@ multipart_begin(StringInfo out, const char *type, const char *boundary)
  * a delimiter is its own, not the part's (RFC 2046 5.1.1).
  */
 static void
-multipart_end(StringInfo out, const Parts *parts, const char *boundary)
+multipart_end(Rendered *result, const Parts *parts, const char *boundary)
 {
+	StringInfo	out = &result->message;
 	int			i;
 
 	for (i = 0; i < parts->count; i++)
 	{
 		delimiter(out, boundary, "\r\n");
-		append_bytes(out, parts->list[i].data, parts->list[i].len);
+		result->files[result->nfiles] = parts->list[i];
+		result->files_at[result->nfiles++] = out->len;
 	}
 	delimiter(out, boundary, "--\r\n");
 }
@@ -190,7 +192,6 @@ static bool
 render_text(StringInfo out, const RenderContext *context,
 			const char *boundary, const char **error)
 {
-	static const Parts none = {NULL, 0};
 	const RenderLetter *letter = context->letter;
 	bool		both = letter->text_body && letter->html_body;
 	StringInfoData body;
@@ -209,7 +210,7 @@ render_text(StringInfo out, const RenderContext *context,
 					 TEMPLATE_HTML, context, error))
 		return false;
 	if (both)
-		multipart_end(out, &none, boundary);
+		delimiter(out, boundary, "--\r\n");
 	pfree(body.data);
 	return true;
 }
@@ -220,10 +221,10 @@ render_text(StringInfo out, const RenderContext *context,
  * that is not needed.
  */
 static bool
-render_content(StringInfo out, const RenderContext *context,
-			   const RenderFixed *fixed, const Marks *marks,
-			   const char **error)
+render_content(Rendered *result, const RenderContext *context,
+			   const RenderFiles *files, const Marks *marks)
 {
+	StringInfo	out = &result->message;
 	char		text[BOUNDARY_SIZE];
 	char		related[BOUNDARY_SIZE];
 	char		mixed[BOUNDARY_SIZE];
@@ -231,18 +232,18 @@ render_content(StringInfo out, const RenderContext *context,
 	put_boundary(text, "=_", marks);
 	put_boundary(related, "=_r_", marks);
 	put_boundary(mixed, "=_m_", marks);
-	if (fixed->attached.count > 0)
+	if (files->attached.count > 0)
 		multipart_begin(out, "mixed", mixed);
-	if (fixed->inlines.count > 0)
+	if (files->inlines.count > 0)
 		multipart_begin(out, context->letter->text_body ?
 						"related; type=\"multipart/alternative\"" :
 						"related; type=\"text/html\"", related);
-	if (!render_text(out, context, text, error))
+	if (!render_text(out, context, text, &result->error))
 		return false;
-	if (fixed->inlines.count > 0)
-		multipart_end(out, &fixed->inlines, related);
-	if (fixed->attached.count > 0)
-		multipart_end(out, &fixed->attached, mixed);
+	if (files->inlines.count > 0)
+		multipart_end(result, &files->inlines, related);
+	if (files->attached.count > 0)
+		multipart_end(result, &files->attached, mixed);
 	return true;
 }
 
@@ -363,20 +364,50 @@ render_sign(Rendered *result, const DkimSigner *dkim,
 			int64 date)
 {
 	StringInfo	message = &result->message;
+	int			count = RENDERED_PIECES(result);
+	Piece	   *pieces = palloc(count * sizeof(Piece));
 	StringInfoData field;
+	int			i;
 
 	initStringInfo(&field);
-	if (!dkim_sign(&field, dkim, date, message->data, message->len))
+	rendered_pieces(result, pieces);
+	if (!dkim_sign(&field, dkim, date, pieces, count))
 	{
 		result->error = "could not sign the message with the DKIM key";
 		return false;
 	}
+	pfree(pieces);
 	append_reserve(message, field.len);
 	memmove(message->data + field.len, message->data, message->len + 1);
 	memcpy(message->data, field.data, field.len);
 	message->len += field.len;
+	for (i = 0; i < result->nfiles; i++)
+		result->files_at[i] += field.len;
 	pfree(field.data);
 	return true;
+}
+
+/* Room to say where the letter's files go */
+static void
+render_make_room(Rendered *result, const RenderFiles *files)
+{
+	int			count = files->inlines.count + files->attached.count;
+
+	if (count == 0)
+		return;
+	result->files = palloc(count * sizeof(Piece));
+	result->files_at = palloc(count * sizeof(int));
+}
+
+/* How long it is with the files */
+static void
+render_measure(Rendered *result)
+{
+	int			i;
+
+	result->size = result->message.len;
+	for (i = 0; i < result->nfiles; i++)
+		result->size += result->files[i].len;
 }
 
 /* Build the message, of addresses that are good */
@@ -395,17 +426,16 @@ render_build(Rendered *result, const RenderLetter *letter,
 	if (!render_mail_from(result, fixed->mail_from.data, marks->tag))
 		return false;
 	initStringInfo(&result->message);
-	append_reserve(&result->message, fixed->size > 0 ?
-				   fixed->size + 2 * MESSAGE_ROOM : MESSAGE_ROOM);
+	append_reserve(&result->message, MESSAGE_ROOM);
+	render_make_room(result, fixed->files);
 	if (!render_header(result, &context, fixed, marks) ||
-		!render_content(&result->message, &context, fixed, marks,
-						&result->error))
+		!render_content(result, &context, fixed->files, marks))
 		return false;
 	if (letter->dkim != NULL &&
 		!render_sign(result, letter->dkim, recipient->date))
 		return false;
-	if (letter->max_size == 0 ||
-		(size_t) result->message.len <= letter->max_size)
+	render_measure(result);
+	if (letter->max_size == 0 || result->size <= letter->max_size)
 		return true;
 	result->error = render_exceeds(&context);
 	return false;

@@ -27,9 +27,17 @@ extern TemplateNode render_context(const RenderContext *context);
 /* Parts of a kind, ready to be sent */
 typedef struct Parts
 {
-	StringInfoData *list;
+	Piece	   *list;
 	int			count;
 } Parts;
+
+/* The attachments, encoded */
+struct RenderFiles
+{
+	Parts		inlines;		/* that the HTML body refers to */
+	Parts		attached;
+	size_t		size;			/* of all of them */
+};
 
 /* What render_prepare() works out once per letter */
 struct RenderFixed
@@ -39,9 +47,7 @@ struct RenderFixed
 	StringInfoData fields;		/* List-Id: and others, the same for all */
 	StringInfoData mailto;		/* wire form of the address, or empty */
 	char	   *domain;			/* of the From: address, for Message-ID */
-	Parts		inlines;		/* that the HTML body refers to */
-	Parts		attached;
-	size_t		size;			/* of all these */
+	const RenderFiles *files;
 	bool		tagged;			/* does a mail carry its verp.c tag? */
 	bool		smtputf8;
 };

@@ -33,7 +33,7 @@ size_t
 render_room(const RenderContext *context, const StringInfoData *message)
 {
 	size_t		max = context->letter->max_size;
-	size_t		used = message->len + context->fixed->size;
+	size_t		used = message->len + context->fixed->files->size;
 
 	if (max == 0)
 		return WORK_ROOM_MAX;
@@ -44,7 +44,7 @@ render_room(const RenderContext *context, const StringInfoData *message)
 size_t
 render_fixed_size(const RenderFixed *fixed)
 {
-	return fixed->size + fixed->senders.len + fixed->fields.len;
+	return fixed->files->size + fixed->senders.len + fixed->fields.len;
 }
 
 /* see pure.h */

@@ -10,6 +10,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include "mime.h"
 #include "render.h"
 
 /* see render.h */
@@ -104,36 +105,58 @@ prepare_fields(RenderFixed *fixed, const RenderLetter *letter,
 	return true;
 }
 
-/* Encode the attachments; without an HTML body nothing refers to inline ones */
+/*
+ * One of them.  It goes to the wire as it is: none of its lines may be one that
+ * had to be stuffed, which mime_part.c sees to.
+ */
 static bool
-prepare_attachments(RenderFixed *fixed, const RenderLetter *letter,
-					const char **error)
+encode_file(Piece *piece, Work *work, const Attachment *file,
+			const char **error)
 {
-	size_t		room = sizeof(StringInfoData) * letter->nattachments;
+	StringInfoData part;
 	const char *why;
+
+	initStringInfo(&part);
+	if (!mime_attachment(work, &part, file, &why))
+	{
+		*error = psprintf("invalid attachment \"%s\": %s", file->name, why);
+		return false;
+	}
+	if (mime_has_dot_line(part.data, part.len))
+	{
+		*error = psprintf("attachment \"%s\" was encoded with a line that begins with a dot",
+						  file->name);
+		return false;
+	}
+	piece->data = part.data;
+	piece->len = part.len;
+	return true;
+}
+
+/* see pure.h; without an HTML body nothing refers to inline ones */
+RenderFiles *
+render_encode(const RenderLetter *letter, const char **error)
+{
+	RenderFiles *files = palloc0(sizeof(RenderFiles));
+	size_t		room = sizeof(Piece) * letter->nattachments;
 	int			i;
 
 	if (letter->nattachments == 0)
-		return true;
-	fixed->inlines.list = palloc(room);
-	fixed->attached.list = palloc(room);
+		return files;
+	files->inlines.list = palloc(room);
+	files->attached.list = palloc(room);
 	for (i = 0; i < letter->nattachments; i++)
 	{
 		const Attachment *file = &letter->attachments[i];
 		Parts	   *parts = file->content_id && letter->html_body ?
-			&fixed->inlines : &fixed->attached;
-		StringInfo	part = &parts->list[parts->count++];
+			&files->inlines : &files->attached;
 
-		initStringInfo(part);
-		if (!mime_attachment(letter->work, part, file, &why))
-		{
-			*error = psprintf("invalid attachment \"%s\": %s", file->name,
-							  why);
-			return false;
-		}
-		fixed->size += part->len;
+		if (!encode_file(&parts->list[parts->count++], letter->work, file,
+						 error))
+			return NULL;
+		files->size += parts->list[parts->count - 1].len;
 	}
-	return true;
+	return files;
 }
 
 /* see pure.h */
@@ -147,8 +170,9 @@ render_prepare(const RenderLetter *letter, const char **error)
 	initStringInfo(&fixed->fields);
 	initStringInfo(&fixed->mailto);
 	if (!prepare_addresses(fixed, letter, error) ||
-		!prepare_fields(fixed, letter, error) ||
-		!prepare_attachments(fixed, letter, error))
+		!prepare_fields(fixed, letter, error))
 		return NULL;
-	return fixed;
+	fixed->files = letter->files ? letter->files :
+		render_encode(letter, error);
+	return fixed->files != NULL ? fixed : NULL;
 }

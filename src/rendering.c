@@ -41,20 +41,37 @@ rendering_pulse(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* At once where it is to stay: with attachments a mail is large */
+/*
+ * What the wire carries of it, at once where it is to stay.  The letter's files
+ * are not copied.
+ */
 static void
-render_wire(const StringInfoData *message, StringInfo wire, MemoryContext keep)
+render_wire(Worker *w, Delivery *d)
 {
-	wire->maxlen = message->len + MIME_WIRE_MORE;
-	wire->data = MemoryContextAlloc(keep, wire->maxlen);
-	wire->len = 0;
-	mime_wire(wire, message->data, message->len);
+	const Rendered *rendered = &d->rendered;
+	int			count = RENDERED_PIECES(rendered);
+	Mail	   *mail = &d->mail;
+	Piece	   *pieces = &mail->whole;
+	StringInfoData wire = {0};
+	int			i;
+
+	wire.maxlen = rendered->message.len + MIME_WIRE_MORE;
+	wire.data = MemoryContextAlloc(d->context, wire.maxlen);
+	if (count > 1)
+		pieces = MemoryContextAlloc(d->context, count * sizeof(Piece));
+	rendered_wire(rendered, &wire, pieces);
+	ahead_add(w, d, &wire);
+	mail->pieces = pieces;
+	mail->npieces = count;
+	mail->wire_len = 0;
+	for (i = 0; i < count; i++)
+		mail->wire_len += pieces[i].len;
 }
 
-/* see mailman.h */
-bool
-letter_render_wire(const Letter *letter, const RenderRecipient *recipient,
-				   Rendered *rendered, StringInfo wire, MemoryContext keep)
+/* With d, make what goes over the wire as well */
+static bool
+render_or_fault(const Letter *letter, const RenderRecipient *recipient,
+				Rendered *rendered, Worker *w, Delivery *d)
 {
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool ok = false;
@@ -62,8 +79,8 @@ letter_render_wire(const Letter *letter, const RenderRecipient *recipient,
 	PG_TRY();
 	{
 		ok = render_message(&letter->render, recipient, rendered);
-		if (ok && wire != NULL)
-			render_wire(&rendered->message, wire, keep);
+		if (ok && d != NULL)
+			render_wire(w, d);
 	}
 	PG_CATCH();
 	{
@@ -89,7 +106,7 @@ bool
 letter_render(const Letter *letter, const RenderRecipient *recipient,
 			  Rendered *rendered)
 {
-	return letter_render_wire(letter, recipient, rendered, NULL, NULL);
+	return render_or_fault(letter, recipient, rendered, NULL, NULL);
 }
 
 /*
@@ -102,6 +119,8 @@ sending_keep(Delivery *d)
 	Rendered   *r = &d->rendered;
 
 	r->message.data = NULL;
+	r->files = NULL;
+	r->files_at = NULL;
 	r->subject = NULL;
 	if (r->message_id != NULL)
 		r->message_id = MemoryContextStrdup(d->context, r->message_id);
@@ -132,21 +151,17 @@ sending_render_one(Worker *w, Delivery *d)
 		.test_address = d->test_address,
 		.fault = d->fault
 	};
-	StringInfoData wire = {0};
 	bool		ok;
 
 	letter_limit(w->letter);
 	w->letter->work.pulse = rendering_pulse;
-	ok = letter_render_wire(w->letter, &recipient, &d->rendered, &wire,
-							d->context);
+	ok = render_or_fault(w->letter, &recipient, &d->rendered, w, d);
 	delivery_let_go(w, d);
 	sending_keep(d);
 	d->revision = w->letter->revision;
 	d->mail.from = d->rendered.mail_from;
 	d->mail.to = d->rendered.rcpt_to;
-	d->mail.wire = ok ? wire.data : NULL;
-	d->mail.wire_len = wire.len;
-	d->mail.size = d->rendered.message.len;
+	d->mail.size = d->rendered.size;
 	d->mail.smtputf8 = d->rendered.smtputf8;
 	return ok;
 }
@@ -210,9 +225,9 @@ sending_render_more(Worker *w, int count)
 	{
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 
-		if (d->mail.wire != NULL)
+		if (d->wire != NULL)
 			continue;
-		if (count-- == 0 || transfer_now() >= until)
+		if (count-- == 0 || transfer_now() >= until || !ahead_has_room(w))
 			return;
 		sending_render_next(w, d);
 	}

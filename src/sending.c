@@ -173,8 +173,12 @@ sending_submit(Worker *w)
 		Delivery   *d = dlist_container(Delivery, node, iter.cur);
 		Route	   *r;
 
-		if (d->mail.wire == NULL)
-			break;				/* nor have those behind */
+		if (d->wire == NULL)
+		{
+			if (ahead_has_room(w))
+				break;			/* nor have those behind */
+			continue;			/* there is no room as they have */
+		}
 		if (d->domain != NULL && !domain_may_begin(d->domain, now))
 			continue;
 		r = routes_choose(w, d->wish);
@@ -255,7 +259,7 @@ sending_timeout(Worker *w)
 	int64		now = transfer_now();
 	int64		until = w->look_us;
 
-	if (w->unrendered)
+	if (w->unrendered && ahead_has_room(w))
 		return 0;
 	if (w->claimed.count + w->begun.count > 0)
 		until = Min(w->give_up_us, w->last_turn_us +

@@ -182,29 +182,13 @@ smtp_disorder(Smtp *s)
 /* ---- writing ---- */
 
 /*
- * Add bytes that stay where they are until sent.  Two pieces at most; more
- * means that the relay answers what it has not been asked.
- */
-bool
-smtp_write(Smtp *s, const char *data, size_t len)
-{
-	int			i = s->out[0].len == 0 ? 0 : 1;
-
-	if (s->out[i].len != 0)
-		return false;
-	s->out[i].data = data;
-	s->out[i].len = len;
-	return true;
-}
-
-/*
  * Before anything is asked: has the relay said more than it was asked?  Then
  * nobody can tell any more which reply is whose, and it is all over.
  */
 bool
 smtp_talks_ahead(Smtp *s)
 {
-	if (s->out[0].len == 0 && !s->unread)
+	if (s->out.len == 0 && !s->unread)
 		return false;
 	smtp_lost(s, END_DISORDER, "more replies than commands");
 	return true;
@@ -216,7 +200,8 @@ smtp_command(Smtp *s, size_t len, SmtpState state)
 {
 	if (smtp_talks_ahead(s))
 		return;
-	smtp_write(s, s->commands, len);
+	s->out.data = s->commands;
+	s->out.len = len;
 	smtp_set_state(s, state);
 	smtp_flush(s);
 }
@@ -226,7 +211,7 @@ smtp_command_text(Smtp *s, const char *command, SmtpState state)
 {
 	size_t		len = strlen(command);
 
-	if (s->out[0].len == 0)
+	if (s->out.len == 0)
 		memcpy(s->commands, command, len);
 	smtp_command(s, len, state);
 }
@@ -241,13 +226,10 @@ smtp_sent(Smtp *s, size_t n)
 {
 	size_t		blocks = s->until_dot / SMTP_BLOCK_SIZE;
 
-	s->out[0].data += n;
-	s->out[0].len -= n;
-	if (s->out[0].len == 0)
-	{
-		s->out[0] = s->out[1];
-		s->out[1].len = 0;
-	}
+	s->out.data += n;
+	s->out.len -= n;
+	if (s->out.len == 0)
+		smtp_load(s);
 	if (s->until_dot > n)
 	{
 		s->until_dot -= n;
@@ -259,7 +241,7 @@ smtp_sent(Smtp *s, size_t n)
 		s->until_dot = 0;
 		smtp_set_state(s, SMTP_DOT);
 	}
-	else if (s->out[0].len == 0 && s->state != SMTP_DOT)
+	else if (s->out.len == 0 && s->state != SMTP_DOT)
 		smtp_arm(s);			/* not what rode behind the dot */
 }
 
@@ -268,11 +250,10 @@ void
 smtp_flush(Smtp *s)
 {
 	s->blocked = false;
-	while (s->out[0].len > 0 && !s->broken)
+	while (s->out.len > 0 && !s->broken)
 	{
 		size_t		n;
-		ConnectIO	io = connect_send(s->conn, s->out[0].data, s->out[0].len,
-									  &n);
+		ConnectIO	io = connect_send(s->conn, s->out.data, s->out.len, &n);
 
 		if (io == CONNECT_AGAIN)
 		{
@@ -363,11 +344,9 @@ smtp_start(Smtp *s, Connection *conn, const SmtpPool *calls, void *pool,
 		   const RelayConfig *config)
 {
 	char	   *joined = s->joined;
-	size_t		joined_size = s->joined_size;
 
 	memset(s, 0, offsetof(Smtp, commands));
 	s->joined = joined;
-	s->joined_size = joined_size;
 	s->conn = conn;
 	s->calls = calls;
 	s->pool = pool;
@@ -465,5 +444,4 @@ smtp_free(Smtp *s)
 {
 	free(s->joined);
 	s->joined = NULL;
-	s->joined_size = 0;
 }

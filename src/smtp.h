@@ -46,13 +46,6 @@ typedef struct SmtpPool
 #define SMTP_PATH_MAX	320		/* RFC 5321 4.5.3.1: 64 + 1 + 255 */
 #define SMTP_COMMANDS_MAX	(2 * SMTP_PATH_MAX + 128)
 
-/* Bytes on their way; data is not moved before they are all sent. */
-typedef struct SmtpOut
-{
-	const char *data;
-	size_t		len;
-} SmtpOut;
-
 struct Smtp
 {
 	SmtpState	state;			/* changed by smtp_set_state() alone */
@@ -77,10 +70,12 @@ struct Smtp
 	int			carried;		/* transactions the relay took up */
 
 	Reply		reply;
-	SmtpOut		out[2];
+	Piece		out;			/* on its way; not moved before it is sent */
+	const Piece *pieces;		/* of the message, to be written behind it */
+	int			npieces;
+	size_t		envelope;		/* bytes of commands, behind these */
 	size_t		until_dot;		/* bytes of the message still to be sent */
-	char	   *joined;			/* message and envelope, for one write */
-	size_t		joined_size;
+	char	   *joined;			/* small pieces and envelope, for one write */
 	char		commands[SMTP_COMMANDS_MAX];
 };
 

@@ -12,12 +12,9 @@
  *
  *-------------------------------------------------------------------------
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "smtp_private.h"
-
-#define SMTP_JOIN_MAX	65536	/* copy up to this to save a write */
 
 /* ---- beginning a mail ---- */
 
@@ -90,30 +87,10 @@ smtp_next(Smtp *s)
 	}
 }
 
-/* Room for message and envelope in one piece; false: write them apart. */
-static bool
-smtp_make_room(Smtp *s, size_t size)
-{
-	char	   *joined;
-
-	if (size > SMTP_JOIN_MAX)
-		return false;
-	if (size <= s->joined_size)
-		return true;
-	joined = malloc(SMTP_JOIN_MAX);
-	if (joined == NULL)
-		return false;
-	free(s->joined);
-	s->joined = joined;
-	s->joined_size = SMTP_JOIN_MAX;
-	return true;
-}
-
 /* 354: the message, its dot, and if there is plenty the next envelope */
 static void
 smtp_send_message(Smtp *s)
 {
-	const Mail *mail = s->mail;
 	size_t		len = 0;
 
 	/* it would be taken for the reply to the dot */
@@ -124,21 +101,8 @@ smtp_send_message(Smtp *s)
 	s->ahead = s->rider != NULL;
 	if (s->ahead)
 		len = smtp_format_envelope(s, s->rider, s->commands);
-	if (s->ahead && smtp_make_room(s, mail->wire_len + len))
-	{
-		memcpy(s->joined, mail->wire, mail->wire_len);
-		memcpy(s->joined + mail->wire_len, s->commands, len);
-		smtp_write(s, s->joined, mail->wire_len + len);
-	}
-	else
-	{
-		smtp_write(s, mail->wire, mail->wire_len);
-		if (s->ahead)
-			smtp_write(s, s->commands, len);
-	}
-	s->until_dot = mail->wire_len;
 	smtp_set_state(s, SMTP_BODY);
-	smtp_flush(s);
+	smtp_write_message(s, s->mail, len);
 }
 
 /* ---- replies ---- */

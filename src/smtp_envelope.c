@@ -49,14 +49,25 @@ smtp_path_is_safe(const char *path, bool utf8)
 	return !quoted;
 }
 
+/* Does it end with the line of a single dot, wherever its last bytes lie? */
 static bool
 smtp_is_terminated(const Mail *mail)
 {
-	const char *end = mail->wire + mail->wire_len;
+	static const char dot[] = "\r\n.\r\n";
+	size_t		left = mail->wire_len == 3 ? 3 : 5;
+	int			i;
 
-	if (mail->wire_len == 3)
-		return memcmp(mail->wire, ".\r\n", 3) == 0;
-	return mail->wire_len >= 5 && memcmp(end - 5, "\r\n.\r\n", 5) == 0;
+	for (i = mail->npieces - 1; i >= 0 && left > 0; i--)
+	{
+		const Piece *piece = &mail->pieces[i];
+		size_t		n = piece->len < left ? piece->len : left;
+
+		left -= n;
+		if (memcmp(piece->data + piece->len - n,
+				   dot + (mail->wire_len == 3 ? 2 : 0) + left, n) != 0)
+			return false;
+	}
+	return left == 0;
 }
 
 /* Refused here, as a relay would refuse it */

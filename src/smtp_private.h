@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * smtp_private.h
- *	  What smtp.c, smtp_dialogue.c and smtp_envelope.c share.
+ *	  What smtp.c, smtp_write.c, smtp_dialogue.c and smtp_envelope.c share.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -27,12 +27,6 @@ extern void smtp_tell_reply(Smtp *s);
 extern void smtp_lost(Smtp *s, AttemptEnd end, const char *text);
 extern void smtp_disorder(Smtp *s);
 
-/*
- * Add bytes that stay where they are until sent.  Two pieces at most; more
- * means that the relay answers what it has not been asked.
- */
-extern bool smtp_write(Smtp *s, const char *data, size_t len);
-
 /* Write as much as the connection takes. */
 extern void smtp_flush(Smtp *s);
 
@@ -40,6 +34,20 @@ extern void smtp_flush(Smtp *s);
 extern bool smtp_talks_ahead(Smtp *s);
 extern void smtp_command(Smtp *s, size_t len, SmtpState state);
 extern void smtp_command_text(Smtp *s, const char *command, SmtpState state);
+
+/* ---- smtp_write.c ---- */
+
+/*
+ * All that was offered is sent: on with as much as goes in one write.  What is
+ * offered stays where it is until it is sent, as libcurl wants it.
+ */
+extern void smtp_load(Smtp *s);
+
+/*
+ * Write a message, and behind it so many bytes of s->commands.  All of it
+ * stays where it is until sent.
+ */
+extern void smtp_write_message(Smtp *s, const Mail *mail, size_t envelope);
 
 /* ---- smtp_dialogue.c ---- */
 

@@ -10,7 +10,8 @@
  *
  * A Mail belongs to the caller.  Between transfer_submit() and the moment it
  * comes back from transfer_finished() the caller must leave it and all it
- * points to alone.  Every submitted mail comes back exactly once.
+ * points to alone, the pieces of its message, too, which other mails may have
+ * in common with it.  Every submitted mail comes back exactly once.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -24,6 +25,7 @@
 #include <stdint.h>
 
 #include "outcome.h"
+#include "piece.h"
 
 /*
  * So many sessions have one mail of the queue kept for whichever of them is
@@ -56,8 +58,10 @@ typedef struct Mail
 	/* set by the caller */
 	const char *from;			/* envelope sender, "" for the null sender */
 	const char *to;				/* envelope recipient, domain in A-labels */
-	const char *wire;			/* message dot-stuffed, with the final dot */
-	size_t		wire_len;
+	const Piece *pieces;		/* message dot-stuffed, with the final dot */
+	int			npieces;
+	Piece		whole;			/* room for one, if there is only one */
+	size_t		wire_len;		/* of all of them */
 	size_t		size;			/* message size for SIZE= (before stuffing) */
 	bool		smtputf8;		/* needs SMTPUTF8 (RFC 6531) */
 

@@ -77,6 +77,8 @@ delivery_move(Delivery *delivery, DeliveryList *from, DeliveryList *to)
 void
 delivery_end(Worker *w, Delivery *delivery, DeliveryList *from)
 {
+	ahead_drop(w, delivery);
+	delivery_let_go(w, delivery);
 	delivery_move(delivery, from,
 				  delivery->test_id != 0 ? &w->tested : &w->done);
 }
@@ -93,6 +95,7 @@ delivery_free(Worker *w, Delivery *delivery, DeliveryList *from)
 		w->ntests--;
 
 	delivery_let_go(w, delivery);
+	ahead_drop(w, delivery);
 	MemoryContextReset(context);
 	memset(delivery, 0, sizeof(Delivery));
 	delivery->context = context;
@@ -324,6 +327,7 @@ worker_start(int64 letter_id)
 	snprintf(name, sizeof(name), "mailman letter " INT64_FORMAT, letter_id);
 	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
 	worker_pin_settings();
+	ahead_begin();
 	worker_make_slots(w);
 	if (!worker_may_run(w))
 	{

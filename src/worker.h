@@ -55,6 +55,7 @@ struct Worker
 	Letter	   *letter;			/* loaded content, or NULL */
 	char		letter_version[LETTER_VERSION_SIZE];	/* of what was loaded */
 	MemoryContext letter_context;
+	LetterFiles *files;			/* of it */
 	MemoryContext scratch_context;	/* where mails are made */
 	Route	   *routes[TRANSFERS_MAX];	/* by rank; then those retired */
 	int			nroutes;
@@ -114,6 +115,8 @@ struct Worker
 	bool		unrendered;		/* some of them may have no mail yet */
 	size_t		jsonb_size;		/* bytes of data and variables they hold */
 	int			claim_most;		/* of whom there is room for these; 0: all */
+	size_t		ahead_size;		/* bytes of mails, without the letter's files */
+	size_t		ahead_last;		/* of the one made last */
 	DeliveryList begun;
 	DeliveryList done;
 	DeliveryList tested;		/* done, but tests: mailman.test knows them */
@@ -459,6 +462,18 @@ extern void answer_outcome(Worker *w, Delivery *d);
 
 /* No relay can be used now */
 extern void answer_wait(Worker *w, Delivery *d);
+
+/* ---- ahead.c: how much of mails is made ---- */
+
+/* Once per process: what is large goes back to the system when it is freed */
+extern void ahead_begin(void);
+
+/* Is there room for one more mail? */
+extern bool ahead_has_room(const Worker *w);
+
+/* The mail of one is made, with that of its own; and is not needed any more */
+extern void ahead_add(Worker *w, Delivery *d, const StringInfoData *wire);
+extern void ahead_drop(Worker *w, Delivery *d);
 
 /* ---- rendering.c: their mails ---- */
 

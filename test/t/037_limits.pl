@@ -349,15 +349,15 @@ $node->sql("UPDATE mailman.subscription SET data = '{}'"
 	  . " WHERE newsletter_id = $big");
 
 # A policy that says too much of everybody, and one that says much
-my $talk = $node->newsletter(relays => ['relay'], subscriptions => 20);
+my $talk = $node->newsletter(relays => ['relay'], subscriptions => 8);
 $node->sql(q{
 	CREATE FUNCTION public.says_much(l mailman.letter, s mailman.subscription)
 	RETURNS jsonb LANGUAGE sql AS $$
 		SELECT jsonb_build_object('variables',
 			jsonb_build_object('x', repeat('x', l.ref::int))) $$});
 foreach my $case (
-	[ 20_000_000, 'failed|20|the answer of policy public.says_much has 19.1 MB, more than 4 MB' ],
-	[ 3_000_000, 'delivered|20|' ])
+	[ 20_000_000, 'failed|8|the answer of policy public.says_much has 19.1 MB, more than 4 MB' ],
+	[ 3_000_000, 'delivered|8|' ])
 {
 	my ($bytes, $wanted) = @$case;
 
@@ -370,7 +370,7 @@ foreach my $case (
 	ok_memory($letter, "answers of $bytes bytes");
 	is(reasons($letter), $wanted, 'what became of them');
 }
-is(scalar($relay->new_messages), 20, 'and once');
+is(scalar($relay->new_messages), 8, 'and once');
 
 # The newsletter's own limit, and files that leave no room
 $node->sql("UPDATE mailman.newsletter SET"

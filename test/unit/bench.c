@@ -62,7 +62,7 @@ bench_main(const char *host, int port, int total, int sessions, size_t size)
 	{
 		mail = &mails[submitted];
 		driver_mail(mail, "sender@bench.test", "someone@bench.test", wire);
-		mail->wire_len = len;
+		driver_whole(mail, wire, len);
 		mail->size = len - 3;
 		transfer_submit(t, mail);
 	}

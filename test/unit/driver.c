@@ -38,9 +38,19 @@ driver_mail(Mail *mail, const char *from, const char *to, const char *wire)
 	memset(mail, 0, sizeof(*mail));
 	mail->from = from;
 	mail->to = to;
-	mail->wire = wire;
-	mail->wire_len = strlen(wire);
+	driver_whole(mail, wire, strlen(wire));
 	mail->size = mail->wire_len - 3;
+}
+
+/* A message in one piece */
+void
+driver_whole(Mail *mail, const char *wire, size_t len)
+{
+	mail->whole.data = wire;
+	mail->whole.len = len;
+	mail->pieces = &mail->whole;
+	mail->npieces = 1;
+	mail->wire_len = len;
 }
 
 void

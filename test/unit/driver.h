@@ -25,6 +25,7 @@ extern void driver_config(RelayConfig *config, const char *url,
 						  int connections);
 extern void driver_mail(Mail *mail, const char *from, const char *to,
 						const char *wire);
+extern void driver_whole(Mail *mail, const char *wire, size_t len);
 extern void driver_init(Driver *d, Transfer *t);
 extern void driver_free(Driver *d);
 

@@ -51,6 +51,7 @@ typedef struct Conn
 	bool		has_rcpt;
 	bool		in_body;
 	size_t		body_len;
+	unsigned	sum;
 	int			rcpt;
 	bool		closing;
 	bool		mute;
@@ -70,6 +71,15 @@ typedef struct Server
 	int			count[VERBS];
 	Conn	   *conns[MAX_CONNS];
 } Server;
+
+/* FNV-1a */
+unsigned
+fake_sum(unsigned sum, const char *bytes, size_t len)
+{
+	for (; len > 0; len--)
+		sum = (sum ^ (unsigned char) *bytes++) * 16777619u;
+	return sum;
+}
 
 static double
 fake_now(void)
@@ -285,7 +295,10 @@ fake_data(Server *srv, Conn *c)
 	if (!c->has_rcpt && !srv->script->eager_data)
 		fake_bad_sequence(srv, c);
 	else if (fake_answer(srv, c, DATA, "354 go ahead"))
+	{
 		c->in_body = true;
+		c->sum = FAKE_SUM;
+	}
 }
 
 static void
@@ -339,6 +352,7 @@ fake_dot(Server *srv, Conn *c)
 {
 	bool		empty = c->body_len == 0;
 	bool		has_rcpt = c->has_rcpt;
+	unsigned	sum = c->sum;
 	int			rcpt = c->rcpt;
 
 	fake_reset(c);
@@ -352,7 +366,10 @@ fake_dot(Server *srv, Conn *c)
 		srv->stats->accepted++;
 		srv->stats->empty += empty;
 		if (rcpt >= 0 && rcpt < FAKE_RCPTS)
+		{
+			srv->stats->sums[rcpt] = sum;
 			srv->stats->delivered[rcpt]++;
+		}
 	}
 }
 
@@ -384,6 +401,7 @@ fake_line(Server *srv, Conn *c)
 		if (c->body_len == 0 && !fake_answer(srv, c, BODY, NULL))
 			return true;
 		c->body_len += n;
+		c->sum = fake_sum(c->sum, in, n);
 	}
 	return true;
 }

@@ -11,6 +11,7 @@
 #define MAILMAN_FAKE_SMTP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #define FAKE_RULES	8
@@ -68,6 +69,7 @@ typedef struct FakeStats
 	int			silent;			/* replies that never come */
 	int			drips;			/* bytes of replies that never end */
 	unsigned char delivered[FAKE_RCPTS];	/* by N in <N@...> */
+	unsigned	sums[FAKE_RCPTS];	/* fake_sum() of the last, as on the wire */
 } FakeStats;
 
 typedef struct Fake
@@ -77,6 +79,10 @@ typedef struct Fake
 	char		url[64];
 	volatile FakeStats *stats;
 } Fake;
+
+/* Add bytes to a sum, which begins with FAKE_SUM */
+#define FAKE_SUM	2166136261u
+extern unsigned fake_sum(unsigned sum, const char *bytes, size_t len);
 
 extern void fake_start(Fake *fake, const FakeScript *script);
 

@@ -15,7 +15,8 @@ PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 PURE_SRC := work address template template_scan template_link template_render \
 	template_names \
 	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp \
-	dkim dkim_key render_prepare render_context render_limit render pace outcome \
+	dkim dkim_key render_prepare render_context render_limit render rendered \
+	pace outcome \
 	meter report_text report_status
 PURE_TEST := pure_test pure_text_test pure_template_test pure_mustache_test \
 	pure_mime_test pure_render_test pure_part_test pure_dkim_test \
@@ -25,7 +26,7 @@ PURE_TEST := pure_test pure_text_test pure_template_test pure_mustache_test \
 
 PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)
 PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h hmac.h mime.h mime_scan.h \
-	append.h dkim.h template.h render.h pace.h outcome.h report.h meter.h) \
+	append.h dkim.h piece.h template.h render.h pace.h outcome.h report.h meter.h) \
 	$(PURE_TOP)/test/unit/pure_test.h
 
 CFLAGS ?= -O2 -g

@@ -99,6 +99,8 @@ test_dkim_signature(void)
 	};
 	static const char message[] = "X-Own: 1\r\nFrom: a@b.example\r\n"
 		"Subject: x\r\n\r\nHello\r\n";
+	static const Piece whole = {message, sizeof(message) - 1};
+	static const Piece blank = {"From: a\r\n\r\n \r\n\r\n", 16};
 	StringInfoData one,
 				two;
 	int			i;
@@ -113,11 +115,11 @@ test_dkim_signature(void)
 
 		resetStringInfo(&one);
 		resetStringInfo(&two);
-		ok(dkim_sign(&one, &signer, 1795345351, message, strlen(message)) &&
+		ok(dkim_sign(&one, &signer, 1795345351, &whole, 1) &&
 		   strncmp(one.data, starts[i], strlen(starts[i])) == 0 &&
 		   is_clean_wire(one.data, one.len, true) &&
 		   longest_line(one.data, one.len) <= 76, "signature %d", i);
-		ok(dkim_sign(&two, &signer, 1795345351, message, strlen(message)) &&
+		ok(dkim_sign(&two, &signer, 1795345351, &whole, 1) &&
 		   strcmp(one.data, two.data) == 0, "and the same again");
 		dkim_key_free(signer.key);
 	}
@@ -128,11 +130,66 @@ test_dkim_signature(void)
 		char	   *why;
 		DkimSigner	signer = {dkim_key_load(key_ed25519, &why), "d", "s"};
 
-		ok(dkim_sign(&one, &signer, 0, "From: a\r\n\r\n \r\n\r\n", 16) &&
+		ok(dkim_sign(&one, &signer, 0, &blank, 1) &&
 		   strstr(one.data, " bh=47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=;"),
 		   "the hash of an empty body");
 		dkim_key_free(signer.key);
 	}
+	pfree(one.data);
+	pfree(two.data);
+}
+
+/* In how many pieces a message lies changes nothing of its signature */
+static void
+test_dkim_pieces(void)
+{
+	static const char *const lines[] = {
+		"", " ", "\t", "x", "x ", " x", "a  b\t c", "."
+	};
+	char	   *why;
+	DkimSigner	signer = {dkim_key_load(key_ed25519, &why), "d", "s"};
+	StringInfoData message;
+	StringInfoData one;
+	StringInfoData two;
+	bool		same = true;
+	int			i;
+
+	initStringInfo(&message);
+	initStringInfo(&one);
+	initStringInfo(&two);
+	for (i = 0; same && i < rounds(3000); i++)
+	{
+		Piece		pieces[9] = {{0}};
+		int			starts[9] = {0};
+		int			count = 1;
+		int			line;
+
+		resetStringInfo(&message);
+		resetStringInfo(&one);
+		resetStringInfo(&two);
+		appendStringInfoString(&message, "From: a@b.example\r\n\r\n");
+		for (line = random_below(9); line > 0; line--)
+		{
+			if (random_below(2))
+				starts[count++] = message.len;
+			appendStringInfo(&message, "%s\r\n",
+							 lines[random_below(lengthof(lines))]);
+		}
+		for (line = 0; line < count; line++)
+		{
+			pieces[line].data = message.data + starts[line];
+			pieces[line].len = (line + 1 < count ? starts[line + 1] :
+								message.len) - starts[line];
+		}
+		same = dkim_sign(&two, &signer, 0, pieces, count);
+		pieces[0].len = message.len;
+		same = same && dkim_sign(&one, &signer, 0, pieces, 1) &&
+			strcmp(one.data, two.data) == 0;
+	}
+	if (!ok(same, "a message in pieces has the signature of the whole"))
+		diag("%s", message.data);
+	dkim_key_free(signer.key);
+	pfree(message.data);
 	pfree(one.data);
 	pfree(two.data);
 }
@@ -143,6 +200,7 @@ test_dkim(void)
 	test_dkim_keys();
 	test_dkim_names();
 	test_dkim_signature();
+	test_dkim_pieces();
 }
 
 /*
@@ -167,7 +225,7 @@ test_clean(void)
 		random_letter(&r, i);
 		r.letter.fixed = render_prepare(&r.letter, &error);
 		clean = r.letter.fixed != NULL &&
-			render_message(&r.letter, &r.recipient, &one) &&
+			render_whole(&r.letter, &r.recipient, &one) &&
 			is_clean_wire(one.message.data, one.message.len, true);
 		if (!clean)
 			break;
@@ -178,7 +236,7 @@ test_clean(void)
 		if (i % 10 != 0)
 			continue;
 		r.letter.fixed = NULL;
-		same = render_message(&r.letter, &r.recipient, &two) &&
+		same = render_whole(&r.letter, &r.recipient, &two) &&
 			strcmp(one.message.data, two.message.data) == 0 &&
 			strcmp(one.mail_from, two.mail_from) == 0;
 	}
@@ -188,13 +246,13 @@ test_clean(void)
 	/* 8-bit bytes: in the header of a mail that needs SMTPUTF8, only */
 	random_letter(&r, 1);
 	r.recipient.email = "用户@例子.广告";
-	ok(render_message(&r.letter, &r.recipient, &one) && one.smtputf8 &&
+	ok(render_whole(&r.letter, &r.recipient, &one) && one.smtputf8 &&
 	   is_clean_wire(one.message.data, one.message.len, false) &&
 	   is_clean_wire(strstr(one.message.data, "\r\n\r\n"),
 					 strlen(strstr(one.message.data, "\r\n\r\n")), true),
 	   "with an address in UTF-8 its header alone is not ASCII");
 	r.recipient.email = "ann@例子.广告";
-	ok(render_message(&r.letter, &r.recipient, &one) && !one.smtputf8 &&
+	ok(render_whole(&r.letter, &r.recipient, &one) && !one.smtputf8 &&
 	   is_clean_wire(one.message.data, one.message.len, true),
 	   "which a domain alone does not need");
 }

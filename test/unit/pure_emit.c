@@ -54,7 +54,7 @@ emit_letter(int number)
 	int			i;
 
 	random_letter(&r, number);
-	if (!render_message(&r.letter, &r.recipient, &result))
+	if (!render_whole(&r.letter, &r.recipient, &result))
 	{
 		fprintf(stderr, "message %d: %s\n", number, result.error);
 		exit(2);
@@ -100,6 +100,7 @@ emit_raw(int number)
 	StringInfoData message;
 	StringInfoData all;
 	StringInfoData wire;
+	Piece		whole;
 
 	random_letter(&r, number);
 	initStringInfo(&text);
@@ -115,8 +116,9 @@ emit_raw(int number)
 						   "Content-Type: text/plain; charset=utf-8\r\n"
 						   "Content-Transfer-Encoding: 8bit\r\n\r\n");
 	expected_body(&message, text.data, text.len);
-	if (!dkim_sign(&all, &r.signer, r.recipient.date, message.data,
-				   message.len))
+	whole.data = message.data;
+	whole.len = message.len;
+	if (!dkim_sign(&all, &r.signer, r.recipient.date, &whole, 1))
 		exit(2);
 	appendBinaryStringInfo(&all, message.data, message.len);
 	mime_wire(&wire, all.data, all.len);

@@ -202,7 +202,7 @@ test_injections(void)
 	initStringInfo(&expected);
 	initStringInfo(&found);
 	injected_letter(&r, P_DATA, "x");
-	if (!ok(render_message(&r.letter, &r.recipient, &result),
+	if (!ok(render_whole(&r.letter, &r.recipient, &result),
 			"a letter with everything"))
 		diag("%s", result.error);
 	skeleton(&expected, result.message.data);
@@ -214,7 +214,7 @@ test_injections(void)
 
 		resetStringInfo(&found);
 		injected_letter(&r, attempts[i].place, attempts[i].value);
-		rendered = render_message(&r.letter, &r.recipient, &result);
+		rendered = render_whole(&r.letter, &r.recipient, &result);
 		if (rendered)
 		{
 			skeleton(&found, result.message.data);

@@ -74,7 +74,7 @@ test_render_whole(void)
 	const char *error = NULL;
 
 	fill(&letter, &recipient);
-	ok(render_message(&letter, &recipient, &one) && one.error == NULL,
+	ok(render_whole(&letter, &recipient, &one) && one.error == NULL,
 	   "a message is rendered");
 	if (!ok(strcmp(one.message.data, expected) == 0, "byte for byte"))
 		printf("%s", one.message.data);
@@ -89,17 +89,17 @@ test_render_whole(void)
 	   strcmp(wire.data + one.message.len, ".\r\n") == 0, "wire");
 
 	letter.fixed = render_prepare(&letter, &error);
-	ok(letter.fixed != NULL && render_message(&letter, &recipient, &two) &&
+	ok(letter.fixed != NULL && render_whole(&letter, &recipient, &two) &&
 	   strcmp(two.message.data, expected) == 0 &&
 	   strcmp(two.mail_from, one.mail_from) == 0, "the same when prepared");
 
 	recipient.subscription_id++;
-	ok(render_message(&letter, &recipient, &two) &&
+	ok(render_whole(&letter, &recipient, &two) &&
 	   strcmp(two.message_id, one.message_id) != 0,
 	   "another recipient, another Message-ID");
 	recipient.subscription_id--;
 	letter.letter_id++;
-	ok(render_message(&letter, &recipient, &two) &&
+	ok(render_whole(&letter, &recipient, &two) &&
 	   strcmp(two.message_id, one.message_id) != 0,
 	   "another letter, another Message-ID");
 }
@@ -116,7 +116,7 @@ test_render_variants(void)
 	letter.return_path = letter.reply_to = letter.from_name = NULL;
 	letter.subject = parse("a\r\n{{name}}");
 	recipient.name = "x\r\nBcc: y@z.example";
-	ok(render_message(&letter, &recipient, &result) &&
+	ok(render_whole(&letter, &recipient, &result) &&
 	   strstr(result.message.data, "multipart") == NULL &&
 	   strstr(result.message.data, "Reply-To") == NULL &&
 	   strstr(result.message.data, "\r\nBcc") > strstr(result.message.data,
@@ -131,19 +131,19 @@ test_render_variants(void)
 	recipient.name = NULL;
 	memset(&recipient.data, 0, sizeof(TemplateNode));
 	letter.html_body = parse("[{{name}}{{data.x}}]");
-	ok(render_message(&letter, &recipient, &result) &&
+	ok(render_whole(&letter, &recipient, &result) &&
 	   strstr(result.message.data, "text/html") &&
 	   strstr(result.message.data, "\r\n\r\n[]\r\n") &&
 	   strstr(result.message.data, "To: ann@customer.example\r\n"),
 	   "html alone, no name, no data");
 
 	recipient.email = "用户@例子.广告";
-	ok(render_message(&letter, &recipient, &result) && result.smtputf8 &&
+	ok(render_whole(&letter, &recipient, &result) && result.smtputf8 &&
 	   strcmp(result.rcpt_to, "用户@xn--fsqu00a.xn--4rr70v") == 0 &&
 	   strstr(result.message.data, "To: 用户@xn--fsqu00a.xn--4rr70v\r\n"),
 	   "a local part that is not ASCII needs SMTPUTF8");
 	recipient.email = "ann@例子.广告";
-	ok(render_message(&letter, &recipient, &result) && !result.smtputf8,
+	ok(render_whole(&letter, &recipient, &result) && !result.smtputf8,
 	   "a domain that is not ASCII does not");
 }
 
@@ -160,11 +160,11 @@ test_render_copy(void)
 
 	fill(&letter, &recipient);
 	letter.return_path = "b+{{verp}}@sender.example";
-	ok(render_message(&letter, &recipient, &real) &&
+	ok(render_whole(&letter, &recipient, &real) &&
 	   strcmp(real.subject, "For Ann & <Lee>") == 0, "the subject as it is read");
 	recipient.test_id = 7;
 	recipient.test_address = "boss@Office.example";
-	ok(render_message(&letter, &recipient, &copy) &&
+	ok(render_whole(&letter, &recipient, &copy) &&
 	   strcmp(copy.rcpt_to, "boss@office.example") == 0 &&
 	   strstr(copy.message.data, "\r\nTo: boss@office.example\r\n") &&
 	   strstr(copy.message.data, "\r\nSubject: [Test] For Ann & <Lee>\r\n") &&
@@ -177,10 +177,10 @@ test_render_copy(void)
 	   !verp_parse(copy.mail_from, strlen(copy.mail_from), &tag),
 	   "its return path has no tag of anybody's");
 	recipient.test_id = 8;
-	ok(render_message(&letter, &recipient, &other) &&
+	ok(render_whole(&letter, &recipient, &other) &&
 	   strcmp(copy.message_id, other.message_id) != 0, "the next has one, too");
 	recipient.test_address = "nobody";
-	ok(!render_message(&letter, &recipient, &other), "a bad address fails");
+	ok(!render_whole(&letter, &recipient, &other), "a bad address fails");
 }
 
 static void
@@ -193,40 +193,40 @@ test_render_errors(void)
 
 	fill(&letter, &recipient);
 	recipient.email = "ann@";
-	ok(!render_message(&letter, &recipient, &result) &&
+	ok(!render_whole(&letter, &recipient, &result) &&
 	   strcmp(result.error, "invalid recipient address: "
 			  "The domain part is empty.") == 0, "bad recipient");
 	fill(&letter, &recipient);
 	recipient.email = NULL;
-	ok(!render_message(&letter, &recipient, &result) &&
+	ok(!render_whole(&letter, &recipient, &result) &&
 	   strcmp(result.error, "invalid recipient address: It is not set.") == 0,
 	   "no recipient");
 	fill(&letter, &recipient);
 	letter.from_address = "";
-	ok(!render_message(&letter, &recipient, &result) &&
+	ok(!render_whole(&letter, &recipient, &result) &&
 	   strcmp(result.error, "invalid From address: "
 			  "The address is empty.") == 0, "empty From");
 	ok(render_prepare(&letter, &error) == NULL &&
 	   strstr(error, "From") != NULL, "empty From shows when prepared");
 	fill(&letter, &recipient);
 	letter.return_path = "x";
-	ok(!render_message(&letter, &recipient, &result) &&
+	ok(!render_whole(&letter, &recipient, &result) &&
 	   strstr(result.error, "return path") != NULL, "bad return path");
 	fill(&letter, &recipient);
 	letter.return_path = "a.rather.long.local.part+{{verp}}@c.example";
 	recipient.subscription_id = PG_INT64_MAX;
-	ok(render_message(&letter, &recipient, &result) &&
+	ok(render_whole(&letter, &recipient, &result) &&
 	   strcspn(result.mail_from, "@") <= 64, "a long return path");
 	letter.letter_id = PG_INT64_MAX;
-	ok(!render_message(&letter, &recipient, &result) &&
+	ok(!render_whole(&letter, &recipient, &result) &&
 	   strstr(result.error, "return path") != NULL, "too long with its tag");
 	fill(&letter, &recipient);
 	letter.reply_to = "a\r\nb@c.example";
-	ok(!render_message(&letter, &recipient, &result) &&
+	ok(!render_whole(&letter, &recipient, &result) &&
 	   strstr(result.error, "Reply-To") != NULL, "bad Reply-To");
 	fill(&letter, &recipient);
 	letter.text_body = letter.html_body = NULL;
-	ok(!render_message(&letter, &recipient, &result) &&
+	ok(!render_whole(&letter, &recipient, &result) &&
 	   strstr(result.error, "neither") != NULL, "no body");
 }
 
@@ -252,7 +252,7 @@ test_render_random(void)
 		resetStringInfo(&back);
 		random_body(&name, random_below(2000));
 		recipient.name = name.data;
-		good = render_message(&letter, &recipient, &result) &&
+		good = render_whole(&letter, &recipient, &result) &&
 			is_clean_wire(result.message.data, result.message.len, true);
 		if (!good)
 			break;

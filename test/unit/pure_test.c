@@ -60,6 +60,56 @@ wire_of(const Rendered *rendered)
 	return wire;
 }
 
+/* Put the pieces together, of a message or, made in own, of the wire */
+static StringInfoData
+put_together(const Rendered *rendered, StringInfo own)
+{
+	int			count = RENDERED_PIECES(rendered);
+	Piece	   *pieces = palloc(count * sizeof(Piece));
+	StringInfoData whole;
+	int			i;
+
+	initStringInfo(&whole);
+	if (own == NULL)
+		rendered_pieces(rendered, pieces);
+	else
+		rendered_wire(rendered, own, pieces);
+	for (i = 0; i < count; i++)
+		appendBinaryStringInfo(&whole, pieces[i].data, (int) pieces[i].len);
+	pfree(pieces);
+	return whole;
+}
+
+/* see pure_test.h */
+bool
+render_whole(const RenderLetter *letter, const RenderRecipient *recipient,
+			 Rendered *result)
+{
+	StringInfoData whole;
+	StringInfoData own;
+	StringInfoData pieces;
+	StringInfoData wire;
+
+	if (!render_message(letter, recipient, result))
+		return false;
+	initStringInfo(&own);
+	whole = put_together(result, NULL);
+	pieces = put_together(result, &own);
+	pfree(own.data);
+	if (whole.len != (int) result->size)
+		ok(false, "the size of a message is %zu, and not %d", result->size,
+		   whole.len);
+	pfree(result->message.data);
+	result->message = whole;
+	result->nfiles = 0;
+	wire = wire_of(result);
+	if (wire.len != pieces.len || memcmp(wire.data, pieces.data, wire.len))
+		ok(false, "the pieces of a message are the message");
+	pfree(pieces.data);
+	pfree(wire.data);
+	return true;
+}
+
 /* What helps to find a fault; control characters made visible */
 void
 diag(const char *fmt,...)

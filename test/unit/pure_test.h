@@ -22,6 +22,10 @@ extern void diag(const char *fmt,...) pg_attribute_printf(1, 2);
 /* What goes over the wire; the caller frees it */
 extern StringInfoData wire_of(const Rendered *rendered);
 
+/* render_message(), and the message put together; a fault fails the test */
+extern bool render_whole(const RenderLetter *letter,
+						 const RenderRecipient *recipient, Rendered *result);
+
 /* pure_tree.c: data for templates */
 extern TemplateNode tree_parse(const char *json);
 extern TemplateNode tree_strings(const StringInfoData *strings, int count);

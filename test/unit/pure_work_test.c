@@ -442,11 +442,11 @@ test_work_message(void)
 		random_letter(&t, i);
 		if (!ok(render_message(&t.letter, &t.recipient, &r), "message %d", i))
 			continue;
-		size = r.message.len;
+		size = r.size;
 		t.letter.max_size = size;
 		t.letter.max_size_of = "the test";
 		ok(render_message(&t.letter, &t.recipient, &r) &&
-		   (size_t) r.message.len == size, "exactly as large");
+		   r.size == size, "exactly as large");
 		t.letter.max_size = size - 1;
 		if (!ok(!render_message(&t.letter, &t.recipient, &r) &&
 				strstr(r.error, "message would exceed ") != NULL &&

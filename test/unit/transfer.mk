@@ -16,13 +16,14 @@ TRANSFER_FLAGS += -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined
 endif
 
 TRANSFER_SRC = $(addprefix $(TRANSFER_DIR)../../src/, outcome.c reply.c \
-	sockets.c hearing.c connector.c connect.c smtp.c smtp_dialogue.c \
-	smtp_envelope.c pool.c transfer.c probe.c) \
+	sockets.c hearing.c connector.c connect.c smtp.c smtp_write.c \
+	smtp_dialogue.c smtp_envelope.c pool.c transfer.c probe.c) \
 	$(addprefix $(TRANSFER_DIR), transfer_test.c transfer_judge_test.c \
 	transfer_outcome_test.c transfer_dialogue_test.c \
 	transfer_failure_test.c transfer_pool_test.c transfer_tired_test.c \
-	transfer_limit_test.c transfer_drip_test.c fake_smtp.c driver.c bench.c)
-TRANSFER_HEADERS = $(addprefix $(TRANSFER_DIR)../../src/, outcome.h transfer.h \
+	transfer_limit_test.c transfer_drip_test.c transfer_pieces_test.c \
+	fake_smtp.c driver.c bench.c)
+TRANSFER_HEADERS = $(addprefix $(TRANSFER_DIR)../../src/, outcome.h piece.h transfer.h \
 	reply.h sockets.h hearing.h connect.h connect_private.h smtp.h \
 	smtp_private.h pool.h) $(wildcard $(TRANSFER_DIR)*.h)
 

@@ -110,8 +110,7 @@ test_local(void)
 	run.mails[4].from = "<x@y.test>";
 	run.mails[5].to = "\"a b\"@c.test";
 	run.mails[6].to = "";
-	run.mails[7].wire = "no dot\r\n";
-	run.mails[7].wire_len = 8;
+	driver_whole(&run.mails[7], "no dot\r\n", 8);
 	ok(run_wait(&run) && run_first(&run, STAGE_MAIL, END_LOCAL,
 								   SCOPE_MESSAGE, VERDICT_FAILED),
 	   "SIZE: refused here");
@@ -159,10 +158,7 @@ test_large(bool pipelining)
 	run_start(&run, &script, 1);
 	run_submit(&run, 4);
 	for (i = 0; i < 4; i++)
-	{
-		run.mails[i].wire = wire;
-		run.mails[i].wire_len = size;
-	}
+		driver_whole(&run.mails[i], wire, size);
 	ok(run_wait(&run) && run_exact(&run) &&
 	   run_count(&run, VERDICT_DELIVERED) == 4, "messages of 1 MB");
 	run_end(&run);

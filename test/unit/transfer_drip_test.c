@@ -175,8 +175,7 @@ test_sip(void)
 	run_start(&run, &script, 1);
 	run_hurry();
 	run_submit(&run, 1);
-	run.mails[0].wire = wire;
-	run.mails[0].wire_len = LARGE;
+	driver_whole(&run.mails[0], wire, LARGE);
 	ok(run_wait(&run) && run_exact(&run) &&
 	   run_count(&run, VERDICT_DELIVERED) == 1 &&
 	   run.fake.stats->connections == 2 &&
@@ -213,8 +212,7 @@ test_give_up(bool pipelining)
 
 	run.got = run.submitted = 0;
 	run_submit(&run, 2);
-	run.mails[0].wire = wire;
-	run.mails[0].wire_len = LARGE;
+	driver_whole(&run.mails[0], wire, LARGE);
 	run_until(&run, &run.fake.stats->silent, 1);
 	ok(transfer_unanswered(run.t) == 1 &&
 	   !transfer_give_up(run.t, &run.mails[0]), "one whose text is on its way");

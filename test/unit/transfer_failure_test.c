@@ -282,10 +282,7 @@ test_dies(bool used, bool pipelining)
 	run_start(&run, &script, 5);
 	run_submit(&run, 40);
 	for (i = used ? 5 : 0; i < 40; i++)
-	{
-		run.mails[i].wire = wire;
-		run.mails[i].wire_len = size;
-	}
+		driver_whole(&run.mails[i], wire, size);
 	start = transfer_now();
 	do
 	{

@@ -223,6 +223,7 @@ main(int argc, char **argv)
 	test_tired();
 	test_limits();
 	test_drips();
+	test_in_pieces();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }

@@ -53,6 +53,7 @@ extern void test_pool(void);
 extern void test_tired(void);
 extern void test_limits(void);
 extern void test_drips(void);
+extern void test_in_pieces(void);
 extern int	probe_main(const char *url, const char *username,
 					   const char *password, const char *ca_file);
 
