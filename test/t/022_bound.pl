@@ -93,16 +93,26 @@ sub watch
 	return @most;
 }
 
-# Letters that are scheduled for so many seconds from now
+# Letters that are scheduled, for much later
 sub schedule
 {
-	my ($seconds, $count) = @_;
+	my ($count) = @_;
 	my @letters = map { $node->letter($newsletter) } 1 .. $count;
 
 	$node->sql("UPDATE mailman.letter SET send_at = clock_timestamp()"
-		  . " + interval '$seconds s' WHERE id IN (" . join(',', @letters) . ')');
+		  . " + interval '1 h' WHERE id IN (" . join(',', @letters) . ')');
 	$node->send($_) foreach @letters;
 	return @letters;
+}
+
+# Now they are due in so many seconds
+sub due
+{
+	my ($seconds, @letters) = @_;
+
+	$node->sql("UPDATE mailman.letter SET send_at = clock_timestamp()"
+		  . " + interval '$seconds s' WHERE id IN (" . join(',', @letters) . ')');
+	return;
 }
 
 # One letter falls due while something is locked, then eight
@@ -110,18 +120,21 @@ sub pile_up
 {
 	my ($what, $lock, $seconds) = @_;
 	my $before  = $relay->pairs;
-	my @letters = (schedule(4, 1), schedule(6, 8));
+	my @letters = schedule(9);
 	my $session = $node->session;
 	my $from    = $node->log_position;
 	my @most;
 
+	due(5, @letters[ 1 .. 8 ]);
+	due(3, $letters[0]);
 	$session->query('BEGIN');
 	$session->query($lock);
 	@most = watch(6 + $seconds);
 	cmp_ok($most[0], '<=', $max + 2, "$what: no more processes than places");
 	cmp_ok($most[1], '<=', $max + 2, "$what: says the system, too");
 	cmp_ok($most[2], '<=', 1, "$what: one for a letter");
-	is($relay->pairs, $before, "$what: nothing leaves meanwhile");
+	is($node->sql('SELECT count(*) FROM mailman.newsletter_email'),
+		$before, "$what: nothing is recorded meanwhile");
 	my $started = $node->log_lines(
 		qr/starting background worker process "mailman letter/, $from);
 	my $released = time;
@@ -140,6 +153,8 @@ sub pile_up
 
 pile_up('what is written',
 	'LOCK TABLE mailman.newsletter_email IN SHARE MODE', $watch);
+pile_up('what takes a letter', 'LOCK TABLE mailman.letter IN SHARE MODE',
+	$watch);
 pile_up('the deliveries',
 	'LOCK TABLE mailman.delivery IN ACCESS EXCLUSIVE MODE', 4);
 pile_up('what scouts read',
@@ -147,13 +162,15 @@ pile_up('what scouts read',
 
 # ---- the rows of letters: as many as there are places, and more
 
-my @locked  = schedule(4, $max + 2);
-my @free    = schedule(6, 3);
+my @locked  = schedule($max + 2);
+my @free    = schedule(3);
 my $session = $node->session;
+due(4, @locked);
 $session->query('BEGIN');
 $session->query('SELECT FROM mailman.letter WHERE id IN ('
 	  . join(',', @locked)
 	  . ') FOR UPDATE');
+due(2, @free);
 ok($node->wait_for_letter($_, 'sent'), "letter $_ is sent")
   foreach @free;
 my @most = watch(6);
@@ -201,7 +218,8 @@ ok( $node->wait_for(
 		  . " AND (wait_event_type = 'Lock'"
 		  . " OR query = 'waits for somebody''s lock')", '1'),
 	'its retry is due, and its row is locked');
-my ($other) = schedule(1, 1);
+my ($other) = schedule(1);
+due(1, $other);
 ok($node->wait_for_letter($other, 'sent'), 'another gets the only place');
 $relay->set(rules => []);
 $session->query('COMMIT');
