@@ -29,6 +29,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_class.h"
@@ -36,6 +37,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_policy.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_trigger.h"
@@ -177,7 +179,9 @@ hanging_name(const Hanging *h, HeapTuple tuple, TupleDesc desc, Oid oid)
 
 /*
  * A trigger that can fire?  Those of foreign keys are the server's own; one by
- * which somebody's table refers to ours runs their code when we delete.
+ * which somebody's table refers to ours runs their code when we delete.  One of
+ * somebody's that always fires minds the role in what it writes: the foreign
+ * keys of an audit's table are to be looked up.
  */
 static bool
 trigger_counts(Form_pg_trigger trigger, Oid schema, Finding *v)
@@ -191,7 +195,9 @@ trigger_counts(Form_pg_trigger trigger, Oid schema, Finding *v)
 	}
 	if (trigger->tgenabled == TRIGGER_DISABLED)
 		return false;
-	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS)
+	if (trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
+		getExtensionOfObject(ProcedureRelationId,
+							 trigger->tgfoid) != extension_oid(true))
 		v->minds_role = true;
 	return true;
 }

@@ -35,8 +35,8 @@ extern void code_check(OurTable table, Oid schema, Oid owner, bool deletes);
 extern void code_refuse(const CodeFault *fault);
 
 /*
- * Does any of these tables, which were checked, have a trigger of somebody
- * that fires, or does not, by session_replication_role?
+ * Does any of these tables, which were checked, have a trigger of somebody?
+ * Whether it fires depends on session_replication_role, or what it writes does.
  */
 extern bool code_minds_role(TableSet tables);
 

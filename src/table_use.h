@@ -40,10 +40,6 @@ typedef uint32 TableSet;
 
 #define TABLE_BIT(table) ((TableSet) 1 << (table))
 
-/* Those that nobody writes but who has rights on them, with these */
-#define TABLES_NOT_OURS \
-	(TABLE_BIT(TABLE_NEWSLETTER) | TABLE_BIT(TABLE_DOMAIN_LIMIT))
-
 /* What a transaction, or a part of one, does with which tables */
 typedef struct TableUse
 {

@@ -6,8 +6,9 @@
  * Everything mailman writes, it writes as the owner of the extension with
  * constant SQL, whoever called: what the caller may do is checked in C.
  * extension_enter() switches to that role, security-restricted, and raises
- * the flag by which the guard triggers know us; the flag falls with any
- * transaction or subtransaction that fails.
+ * the flag by which the guard triggers know us; the flag falls with a
+ * transaction that fails, and a subtransaction that fails leaves it as it was
+ * before: an audit trigger may catch an error while we write.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -30,6 +31,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -39,6 +41,16 @@
  */
 static const Writing not_writing = {InvalidOid, 0};
 static Writing now_writing = {InvalidOid, 0};
+
+/* What was written when a subtransaction began, the innermost first */
+typedef struct WritingBefore
+{
+	Writing		writing;
+	int			nest_level;
+	struct WritingBefore *next;
+} WritingBefore;
+
+static WritingBefore *before = NULL;
 
 /* Foreign keys are not looked up: statement_run_referring() */
 static bool referring = false;
@@ -56,17 +68,53 @@ static void
 extension_xact_callback(XactEvent event, void *arg)
 {
 	now_writing = not_writing;
+	before = NULL;				/* memory goes with the transaction */
 	referring_end();
+}
+
+static void
+before_push(void)
+{
+	WritingBefore *entry = MemoryContextAlloc(TopTransactionContext,
+											  sizeof(WritingBefore));
+
+	entry->writing = now_writing;
+	entry->nest_level = GetCurrentTransactionNestLevel();
+	entry->next = before;
+	before = entry;
+}
+
+/* What was written when this subtransaction began */
+static Writing
+before_pop(void)
+{
+	Writing		writing = not_writing;
+	int			level = GetCurrentTransactionNestLevel();
+
+	while (before != NULL && before->nest_level >= level)
+	{
+		WritingBefore *entry = before;
+
+		writing = entry->writing;
+		before = entry->next;
+		pfree(entry);
+	}
+	return writing;
 }
 
 static void
 extension_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 						   SubTransactionId parentSubid, void *arg)
 {
-	if (event != SUBXACT_EVENT_ABORT_SUB)
-		return;
-	now_writing = not_writing;
-	referring_end();
+	if (event == SUBXACT_EVENT_START_SUB && OidIsValid(now_writing.role))
+		before_push();
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		(void) before_pop();
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		now_writing = before_pop();
+		referring_end();
+	}
 }
 
 void

@@ -97,7 +97,7 @@ sub is_harmless
 
 foreach my $table (
 	qw(letter subscription delivery newsletter_email posting secret origin
-	attachment partial event))
+	attachment partial event newsletter))
 {
 	my (undef, $refused) =
 	  $app->try("CREATE TRIGGER theirs BEFORE UPDATE ON mailman.$table"
@@ -356,6 +356,68 @@ is( $node->sql("SELECT reason IS NULL FROM mailman.progress"
 	'audited: nothing is in the way');
 $node->sql("DROP TRIGGER repack_trigger ON mailman.delivery");
 $node->sql("DROP FUNCTION audit() CASCADE");
+
+# ---- an audit that catches an error while we write
+
+$node->sql(
+	q{CREATE TABLE seen (letter bigint PRIMARY KEY);
+	CREATE FUNCTION once() RETURNS trigger LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp AS $$
+	BEGIN
+		BEGIN
+			INSERT INTO public.seen
+			VALUES ((to_jsonb(new)->>'letter_id')::bigint);
+		EXCEPTION WHEN unique_violation OR not_null_violation THEN
+			NULL;
+		END;
+		RETURN new;
+	END $$;
+	CREATE TRIGGER before_guard BEFORE UPDATE ON mailman.letter
+		FOR EACH ROW EXECUTE FUNCTION once();
+	CREATE TRIGGER once AFTER INSERT OR UPDATE ON mailman.delivery
+		FOR EACH ROW EXECUTE FUNCTION once()});
+$had = $relay->status->{accepted};
+my $caught = $node->letter($busy,
+	send_at => $node->sql("SELECT clock_timestamp() + interval '1 h'"));
+$log = $node->log_position;
+$node->send($caught);
+is($node->sql("SELECT mailman_pause($caught)"),
+	'paused', 'caught errors: a letter is paused');
+$node->sql('UPDATE mailman.letter SET send_at = clock_timestamp()'
+	  . " WHERE id = $caught");
+$node->sql("SELECT mailman_resume($caught)");
+ok($node->wait_for_letter($caught, 'sent'), 'caught errors: it is sent');
+is($relay->status->{accepted} - $had, 30, 'caught errors: to all, once');
+is(scalar($node->log_lines('was not locked before', $log)),
+	0, 'caught errors: what was locked is remembered');
+$node->sql('DROP FUNCTION once() CASCADE');
+
+# ---- an audit that always fires: what it writes refers to something
+
+$node->sql(
+	q{CREATE TABLE kind (name text PRIMARY KEY);
+	CREATE TABLE trail (kind text REFERENCES kind);
+	CREATE FUNCTION trail() RETURNS trigger LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp AS $$
+	BEGIN
+		INSERT INTO public.trail VALUES ('posted');
+		RETURN NULL;
+	END $$;
+	CREATE TRIGGER trail AFTER INSERT ON mailman.delivery
+		FOR EACH ROW EXECUTE FUNCTION trail();
+	ALTER TABLE mailman.delivery ENABLE ALWAYS TRIGGER trail});
+my $trailed = $node->letter($busy);
+my ($reader) = $node->sql('SELECT min(id) FROM mailman.subscription'
+	  . " WHERE newsletter_id = $busy");
+like(
+	$node->sql_error("SELECT mailman_send($trailed, ARRAY[$reader])"),
+	qr/violates foreign key constraint "trail_kind_fkey"/,
+	'always fires: its foreign keys are looked up');
+$node->sql("INSERT INTO kind VALUES ('posted')");
+is($node->sql("SELECT mailman_send($trailed, ARRAY[$reader])"),
+	'1', 'always fires: and found');
+ok($node->wait_for_letter($trailed, 'sent'), 'always fires: it is sent');
+$node->sql('DROP FUNCTION trail() CASCADE');
 
 # ---- mailman.enabled = off stops those at work
 
