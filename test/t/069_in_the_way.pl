@@ -88,6 +88,7 @@ $node->assert_sums($letter, 'top up, over');
 $node->sql(
 	q{CREATE TABLE public.disk (is_full boolean);
 	CREATE FUNCTION public.extend(bigint) RETURNS boolean LANGUAGE plpgsql
+	SET search_path = pg_catalog, pg_temp
 	AS $$
 	BEGIN
 		IF EXISTS (SELECT FROM public.disk) THEN
