@@ -78,23 +78,26 @@ decide_letter_row(Worker *w)
 }
 
 /*
- * Whole rows have all data in them: as many are loaded as there is room for.
- * Returns how many of the candidates these are; of whom there is too much in
- * any case no mail is made.
+ * Whole rows have all data in them, and a claim that adds to somebody's
+ * variables has them whole: as many are loaded as there is room for.  Returns
+ * how many of the candidates these are; of whom there is too much in any case
+ * no mail is made.
  */
 static int
 decide_measure(Worker *w, Batch *batch)
 {
 	static Statement measure = {
-		.sql = "SELECT u.n, s.data"
-		" FROM unnest($1) WITH ORDINALITY AS u(id, n)"
+		.sql = "SELECT u.n, s.data, d.variables"
+		" FROM unnest($2) WITH ORDINALITY AS u(id, n)"
 		" JOIN mailman.subscription s ON s.id = u.id"
+		" JOIN mailman.delivery d ON " DELIVERY_IS_OF("u")
 		" WHERE s.state = 'active' ORDER BY u.n",
-		.nargs = 1,
-		.argtypes = {INT8ARRAYOID}
+		.nargs = 2,
+		.argtypes = {INT8OID, INT8ARRAYOID}
 	};
 	Candidates *c = batch->candidates;
-	Datum		values[1] = {array_of(c->ids, NULL, c->count, INT8OID)};
+	Datum		values[2] = {Int64GetDatum(w->letter_id),
+	array_of(c->ids, NULL, c->count, INT8OID)};
 	uint64		rows = statement_run(&measure, SPI_OK_SELECT, values, NULL);
 	size_t		size = 0;
 	uint64		row;
@@ -102,9 +105,12 @@ decide_measure(Worker *w, Batch *batch)
 	for (row = 0; row < rows; row++)
 	{
 		int			position = (int) row_int64(row, 1, 0) - 1;
-		bool		isnull;
-		Datum		data = row_datum(row, 2, &isnull);
-		size_t		bytes = datum_size(data, isnull);
+		bool		data_null;
+		bool		variables_null;
+		Datum		data = row_datum(row, 2, &data_null);
+		Datum		variables = row_datum(row, 3, &variables_null);
+		size_t		bytes = datum_size(data, data_null) +
+			datum_size(variables, variables_null);
 		char	   *fault = letter_data_fault(w->letter, bytes);
 
 		if (fault != NULL)

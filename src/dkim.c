@@ -15,7 +15,8 @@
  * message has the same bytes on every attempt.  For the same reason there is
  * no expiry.
  *
- * The body is hashed where it lies, piece by piece.  Only runs of white space interrupt that.
+ * The body is hashed where it lies, piece by piece.  Only runs of white space
+ * interrupt that, and now and then the count of the work it takes.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -26,6 +27,9 @@
 #include "mime.h"
 
 #define LINE_GOOD	76
+
+/* Short runs of a body are hashed together, as many bytes at a time */
+#define RELAXED_ROOM	4096
 
 /* Is one more of them signed? */
 typedef enum Oversigned
@@ -154,31 +158,69 @@ field_relax(StringInfo out, const char *s, const char *end)
 	}
 }
 
+/* A body on its way to its hash; what is short is gathered before */
+typedef struct Relaxed
+{
+	EVP_MD_CTX *hash;
+	Work	   *work;
+	size_t		len;
+	char		gathered[RELAXED_ROOM];
+} Relaxed;
+
+static bool
+relaxed_flush(Relaxed *relaxed)
+{
+	size_t		len = relaxed->len;
+
+	relaxed->len = 0;
+	return EVP_DigestUpdate(relaxed->hash, relaxed->gathered, len) == 1;
+}
+
+static inline bool
+relaxed_add(Relaxed *relaxed, const char *bytes, size_t len)
+{
+	if (len > RELAXED_ROOM - relaxed->len && !relaxed_flush(relaxed))
+		return false;
+	if (len > RELAXED_ROOM)
+		return EVP_DigestUpdate(relaxed->hash, bytes, len) == 1;
+	memcpy(relaxed->gathered + relaxed->len, bytes, len);
+	relaxed->len += len;
+	return true;
+}
+
 /*
  * Hash a piece of a body in its relaxed form (3.4.4): white space single, none
  * at the end of a line.
  */
 static bool
-piece_hash(EVP_MD_CTX *hash, const char *s, const char *end)
+piece_hash(Relaxed *relaxed, const char *s, const char *end)
 {
 	const char *run = s;
+	const char *counted = s;
 
 	while (s < end)
 	{
 		const char *blanks = s;
 
+		if (s - counted >= WORK_SLICE)
+		{
+			if (!relaxed_add(relaxed, run, s - run) ||
+				!work_bytes(relaxed->work, s - counted))
+				return false;
+			run = counted = s;
+		}
 		if (!is_blank(*s++))
 			continue;
 		while (is_blank(*s))
 			s++;
 		if (s == blanks + 1 && *blanks == ' ' && *s != '\r')
 			continue;
-		if (EVP_DigestUpdate(hash, run, blanks - run) != 1 ||
-			(*s != '\r' && EVP_DigestUpdate(hash, " ", 1) != 1))
+		if (!relaxed_add(relaxed, run, blanks - run) ||
+			(*s != '\r' && !relaxed_add(relaxed, " ", 1)))
 			return false;
 		run = s;
 	}
-	return EVP_DigestUpdate(hash, run, end - run) == 1;
+	return relaxed_add(relaxed, run, end - run);
 }
 
 /* The end of a piece without the white space and the empty lines there */
@@ -198,16 +240,20 @@ piece_end(const Piece *piece, const char *from)
  * its end.
  */
 static bool
-body_hash(DkimKey *key, uint8 *digest, const Piece *pieces, int count,
-		  const char *s)
+body_hash(Work *work, DkimKey *key, uint8 *digest, const Piece *pieces,
+		  int count, const char *s)
 {
 	EVP_MD_CTX *hash = key->hash;
+	Relaxed		relaxed;
 	const char *from = s;
 	const char *end;
 	int			i;
 
 	if (EVP_DigestInit_ex(hash, NULL, NULL) != 1)
 		return false;
+	relaxed.hash = hash;
+	relaxed.work = work;
+	relaxed.len = 0;
 	for (; count > 0; count--)
 	{
 		from = count == 1 ? s : pieces[count - 1].data;
@@ -218,11 +264,12 @@ body_hash(DkimKey *key, uint8 *digest, const Piece *pieces, int count,
 	for (i = 0; i < count; i++)
 	{
 		from = i == 0 ? s : pieces[i].data;
-		if (!piece_hash(hash, from, i == count - 1 ? end :
+		if (!piece_hash(&relaxed, from, i == count - 1 ? end :
 						pieces[i].data + pieces[i].len))
 			return false;
 	}
-	return (count == 0 || EVP_DigestUpdate(hash, "\r\n", 2) == 1) &&
+	return (count == 0 || relaxed_add(&relaxed, "\r\n", 2)) &&
+		relaxed_flush(&relaxed) &&
 		EVP_DigestFinal_ex(hash, digest, NULL) == 1;
 }
 
@@ -311,7 +358,7 @@ signature_begin(StringInfo out, const DkimSigner *signer, int64 date,
 
 /* see pure.h */
 bool
-dkim_sign(StringInfo out, const DkimSigner *signer, int64 date,
+dkim_sign(Work *work, StringInfo out, const DkimSigner *signer, int64 date,
 		  const Piece *pieces, int count)
 {
 	const char *message = pieces[0].data;
@@ -325,11 +372,13 @@ dkim_sign(StringInfo out, const DkimSigner *signer, int64 date,
 	StringInfoData relaxed;
 	EVP_MD_CTX *hash = signer->key->hash;
 	int			start = out->len;
+	Work		own;
 	bool		ok;
 	size_t		i;
 
+	work = work_given(work, &own);
 	fields_find(fields, message, header);
-	if (!body_hash(signer->key, digest, pieces, count, body))
+	if (!body_hash(work, signer->key, digest, pieces, count, body))
 		return false;
 	signature_begin(out, signer, date, fields, digest);
 

@@ -337,10 +337,10 @@ typedef struct DkimSigner
 /*
  * Append the field DKIM-Signature: of a message that is CRLF-normalised, in
  * pieces that begin where lines do; the first holds all of the header.
- * Deterministic.  false if OpenSSL fails.
+ * Deterministic.  false if OpenSSL fails or no work is left.
  */
-extern bool dkim_sign(StringInfo out, const DkimSigner *signer, int64 date,
-					  const Piece *pieces, int count);
+extern bool dkim_sign(Work *work, StringInfo out, const DkimSigner *signer,
+					  int64 date, const Piece *pieces, int count);
 
 /* ---- render.c: one recipient's message ---- */
 

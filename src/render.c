@@ -360,9 +360,9 @@ render_mail_from(Rendered *result, const char *address, const char *tag)
 
 /* Put the signature in front of the message */
 static bool
-render_sign(Rendered *result, const DkimSigner *dkim,
-			int64 date)
+render_sign(Rendered *result, const RenderContext *context)
 {
+	const DkimSigner *dkim = context->letter->dkim;
 	StringInfo	message = &result->message;
 	int			count = RENDERED_PIECES(result);
 	Piece	   *pieces = palloc(count * sizeof(Piece));
@@ -371,9 +371,11 @@ render_sign(Rendered *result, const DkimSigner *dkim,
 
 	initStringInfo(&field);
 	rendered_pieces(result, pieces);
-	if (!dkim_sign(&field, dkim, date, pieces, count))
+	if (!dkim_sign(context->work, &field, dkim, context->recipient->date,
+				   pieces, count))
 	{
-		result->error = "could not sign the message with the DKIM key";
+		result->error = context->work->spent ? render_exceeds(context) :
+			"could not sign the message with the DKIM key";
 		return false;
 	}
 	pfree(pieces);
@@ -431,8 +433,7 @@ render_build(Rendered *result, const RenderLetter *letter,
 	if (!render_header(result, &context, fixed, marks) ||
 		!render_content(result, &context, fixed->files, marks))
 		return false;
-	if (letter->dkim != NULL &&
-		!render_sign(result, letter->dkim, recipient->date))
+	if (letter->dkim != NULL && !render_sign(result, &context))
 		return false;
 	render_measure(result);
 	if (letter->max_size == 0 || result->size <= letter->max_size)

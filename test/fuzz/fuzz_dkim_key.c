@@ -36,7 +36,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		resetStringInfo(&out);
 
 		/* a broken key may be refused only now, but not half */
-		if (dkim_sign(&out, &signer, 0, &whole, 1))
+		if (dkim_sign(NULL, &out, &signer, 0, &whole, 1))
 			CHECK(is_clean_wire(out.data, out.len, true));
 		dkim_key_free(signer.key);
 	}

@@ -60,8 +60,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	expected_body(&message, (const char *) bytes, size);
 	pieces[0].data = message.data;
 	pieces[0].len = message.len;
-	CHECK(dkim_sign(&first, &signer, 1, pieces, 1));
-	CHECK(dkim_sign(&second, &signer, 1, pieces,
+	CHECK(dkim_sign(NULL, &first, &signer, 1, pieces, 1));
+	CHECK(dkim_sign(NULL, &second, &signer, 1, pieces,
 					cut(pieces, &message, size % 5 + 1)));
 	CHECK(strcmp(first.data, second.data) == 0);
 	CHECK(is_clean_wire(first.data, first.len, true));

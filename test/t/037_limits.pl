@@ -271,15 +271,16 @@ sub peak_memory
 	return $kb{VmHWM} - $kb{RssFile} - $kb{RssShmem};
 }
 
-# The most memory that a letter's worker has until it is sent
+# The most memory that a letter's worker has until it is sent, perhaps with
+# more arguments of mailman_send()
 sub peak_of
 {
-	my ($id) = @_;
+	my ($id, $arguments) = @_;
 	my $peak = 0;
 	my $until = time + 180;
 	my $pid;
 
-	$node->sql("SELECT mailman_send($id)");
+	$node->sql('SELECT mailman_send(' . ($arguments || $id) . ')');
 	while (time < $until)
 	{
 		($pid) = $node->workers unless $pid;
@@ -296,8 +297,8 @@ sub peak_of
 
 sub ok_memory
 {
-	my ($id, $what) = @_;
-	my $peak = peak_of($id);
+	my ($id, $what, $arguments) = @_;
+	my $peak = peak_of($id, $arguments);
 
 	diag(sprintf('%s: %.1f MB', $what, $peak / 1024));
 	ok($node->wait_for_letter($id, 'sent'), "$what: sent");
@@ -371,6 +372,25 @@ foreach my $case (
 	is(reasons($letter), $wanted, 'what became of them');
 }
 is(scalar($relay->new_messages), 8, 'and once');
+
+# A policy that adds a little to variables that are large
+$node->sql(q{
+	CREATE FUNCTION public.adds_little(l mailman.letter,
+		s mailman.subscription)
+	RETURNS jsonb LANGUAGE sql AS $$ SELECT '{"variables": {"a": "b"}}'::jsonb
+	$$});
+$node->relay('many', $relay->url, connections => 60);
+my $added = $node->newsletter(
+	relays        => ['many'],
+	subscriptions => 60,
+	policy        => 'public.adds_little');
+$letter = $node->letter($added, text_body => 'Hello {{variables.a}}');
+ok_memory($letter, 'variables that are added to',
+		"$letter, (SELECT array_agg(id) FROM mailman.subscription"
+	  . " WHERE newsletter_id = $added),"
+	  . q( jsonb_build_object('x', repeat('0123456789', 1000000))));
+is(reasons($letter), 'delivered|60|', 'each gets it');
+is(scalar($relay->new_messages), 60, 'and once');
 
 # The newsletter's own limit, and files that leave no room
 $node->sql("UPDATE mailman.newsletter SET"

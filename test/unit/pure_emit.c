@@ -118,7 +118,7 @@ emit_raw(int number)
 	expected_body(&message, text.data, text.len);
 	whole.data = message.data;
 	whole.len = message.len;
-	if (!dkim_sign(&all, &r.signer, r.recipient.date, &whole, 1))
+	if (!dkim_sign(NULL, &all, &r.signer, r.recipient.date, &whole, 1))
 		exit(2);
 	appendBinaryStringInfo(&all, message.data, message.len);
 	mime_wire(&wire, all.data, all.len);

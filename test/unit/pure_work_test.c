@@ -305,6 +305,44 @@ test_work_bodies(void)
 	}
 }
 
+/* A body is hashed in small parts, whatever it is made of */
+static void
+test_work_signature(void)
+{
+	static const char *const lines[] = {"a\ta\ta\t\r\n", "\r\n", "0123456789"};
+	DkimSigner	signer = {NULL, "b.example", "s"};
+	char	   *why;
+	int			i;
+
+	signer.key = dkim_key_load(key_ed25519, &why);
+	for (i = 0; i < COUNT(lines); i++)
+	{
+		StringInfoData message;
+		StringInfoData field;
+		Piece		whole;
+		Work		work;
+
+		initStringInfo(&message);
+		initStringInfo(&field);
+		appendStringInfoString(&message, "From: a@b.example\r\n\r\n");
+		repeat(&message, lines[i], 1000000 / (int) strlen(lines[i]));
+		appendStringInfoString(&message, ".\r\n");
+		whole.data = message.data;
+		whole.len = message.len;
+		work_begin(&work, WORK_STEPS_MAX, look);
+		looks = 0;
+		ok(dkim_sign(&work, &field, &signer, 0, &whole, 1) &&
+		   looks >= message.len / (WORK_PULSE * WORK_BYTES),
+		   "a body that is signed, %d: looked at", i);
+		work_begin(&work, 1000, look);
+		ok(!dkim_sign(&work, &field, &signer, 0, &whole, 1) && work.spent,
+		   "and too much work");
+		pfree(message.data);
+		pfree(field.data);
+	}
+	dkim_key_free(signer.key);
+}
+
 /* ---- twice as much takes twice as long ---- */
 
 typedef struct Shape
@@ -464,6 +502,7 @@ test_work(void)
 	test_work_room();
 	test_work_room_exact();
 	test_work_bodies();
+	test_work_signature();
 	test_work_linear();
 	test_work_tags();
 	test_work_names();
