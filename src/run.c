@@ -384,18 +384,6 @@ run_left_behind(Worker *w)
 	return behind;
 }
 
-/*
- * Its row cannot be written, so it is remembered beside the tables that the
- * letter goes to the end of the line.
- */
-void
-run_give_way(Worker *w)
-{
-	place_blocked(w->database, w->letter_id, true);
-	run_unlock(w);
-	w->wake_at = DT_NOBEGIN;
-}
-
 /* These are locks of the session: a rollback does not release them */
 void
 run_unlock(Worker *w)
@@ -438,26 +426,51 @@ run_done_transaction(Worker *w, void *arg)
 	run_commit(&scope);
 }
 
+/* One try; a run whose only outcomes are mails that it had to give up failed */
+static bool
+run_done_try(Worker *w, ErrorData **error)
+{
+	bool		failed = w->unanswered[0] != '\0' && !w->progressed;
+
+	return run_try(w, run_done_transaction, failed ? w->unanswered : NULL,
+				   error);
+}
+
 /*
  * A run that ends well: failures before it count no more, a letter that gave
  * up its place goes to the end of the line, and a cancelled one of which
- * nothing is left is not looked at again.  One whose only outcomes are mails
- * that it had to give up has failed.
+ * nothing is left is not looked at again.
  */
 void
 run_done(Worker *w)
 {
-	bool		failed = w->unanswered[0] != '\0' && !w->progressed;
 	int			tries;
 
 	for (tries = 0; tries < DONE_TRIES; tries++)
 	{
-		if (run_try(w, run_done_transaction, failed ? w->unanswered : NULL,
-					NULL))
+		if (run_done_try(w, NULL))
 			return;
 		run_wait(w, 100, WAIT_LOCK);
 	}
 	w->wake_at = DT_NOBEGIN;	/* let somebody look */
+}
+
+/*
+ * Somebody's lock is in the way: it is remembered beside the tables that the
+ * letter goes to the end of the line.  A run that had taken the letter has not
+ * failed.  If that cannot be written, neither can the next run take it, and
+ * none is counted.
+ */
+void
+run_give_way(Worker *w, bool taken)
+{
+	ErrorData  *error;
+
+	if (taken && !run_done_try(w, &error))
+		FreeErrorData(error);
+	place_blocked(w->database, w->letter_id, true);
+	run_unlock(w);
+	w->wake_at = DT_NOBEGIN;
 }
 
 /* ---- the last transaction ---- */

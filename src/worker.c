@@ -237,7 +237,7 @@ worker_gives_way(Worker *w, int64 since)
 	if (transfer_now() - since < (again ? 0 : GIVE_WAY_US) ||
 		!shmem_somebody_waits())
 		return false;
-	run_give_way(w);
+	run_give_way(w, false);
 	return true;
 }
 
@@ -358,7 +358,7 @@ worker_last_look(Worker *w)
 	routes_close(w);
 	w->armed = false;
 	if (w->blocked)
-		run_give_way(w);
+		run_give_way(w, true);
 	else if (w->mode != MODE_GONE)
 	{
 		errand_notify_last(w);

@@ -273,8 +273,8 @@ extern RunStart run_first(Worker *w);
 /* It found nothing: was something posted before the lock was given up? */
 extern bool run_left_behind(Worker *w);
 
-/* Somebody's lock is in the way, and others need our place */
-extern void run_give_way(Worker *w);
+/* Somebody's lock is in the way, and others need our place; had we taken it? */
+extern void run_give_way(Worker *w, bool taken);
 
 extern void run_unlock(Worker *w);
 
