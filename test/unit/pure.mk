@@ -15,7 +15,8 @@ PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 PURE_SRC := work address template template_scan template_link template_render \
 	template_names \
 	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp \
-	dkim dkim_key render_prepare render_context render_limit render rendered \
+	dkim dkim_key render_prepare render_context render_limit render \
+	render_content rendered \
 	pace outcome \
 	meter report_text report_status
 PURE_TEST := pure_test pure_text_test pure_template_test pure_mustache_test \
