@@ -12,8 +12,8 @@ O ?= .
 PURE_MK := $(abspath $(lastword $(MAKEFILE_LIST)))
 PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 
-PURE_SRC := work address template template_scan template_link template_render \
-	template_names \
+PURE_SRC := work address template template_scan template_link template_find \
+	template_render template_names \
 	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp \
 	dkim dkim_key render_prepare render_context render_limit render \
 	render_content rendered \
