@@ -50,14 +50,14 @@ ahead_begin(void)
 #endif
 }
 
-/* see worker.h; the next is likely to weigh what the last did */
+/* see sending.h; the next is likely to weigh what the last did */
 bool
 ahead_has_room(const Worker *w)
 {
 	return w->ahead_size == 0 || w->ahead_size + w->ahead_last <= AHEAD_MAX;
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 ahead_add(Worker *w, Delivery *d, const StringInfoData *wire)
 {
@@ -69,7 +69,7 @@ ahead_add(Worker *w, Delivery *d, const StringInfoData *wire)
 	letter_files_hold(d->files);
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 ahead_drop(Worker *w, Delivery *d)
 {

@@ -29,7 +29,7 @@ delivery_read(Delivery *d, int which, Datum value, bool isnull,
 	*node = lookup_node(d->jsonb[which]);
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 delivery_hold(Worker *w, Delivery *d, Datum data, bool data_null,
 			  Datum variables, bool variables_null)
@@ -49,7 +49,7 @@ delivery_hold(Worker *w, Delivery *d, Datum data, bool data_null,
 	w->jsonb_size += size;
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 delivery_let_go(Worker *w, Delivery *d)
 {
@@ -67,7 +67,7 @@ delivery_let_go(Worker *w, Delivery *d)
 	memset(&d->variables, 0, sizeof(d->variables));
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 holding_adapt(Worker *w, int claimed)
 {
