@@ -39,7 +39,7 @@ letter_is(const Letter *letter, const char *state)
 
 static void control_fulfil(const Wish *wish);
 
-/* see mailman.h */
+/* see letter.h */
 Letter *
 control_foresee(Letter *letter)
 {
@@ -101,7 +101,7 @@ control_set(const Letter *letter, const TableUse *use, const char *state,
 	return state[0] != '\0' ? pstrdup(state) : letter->state;
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 control_refuse(const Letter *letter, const char *what, const char *hint)
 {

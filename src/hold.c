@@ -94,7 +94,7 @@ hold_lock(Relation rel, ItemPointer place, LockTupleMode mode,
 	return result;
 }
 
-/* see mailman.h */
+/* see hold.h */
 Held
 row_hold(HoldTable table, int64 id, LockTupleMode mode)
 {

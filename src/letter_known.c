@@ -46,7 +46,7 @@ mark_equals(const LetterMark *a, const LetterMark *b)
 	return memcmp(a, b, sizeof(LetterMark)) == 0;
 }
 
-/* see mailman.h */
+/* see letter.h */
 bool
 letter_is_known(const Letter *letter)
 {
@@ -56,7 +56,7 @@ letter_is_known(const Letter *letter)
 		mark_equals(&place->mark, &letter->mark);
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_remember(const Letter *letter)
 {
