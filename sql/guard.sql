@@ -378,7 +378,7 @@ BEGIN
 	RETURN NULL;
 END
 $$ LANGUAGE plpgsql;
--- which must not find what is in the session of whoever calls
+-- which must not find what is in the session of its caller
 CREATE TRIGGER audit AFTER INSERT ON mailman.subscription
 	FOR EACH ROW WHEN (lower(new.email) <> '') EXECUTE FUNCTION audit();
 ALTER FUNCTION audit() SET search_path = pg_temp, public;

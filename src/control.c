@@ -134,7 +134,8 @@ control_call_back(int64 letter_id)
 	};
 	static Statement draft = {
 		.sql = "UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
-		" run = run + 1, sender = NULL, sender_oid = NULL, failed_runs = 0, whole = false, mail_order = $2"
+		" run = run + 1, sender = NULL, sender_oid = NULL, failed_runs = 0,"
+		" whole = false, mail_order = $2"
 		" WHERE id = $1",
 		.nargs = 2,
 		.argtypes = {INT8OID, JSONBOID}

@@ -92,7 +92,7 @@ decide_measure(Worker *w, Batch *batch)
 	return c->count;
 }
 
-/* Whoever is not active needs no policy: the claim skips them */
+/* Those who are not active need no policy: the claim skips them */
 static void
 decide_load(Worker *w, Batch *batch)
 {
@@ -170,7 +170,7 @@ decide_fail(Worker *w, Batch *batch, int asked, char *reason)
 	batch->abandoned |= decide_pauses(w, reason);
 }
 
-/* Whoever takes long alone fails; of several it is not known who it was */
+/* One that takes long alone fails; of several it is not known which it was */
 static bool
 decide_is_late(Worker *w, Batch *batch, const ErrorData *error)
 {

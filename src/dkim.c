@@ -15,7 +15,8 @@
  * message has the same bytes on every attempt.  For the same reason there is
  * no expiry.
  *
- * The body is hashed where it lies, piece by piece.  Only runs of white space interrupt that.
+ * The body is hashed where it lies, piece by piece.  Only runs of white space
+ * interrupt that.
  *
  * Copyright (c) 2026, the mailman authors
  *

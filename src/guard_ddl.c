@@ -4,16 +4,16 @@
  *	  Triggers on our tables are refused when they are made, unless those who
  *	  make them gain nothing by it.
  *
- * Whoever has TRIGGER on a table may hang any function on it that he may
- * execute, with arguments and a condition of his own, and nothing tells later
- * who it was.  So only those with the rights of the extension's owner make
+ * A role that has TRIGGER on a table may hang any function on it that it may
+ * execute, with arguments and a condition of its own, and nothing tells later
+ * which role it was.  So only those with the rights of the extension's owner make
  * triggers there, out of functions that belong to a superuser or to that
  * owner.  An event trigger, ENABLE ALWAYS, is what every session meets, whether
  * mailman is preloaded or not, and only a superuser gets around it.  It looks
  * at triggers alone; all else that can hang on a table is made by its owner.
  *
  * What becomes of a trigger later, as its function is given away, say, is seen
- * by whoever writes the table: code.c.
+ * when the table is written: code.c.
  *
  * Copyright (c) 2026, the mailman authors
  *

@@ -11,8 +11,8 @@
  * here: the newest version of the row, however often it was changed.  The lock
  * is an ordinary one, and is waited for as any other.
  *
- * Whether the transaction sees that version is another question, and who wants
- * to change it must ask: see wish.c.
+ * Whether the transaction sees that version is another question, which must be
+ * asked before a change: see wish.c.
  *
  * Copyright (c) 2026, the mailman authors
  *

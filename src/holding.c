@@ -4,7 +4,7 @@
  *	  Data and variables of those who are claimed, until their mail is made.
  *
  * They may be as large as a mail, and hundreds are claimed at once.  So only so
- * many bytes are held; whoever is claimed beyond goes back to the queue, and
+ * many bytes are held; a recipient claimed beyond goes back to the queue, and
  * the next claims are of fewer.  How many there will be is not known before a
  * claim: that would have to fetch them, or to read every subscription twice.
  *

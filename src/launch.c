@@ -7,8 +7,8 @@
  * (sub)transaction; a rollback, to a savepoint too, drops the entries.  At
  * COMMIT the worker is registered and nothing else is done, because an ERROR
  * there would be a PANIC.  The registration is only a hint: the tables are
- * the truth, and whoever holds the letter's lock looks at them once more
- * after letting it go.
+ * the truth, and the process that holds the letter's lock looks at them once
+ * more after letting it go.
  *
  * At PREPARE TRANSACTION the list is dropped: the letter is found in the
  * tables after COMMIT PREPARED.
@@ -37,7 +37,7 @@ typedef struct Pending
 {
 	int64		letter_id;
 	int			nest_level;
-	int			holder;			/* who is to be woken without shared memory */
+	int			holder;			/* to be woken without shared memory; or 0 */
 	struct Pending *next;
 } Pending;
 
@@ -181,10 +181,10 @@ launch_report_no_process(int64 letter_id, TimestampTz now)
 
 /*
  * Without shared memory the letter's lock alone tells whether somebody has it.
- * What we have done is committed by now, and who gives the lock up looks at
- * the tables once more after it: run_left_behind().  To try the lock takes no
- * memory that letter_holder() has not had.  Who has taken it since then is
- * not woken, and looks by himself after mailman.poll_interval.
+ * What we have done is committed by now, and a worker that gives the lock up
+ * looks at the tables once more after it: run_left_behind().  To try the lock
+ * takes no memory that letter_holder() has not had.  A worker that has taken it
+ * since then is not woken, and looks by itself after mailman.poll_interval.
  */
 static bool
 launch_is_left_to_holder(const Pending *entry)
@@ -197,8 +197,9 @@ launch_is_left_to_holder(const Pending *entry)
 
 /*
  * All letters of the list.  True: somebody is to look a moment later whether
- * the workers have come, or can come now.  Who leaves a place looks himself
- * whether letters wait, and who has a letter whether it was posted meanwhile.
+ * the workers have come, or can come now.  A process that leaves a place looks
+ * itself whether letters wait, and a letter's worker whether it was posted
+ * meanwhile.
  */
 static bool
 launch_pending(TimestampTz now)

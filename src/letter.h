@@ -41,10 +41,10 @@ typedef enum DeliveryState
 extern const char *const delivery_state_names[DELIVERY_STATES];
 extern DeliveryState delivery_state(Datum name);	/* text */
 
-/* delivery.reason of who waits for mailman.domain_limit */
+/* delivery.reason of a recipient that waits for mailman.domain_limit */
 #define REASON_ASIDE "waits for the limit of its domain"
 
-/* how it begins of who waits because newsletter.policy says so */
+/* how it begins of one that waits because newsletter.policy says so */
 #define REASON_POLICY "deferred by policy"
 #define REASON_WAITS REASON_POLICY ", relay \"%s\" is busy"
 
@@ -130,7 +130,7 @@ extern void letter_check_not_purged(const Letter *letter);
 /* NULL if there is no such letter.  Call in an extension scope. */
 extern Letter *letter_load(int64 letter_id);
 
-/* The same; an ERROR if there is none */
+/* The same; an ERROR if there is no such letter */
 extern Letter *letter_find(int64 letter_id);
 
 /* As it is now, whatever the transaction sees */
@@ -201,7 +201,7 @@ extern Partials *partials_load(int64 newsletter_id);
 
 /*
  * Parse one template of the letter, with what partials it names; an ERROR if
- * one is none.  Empty ones count as absent: NULL.
+ * one of them is not a template.  Empty ones count as absent: NULL.
  */
 extern Template *letter_parse(const Letter *letter, const char *what,
 							  const char *source, const Partials *partials);

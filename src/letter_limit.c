@@ -3,7 +3,7 @@
  * letter_limit.c
  *	  How much a letter and its recipients may be.
  *
- * Whoever writes letters and subscriptions need not be whoever runs the
+ * Those who write letters and subscriptions need not be those who run the
  * server.  So a mail has a greatest size, and what it is made of is no larger:
  * that is looked at before a value is fetched from where it is stored, so that
  * it never is in memory.

@@ -59,7 +59,7 @@ extern LetterMode look_mode(const char *state, TimestampTz send_at);
 /* Are those who wait since then too old, whatever is wrong? */
 extern bool look_is_too_old(const Worker *w, TimestampTz since);
 
-/* In a transaction; run 0: whoever's the letter is */
+/* In a transaction; run 0: whatever worker has the letter */
 extern void look_at(Worker *w, int64 run, Look *look);
 
 /* Should a letter have a worker now? */

@@ -143,7 +143,7 @@ COMMENT ON COLUMN mailman.newsletter.dkim_domain IS 'RFC 6376 d=, in A-labels: w
 COMMENT ON COLUMN mailman.newsletter.dkim_selector IS 'RFC 6376 s=: the key is published at selector._domainkey.domain';
 COMMENT ON COLUMN mailman.newsletter.max_attempts IS 'a delivery fails after so many attempts';
 COMMENT ON COLUMN mailman.newsletter.max_age IS 'a delivery fails when it is deferred longer than this';
-COMMENT ON COLUMN mailman.newsletter.max_message_size IS 'octets that a mail may have, with its files; whoever would get a larger one fails; null, or more than that: mailman.max_message_size';
+COMMENT ON COLUMN mailman.newsletter.max_message_size IS 'octets that a mail may have, with its files; a recipient of a larger one fails; null, or more than that: mailman.max_message_size';
 COMMENT ON COLUMN mailman.newsletter.retry_schedule IS 'waits before a deferred delivery is tried again, such as "5min, 15min, 1h"; the last one repeats; null: mailman.retry_schedule';
 
 CREATE TABLE mailman.subscription (
@@ -699,7 +699,7 @@ ALTER TABLE mailman.event ENABLE ALWAYS TRIGGER guard;
 ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE mailman.attachment ENABLE ALWAYS TRIGGER guard_truncate;
 
--- Whoever may read the view of letters needs to execute this; it tells which
+-- Roles that may read the view of letters need to execute this; it tells which
 -- trigger, say, is in the way, and of whom.
 CREATE FUNCTION mailman.obstacle() RETURNS text
 LANGUAGE c STABLE

@@ -31,7 +31,7 @@ extern void launch_define(BackgroundWorker *worker, const char *type,
 						  const char *function);
 
 /*
- * Start the worker of a letter now, if it has none; whoever has it is woken,
+ * Start the worker of a letter now, if it has none; one that has it is woken,
  * and does not end without having looked at what is committed by now.
  */
 typedef enum LaunchAnswer
@@ -94,7 +94,7 @@ typedef enum PlaceAnswer
 {
 	PLACE_RESERVED,
 	PLACE_TAKEN,				/* the letter has one: its process is woken */
-	PLACE_NONE,					/* all are taken, and the letter waits in line */
+	PLACE_NONE,					/* all are taken: the letter waits in line */
 	PLACE_NONE_STILL			/* the same, and letters waited before */
 } PlaceAnswer;
 

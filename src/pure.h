@@ -223,7 +223,7 @@ typedef struct Attachment
 
 /*
  * Append a part with its header fields.  false with *why (a sentence) if
- * content_type or content_id is none, or it is too much for work.
+ * content_type or content_id is invalid, or it is too much for work.
  */
 extern bool mime_attachment(Work *work, StringInfo out,
 							const Attachment *file, const char **why);
@@ -331,7 +331,7 @@ typedef struct RenderLetter
 	size_t		max_size;		/* octets a message may have; 0: as many as
 								 * there is room for */
 	const char *max_size_of;	/* what says so */
-	Work	   *work;			/* who counts; or NULL */
+	Work	   *work;			/* where it is counted; or NULL */
 	const RenderFixed *fixed;	/* from render_prepare(), or NULL: then it is
 								 * worked out again for every message */
 } RenderLetter;
@@ -368,7 +368,7 @@ typedef struct Rendered
 /*
  * Encode the attachments, which all mails of the letter have in common: their
  * pieces are those in the result, and live as long.  NULL with *error if one
- * of them is none.
+ * of them is invalid.
  */
 extern RenderFiles *render_encode(const RenderLetter *letter,
 								  const char **error);

@@ -26,7 +26,7 @@
 /* What is in the way of a letter's workers is logged again after this */
 #define REPORT_AGAIN_MS 60000
 
-/* Who asks whether a letter is locked holds its lock for an instant */
+/* A process that asks whether a letter is locked holds its lock an instant */
 #define LOCK_TRIES 3
 #define LOCK_AGAIN_US 5000L
 
@@ -365,7 +365,7 @@ run_behind_transaction(Worker *w, void *arg)
 /*
  * We have looked with the lock, found nothing and given it up.  Without shared
  * memory, somebody who committed in between has seen it taken and left the
- * letter to us; whoever commits from now on sees that it is free.
+ * letter to us; a transaction that commits from now on sees that it is free.
  */
 bool
 run_left_behind(Worker *w)

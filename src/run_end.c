@@ -35,7 +35,8 @@ run_done_transaction(Worker *w, void *arg)
 		" OR (mail_order->>'sending')::int8 > 0"
 		" OR (mail_order->>'deferred')::int8 > 0 OR EXISTS (SELECT"
 		" FROM mailman.posting p WHERE p.letter_id = $1))"
-		" WHERE id = $1 AND run = $2 AND (failed_runs <> 0 OR $3 OR cancelling)",
+		" WHERE id = $1 AND run = $2"
+		" AND (failed_runs <> 0 OR $3 OR cancelling)",
 		.nargs = 4,
 		.argtypes = {INT8OID, INT8OID, BOOLOID, TEXTOID}
 	};

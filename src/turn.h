@@ -60,7 +60,7 @@ extern void turn_write(Worker *w, const Turn *turn, Look *look);
  * The same, looked for at alias.place only, which takes no search: said so that
  * no index can be used, as one is thought cheaper where a table is small, or
  * was when it was analyzed.  The row may have moved, and another may lie there:
- * who finds fewer than expected looks for the others by key.
+ * if fewer than expected are found, the others are looked for by key.
  */
 #define DELIVERY_IS_AT(alias) \
 	"d.ctid = " alias ".place AND d.letter_id + 0 = $1" \

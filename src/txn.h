@@ -39,8 +39,8 @@ typedef struct ExtensionScope
  * Between enter and leave: SPI connected, current user is the extension's
  * owner (security-restricted), search_path pinned, and the guards let us
  * write the tables of that use.  An error leaves the scope by itself.  The
- * first form is for those who only read: it waits for nobody's lock on a table;
- * the second for who of them has just read who the owner is.
+ * first form is for callers that only read: it waits for nobody's lock on a
+ * table; the second for those of them that have just read who the owner is.
  */
 extern void extension_enter_reading(ExtensionScope *scope);
 extern void extension_enter_reading_as(ExtensionScope *scope, Oid owner);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * work.c
- *	  How much work one mail may be, and who looks meanwhile.
+ *	  How much work one mail may be, and what is looked at meanwhile.
  *
  * Templates and data are written by users, and what they ask for may have no
  * end that anybody would live to see.  So everything that is done for a mail

@@ -27,7 +27,7 @@ typedef struct TopUp
 {
 	int64	   *ids;			/* NULL: they were not looked up yet */
 	int			count;
-	int			next;			/* who was not tried yet */
+	int			next;			/* the first that was not tried yet */
 	int			left;			/* so many, at the front, are tried again */
 	int			most;			/* so many at once */
 	int64		not_before_us;
@@ -67,7 +67,7 @@ struct Worker
 	bool		lifted;			/* a limit has changed: ask again who waits */
 	bool		progressed;		/* this run has recorded an outcome */
 	bool		relay_stale;	/* its options may have changed */
-	uint64		relay_messages; /* SharedInvalidMessageCounter, when last told */
+	uint64		relay_messages; /* SharedInvalidMessageCounter, as last told */
 	char		pause_reason[640];	/* not empty: the letter must pause */
 	int			content_row;	/* rejected for their content, in a row */
 	bool		sparing;		/* too many: who follows is not to blame */
@@ -258,7 +258,7 @@ extern void stuck_sort(Worker *w, DeliveryList *from);
 
 /* ---- topup.c: beside the turns, too ---- */
 
-/* A whole list that was scheduled: whoever has subscribed since gets it, too */
+/* A whole list that was scheduled: those who subscribed since get it, too */
 extern void errand_top_up(Worker *w);
 
 /* ---- errand.c: beside the turns ---- */
@@ -268,7 +268,7 @@ extern void errand_hurry(Worker *w);
 
 /* ---- notify.c ---- */
 
-/* Whoever listens is told what has happened */
+/* Those who listen are told what has happened */
 extern void errand_notify(Worker *w);
 extern void errand_notify_last(Worker *w);
 
