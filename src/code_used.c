@@ -10,8 +10,8 @@
  * others call it: whatever search_path is, a relation or a type that it names
  * without its schema may be found among the temporary ones of the session, and
  * those have triggers and constraints of the role that made them, which would
- * get our rights.  So it needs a search_path of its own, with pg_temp at the end, as
- * one that is SECURITY DEFINER does.
+ * get our rights.  So it needs a search_path of its own, with pg_temp at the
+ * end, as one that is SECURITY DEFINER does.
  *
  * Copyright (c) 2026, the mailman authors
  *

@@ -6,8 +6,8 @@
  *
  * A role that has TRIGGER on a table may hang any function on it that it may
  * execute, with arguments and a condition of its own, and nothing tells later
- * which role it was.  So only those with the rights of the extension's owner make
- * triggers there, out of functions that belong to a superuser or to that
+ * which role it was.  So only those with the rights of the extension's owner
+ * make triggers there, out of functions that belong to a superuser or to that
  * owner.  An event trigger, ENABLE ALWAYS, is what every session meets, whether
  * mailman is preloaded or not, and only a superuser gets around it.  It looks
  * at triggers alone; all else that can hang on a table is made by its owner.

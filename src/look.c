@@ -140,8 +140,8 @@ look_wait_kind(const Look *look, bool relays_wait)
 }
 
 /*
- * A letter that waits for a day, or a retry, needs no place meanwhile: without a
- * dispatcher it waits without one, else it ends as soon as others need it.
+ * A letter that waits for a day, or a retry, needs no place meanwhile: without
+ * a dispatcher it waits without one, else it ends as soon as others need it.
  */
 static void
 look_spare(Worker *w, bool spare)

@@ -75,5 +75,5 @@ sender_check_exists(const Letter *letter)
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("role \"%s\" does not exist", letter->sender),
 			 errdetail("It has sent letter " INT64_FORMAT ".", letter->id),
-			 errhint("Who resumes the letter with mailman_resume() takes its place.")));
+			 errhint("A member who resumes it with mailman_resume() takes its place.")));
 }

@@ -266,7 +266,8 @@ render_section(Renderer *renderer, Frame *frame, int i, const Scope *outer)
 	TemplateNode node;
 	int			n;
 
-	if (!template_find(renderer->work, frame->tmpl, op, outer, &node) || !node.truth)
+	if (!template_find(renderer->work, frame->tmpl, op, outer, &node) ||
+		!node.truth)
 		return !renderer->work->spent;
 	if (node.kind != TEMPLATE_LIST)
 	{
@@ -355,8 +356,8 @@ render_op(Renderer *renderer, Frame *frame, const Op *op, int i,
 				op->end - 1 : -1;
 		case OP_INVERTED:
 			/* what it holds needs no context of its own: go on into it */
-			return template_find(renderer->work, frame->tmpl, op, scope, &node) &&
-				node.truth ? op->end - 1 : i;
+			return template_find(renderer->work, frame->tmpl, op, scope,
+								 &node) && node.truth ? op->end - 1 : i;
 		case OP_PARTIAL:
 			return render_partial(renderer, frame, op, scope) ? i : -1;
 	}

@@ -3,7 +3,7 @@
 #
 # 024_open.pl
 #	  When a letter has something to do is one rule, for scouts, for its worker
-#	  and for who watches.
+#	  and for those who watch.
 #
 # A letter that is past its send_at and waits for retries only, one that was
 # called back and has nothing left, one whose latest worker began at a time

@@ -184,7 +184,7 @@ foreach my $table (sort keys %writer)
 
 		$node->sql($make{$name});
 		like($node->sql_error($writer{$table}),
-			$refused, "$name: who writes it refuses, and names it");
+			$refused, "$name: what writes it refuses, and names it");
 		$node->sql("DROP TRIGGER theirs ON mailman.$table");
 	}
 }

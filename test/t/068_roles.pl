@@ -191,7 +191,7 @@ like(
 	qr/42704: owner "carol"/,
 	'nor may it subscribe anybody');
 
-# who owns the extension gives it away
+# the owner of the extension gives it away
 my $dir = PostgreSQL::Test::Utils::tempdir();
 $node->sql("UPDATE mailman.newsletter SET owner = 'staff'");
 $person{ann}->query("SELECT mailman_send($orphan)");
