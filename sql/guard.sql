@@ -454,7 +454,7 @@ CREATE TRIGGER peep AFTER INSERT ON mailman.delivery
 	EXECUTE FUNCTION regress_mailman_app.escalate();
 SELECT mailman_subscribe(1, 'eve@example.com') > 0 AS subscribed;
 DROP TRIGGER peep ON mailman.delivery;
--- if somebody has switched that guard off, whoever writes sees them
+-- if somebody has switched that guard off, what writes sees them
 SET ROLE regress_mailman_app;
 CREATE TRIGGER peep AFTER INSERT ON mailman.subscription
 	EXECUTE FUNCTION regress_mailman_app.escalate();

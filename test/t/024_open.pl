@@ -124,7 +124,7 @@ $node->sql("UPDATE mailman.letter SET send_at = clock_timestamp()"
 	  . " + interval '3 s' WHERE id = $whole");
 $node->send($whole);
 is($node->sql("SELECT whole FROM mailman.letter WHERE id = $whole"),
-	't', 'a letter for whoever subscribes until it starts');
+	't', 'a letter for those who subscribe until it starts');
 $node->subscribe($newsletter, 2);
 ok($node->wait_for_letter($whole, 'sent'), 'starts at its time');
 is($node->tally($whole)->{delivered}, 5, 'and goes to all of them');

@@ -240,7 +240,7 @@ foreach my $level ('repeatable read', 'serializable')
 			  . " WHERE letter_id = $draft)"
 			  . " FROM mailman.letter WHERE id = $draft"),
 		'draft|t|0|0',
-		"$level, call back: empty, whoever was queued meanwhile");
+		"$level, call back: empty, whatever was queued meanwhile");
 
 	# one that has changed meanwhile becomes a draft at COMMIT
 	$node->send($draft, $reader[0]);
