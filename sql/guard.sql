@@ -377,7 +377,7 @@ BEGIN
 	RETURN NULL;
 END
 $$ LANGUAGE plpgsql;
--- which must not find what is in the session of whoever calls
+-- which must not find what is in the session of its caller
 CREATE TRIGGER audit AFTER INSERT ON mailman.subscription
 	FOR EACH ROW WHEN (lower(new.email) <> '') EXECUTE FUNCTION audit();
 ALTER FUNCTION audit() SET search_path = pg_temp, public;
@@ -453,7 +453,7 @@ CREATE TRIGGER peep AFTER INSERT ON mailman.delivery
 	EXECUTE FUNCTION regress_mailman_app.escalate();
 SELECT mailman_subscribe(1, 'eve@example.com') > 0 AS subscribed;
 DROP TRIGGER peep ON mailman.delivery;
--- if somebody has switched that guard off, whoever writes sees them
+-- if somebody has switched that guard off, what writes sees them
 SET ROLE regress_mailman_app;
 CREATE TRIGGER peep AFTER INSERT ON mailman.subscription
 	EXECUTE FUNCTION regress_mailman_app.escalate();

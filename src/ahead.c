@@ -6,8 +6,8 @@
  * Mails are made ahead of the sessions, so that none of these waits.  Of some
  * kB that is nothing, of 25 MB it would be gigabytes.  So there is a budget of
  * bytes.  What is beyond is made when others have left; one at a time is made
- * whatever it weighs.  A mail is gone when its outcome is known, not only when the turn
- * has recorded that.
+ * whatever it weighs.  A mail is gone when its outcome is known, not only when
+ * the turn has recorded that.
  *
  * What all mails of a letter have in common is in no budget: it is in memory
  * once.  A mail holds it as long as it is on its way.
@@ -50,14 +50,14 @@ ahead_begin(void)
 #endif
 }
 
-/* see worker.h; the next is likely to weigh what the last did */
+/* see sending.h; the next is likely to weigh what the last did */
 bool
 ahead_has_room(const Worker *w)
 {
 	return w->ahead_size == 0 || w->ahead_size + w->ahead_last <= AHEAD_MAX;
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 ahead_add(Worker *w, Delivery *d, const StringInfoData *wire)
 {
@@ -69,7 +69,7 @@ ahead_add(Worker *w, Delivery *d, const StringInfoData *wire)
 	letter_files_hold(d->files);
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 ahead_drop(Worker *w, Delivery *d)
 {

@@ -5,12 +5,12 @@
  *
  * We write as the extension's owner, who is a superuser, and whatever hangs on
  * a table runs with those rights: triggers and their conditions, expressions of
- * indexes, constraints, defaults, rules, extended statistics, and policies.  Who
- * owns a function may replace it at any time.  So every function, type and
- * operator that is used there must belong to a superuser or to the extension's
- * owner, who gain nothing by it: an audit trigger of theirs is as welcome as
- * the one by which pg_repack follows a table.  What is used, and whose it is,
- * code_used.c knows.
+ * indexes, constraints, defaults, rules, extended statistics, and policies.
+ * The owner of a function may replace it at any time.  So every function, type
+ * and operator that is used there must belong to a superuser or to the
+ * extension's owner, who gain nothing by it: an audit trigger of theirs is as
+ * welcome as the one by which pg_repack follows a table.  What is used, and
+ * whose it is, code_used.c knows.
  *
  * A trigger of a superuser's function could still be somebody's who chose its
  * arguments: guard_ddl.c refuses those when they are made.
@@ -117,7 +117,10 @@ code_relation_changed(Datum arg, Oid relid)
 	}
 }
 
-/* A function, type or operator has another owner; a role is superuser no more */
+/*
+ * A function, type or operator has another owner, or a role is not a superuser
+ * any more.
+ */
 static void
 code_owner_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -203,8 +206,8 @@ trigger_counts(Form_pg_trigger trigger, Oid schema, Finding *v)
 }
 
 /*
- * A trigger that waits until COMMIT runs when the settings are those of whoever
- * calls again, since 18 with our rights.
+ * A trigger that waits until COMMIT runs when the settings are the caller's
+ * again, since 18 with our rights.
  */
 static bool
 trigger_is_at_once(Form_pg_trigger trigger, CodeFault *fault)
@@ -216,7 +219,7 @@ trigger_is_at_once(Form_pg_trigger trigger, CodeFault *fault)
 	return false;
 }
 
-/* Row security is nothing to a superuser, so whoever may use code in it */
+/* Row security does not bind a superuser, so anybody may use code in it */
 static bool
 hanging_counts(const Hanging *h, HeapTuple tuple, Oid schema, Finding *v)
 {
@@ -272,7 +275,7 @@ hangings_are_ours(const Hanging *h, OurTable table, Oid schema, Oid owner,
 	return ours;
 }
 
-/* What we write goes into its children, too, whoever they belong to */
+/* What we write goes into its children, too, whosever they are */
 static bool
 table_has_child(Oid relid, Oid *child)
 {

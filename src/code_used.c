@@ -9,9 +9,9 @@
  * A superuser's function is harmless where it was made, and not of itself where
  * others call it: whatever search_path is, a relation or a type that it names
  * without its schema may be found among the temporary ones of the session, and
- * those have triggers and constraints of whoever made them, who would get our
- * rights.  So it needs a search_path of its own, with pg_temp at the end, as
- * one that is SECURITY DEFINER does.
+ * those have triggers and constraints of the role that made them, which would
+ * get our rights.  So it needs a search_path of its own, with pg_temp at the
+ * end, as one that is SECURITY DEFINER does.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -61,7 +61,7 @@ object_owner(int cacheid, Oid oid, AttrNumber column)
 	return owner;
 }
 
-/* Who may change what it does; InvalidOid: nobody, or it is gone */
+/* The role that may change what it does; InvalidOid: none, or it is gone */
 static Oid
 reference_owner(Oid class, Oid oid, Oid owner)
 {
@@ -123,7 +123,7 @@ settings_are_safe(Datum settings)
 }
 
 /*
- * Does it find what it was meant to find, whoever calls it?  C does not look
+ * Does it find what it was meant to find, whatever calls it?  C does not look
  * for names, or knows what it does; what is written BEGIN ATOMIC was looked up
  * when it was made.
  */
@@ -165,7 +165,7 @@ reference_is_ours(const ObjectAddress *used, Oid owner, CodeFault *fault)
 								 GetUserNameFromId(role, true));
 	else if (OidIsValid(function) && !function_is_safe(function))
 	{
-		fault->detail = psprintf("It uses %s, which may find temporary tables of whoever calls.",
+		fault->detail = psprintf("It uses %s, which may find temporary tables of its caller.",
 								 getObjectDescription(used, false));
 		fault->hint = "ALTER FUNCTION ... SET search_path = ..., pg_temp.";
 	}

@@ -39,7 +39,7 @@ letter_is(const Letter *letter, const char *state)
 
 static void control_fulfil(const Wish *wish);
 
-/* see mailman.h */
+/* see letter.h */
 Letter *
 control_foresee(Letter *letter)
 {
@@ -101,7 +101,7 @@ control_set(const Letter *letter, const TableUse *use, const char *state,
 	return state[0] != '\0' ? pstrdup(state) : letter->state;
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 control_refuse(const Letter *letter, const char *what, const char *hint)
 {
@@ -134,7 +134,8 @@ control_call_back(int64 letter_id)
 	};
 	static Statement draft = {
 		.sql = "UPDATE mailman.letter SET state = 'draft', state_reason = NULL,"
-		" run = run + 1, sender = NULL, sender_oid = NULL, failed_runs = 0, whole = false, mail_order = $2"
+		" run = run + 1, sender = NULL, sender_oid = NULL, failed_runs = 0,"
+		" whole = false, mail_order = $2"
 		" WHERE id = $1",
 		.nargs = 2,
 		.argtypes = {INT8OID, JSONBOID}

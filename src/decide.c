@@ -20,43 +20,16 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "policy.h"
-#include "utils/builtins.h"
+#include "decide.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "worker.h"
-
-/* Nobody is asked about more often than this */
-#define DECIDE_AGAIN_US USECS_PER_SEC
-
-/* Who waits for a busy relay is asked about again after so long, if not
- * fetched before; and for one that a person must see to */
-#define BUSY_US (10 * USECS_PER_SEC)
-#define OUT_US (60 * USECS_PER_SEC)
 
 /* Most recipients it is asked about at once */
 #define DECIDE_BATCH 500
 
 /* When to try again if that has failed for other reasons */
 #define FAILED_US INT64CONST(200000)
-
-/* A batch in the making; as w->decided_context */
-typedef struct Batch
-{
-	Policy		policy;
-	Candidates *candidates;
-	Datum		letter;			/* the whole row */
-	Datum	   *subscriptions;	/* whole rows, of those who are active */
-	int		   *positions;		/* among the candidates */
-	TimestampTz *expire_at;		/* when they have waited long enough */
-	int			count;
-	int			policy_row;		/* errors in a row before */
-	size_t		bytes;			/* of the answers */
-	bool		abandoned;		/* nothing of it counts */
-} Batch;
-
-static void decide_settle(Candidates *c, int position, DeliveryState next,
-						  TimestampTz until, const char *reason);
 
 /* ---- whom to ask about ---- */
 
@@ -125,7 +98,7 @@ decide_measure(Worker *w, Batch *batch)
 	return c->count;
 }
 
-/* Whoever is not active needs no policy: the claim skips them */
+/* Those who are not active need no policy: the claim skips them */
 static void
 decide_load(Worker *w, Batch *batch)
 {
@@ -172,112 +145,6 @@ decide_load(Worker *w, Batch *batch)
 	}
 }
 
-/* ---- what the answers mean ---- */
-
-/* Not to be sent to now: the turn writes what becomes of them */
-static void
-decide_settle(Candidates *c, int position, DeliveryState next,
-			  TimestampTz until, const char *reason)
-{
-	Settled    *settled = &c->settled[c->nsettled++];
-
-	settled->id = c->ids[position];
-	settled->state = c->states[position];
-	settled->next = next;
-	settled->until = until;
-	settled->reason = reason;
-	c->asked[position] = ASKED_SETTLED;
-}
-
-/* Later; and at last no more, as with any other wait */
-static void
-decide_defer(Batch *batch, int asked, TimestampTz until, const char *reason)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz expire_at = batch->expire_at[asked];
-
-	if (now >= expire_at)
-		decide_settle(batch->candidates, batch->positions[asked],
-					  DELIVERY_FAILED, 0,
-					  psprintf("gave up as too old: %s", reason));
-	else
-		decide_settle(batch->candidates, batch->positions[asked],
-					  DELIVERY_DEFERRED, Min(until, expire_at), reason);
-}
-
-/* It must take this relay: if there is room for one more now */
-static bool
-decide_relay(Worker *w, Batch *batch, int asked, const char *name,
-			 char **fault)
-{
-	Candidates *c = batch->candidates;
-	Route	   *r = routes_named(w, name);
-	int64		now = transfer_now();
-
-	if (r == NULL)
-	{
-		*fault = policy_describe_relay(&batch->policy, name);
-		return false;
-	}
-	r->awaited = !route_is_usable(r, now);
-	if (r->awaited)
-		decide_defer(batch, asked,
-					 route_queue(r, r->out ? OUT_US :
-								 Max(r->retry_us - now, DECIDE_AGAIN_US)),
-					 r->trouble[0] ? pstrdup(r->trouble) :
-					 psprintf(REASON_WAITS, name));
-	else if (route_room(w, r) == 0)
-	{
-		r->turned_away++;
-		r->waiting = true;
-		decide_defer(batch, asked, route_queue(r, BUSY_US),
-					 psprintf(REASON_WAITS, name));
-	}
-	else
-	{
-		r->wished++;
-		c->wishes[batch->positions[asked]] = r->server;
-	}
-	return true;
-}
-
-/* False: it names what is not there */
-static bool
-decide_apply(Worker *w, Batch *batch, int asked, const PolicyAnswer *answer,
-			 char **fault)
-{
-	Candidates *c = batch->candidates;
-	int			position = batch->positions[asked];
-
-	if (answer->oversize > 0)
-	{
-		decide_settle(c, position, DELIVERY_FAILED, 0,
-					  policy_describe_oversize(&batch->policy,
-											   answer->oversize));
-		return true;
-	}
-	c->asked[position] = ASKED_SEND;
-	c->variables[position] = answer->variables;
-	batch->bytes += answer->variables ? VARSIZE(answer->variables) : 0;
-	switch (answer->action)
-	{
-		case POLICY_SEND:
-			break;
-		case POLICY_SKIP:
-			decide_settle(c, position, DELIVERY_SKIPPED, 0,
-						  policy_describe_answer(answer));
-			return true;
-		case POLICY_DEFER:
-			decide_defer(batch, asked, Max(answer->until,
-										   GetCurrentTimestamp() +
-										   DECIDE_AGAIN_US),
-						 policy_describe_answer(answer));
-			return true;
-	}
-	return answer->relay == NULL ||
-		decide_relay(w, batch, asked, answer->relay, fault);
-}
-
 /* ---- errors ---- */
 
 /* Too many in a row: it is the policy, and not those it was asked about */
@@ -309,7 +176,7 @@ decide_fail(Worker *w, Batch *batch, int asked, char *reason)
 	batch->abandoned |= decide_pauses(w, reason);
 }
 
-/* Whoever takes long alone fails; of several it is not known who it was */
+/* One that takes long alone fails; of several it is not known which it was */
 static bool
 decide_is_late(Worker *w, Batch *batch, const ErrorData *error)
 {

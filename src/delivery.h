@@ -46,7 +46,7 @@ typedef struct Delivery
 	/* as sent */
 	Rendered	rendered;
 	Mail		mail;
-	char	   *wire;			/* what of it is its own; NULL: there is none */
+	char	   *wire;			/* what of it is its own; NULL: nothing */
 	size_t		wire_size;
 	LetterFiles *files;			/* what it has in common with others */
 	Oid			wish;			/* the relay it must take, if the policy says */

@@ -176,7 +176,7 @@ dispatcher_sleep(int64 ms, Oid *from)
 	}
 }
 
-/* Nothing can be done for so long, whoever wakes us */
+/* Nothing can be done for so long, whatever wakes us */
 static void
 dispatcher_rest(int64 ms, Oid *from)
 {

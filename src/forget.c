@@ -108,7 +108,8 @@ forget_lock(int64 subscription_id)
 	if (statement_run_now(&subscription, SPI_OK_SELECT, values, NULL) == 0)
 		forget_refuse(subscription_id,
 					  "Somebody else is changing it, or is sending it a letter.");
-	locked = (int64) statement_run_now(&deliveries, SPI_OK_SELECT, values, NULL);
+	locked = (int64) statement_run_now(&deliveries, SPI_OK_SELECT, values,
+									   NULL);
 	statement_run_now(&look, SPI_OK_SELECT, values, NULL);
 	if (row_bool(0, 2) || row_int64(0, 1, 0) != locked)
 		forget_refuse(subscription_id, "A letter is being sent to it.");

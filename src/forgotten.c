@@ -111,7 +111,7 @@ forgotten_look(int64 newsletter_id, bytea *hash)
 				Int64GetDatum(newsletter_id));
 	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_BYTEAEQ,
 				PointerGetDatum(hash));
-	/* who was forgotten since an old snapshot was taken does not come back */
+	/* a row forgotten since an old snapshot was taken does not come back */
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
 								GetLatestSnapshot() : GetActiveSnapshot());
 	scan = systable_beginscan(rel, compat_primary_key(rel), true, snapshot,

@@ -149,7 +149,7 @@ mailman_guard_subscription(PG_FUNCTION_ARGS)
 	return PointerGetDatum(guard_row(trigger));
 }
 
-/* The owner of a newsletter; false if there is none of that id */
+/* The owner of a newsletter; false if no newsletter has that id */
 static bool
 guard_find_owner(int64 newsletter_id, char **name, Oid *owner)
 {
@@ -249,7 +249,7 @@ mailman_guard_accounts(PG_FUNCTION_ARGS)
 
 /*
  * A row that is loaded arms nothing, not even in the database that it comes
- * from: who restores a dump there goes back in time, and what was sent since
+ * from: to restore a dump there is to go back in time, and what was sent since
  * must not be sent again.  BEFORE INSERT ON mailman.origin FOR EACH ROW
  */
 Datum
@@ -260,11 +260,10 @@ mailman_guard_origin(PG_FUNCTION_ARGS)
 	int			column = guard_column(trigger, "database");
 	Datum		nowhere = ObjectIdGetDatum(InvalidOid);
 	bool		no_null = false;
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
 
 	if (guard_lets_pass())
 		return PointerGetDatum(row);
-	return PointerGetDatum(heap_modify_tuple_by_cols(row,
-													 RelationGetDescr(trigger->tg_relation),
-													 1, &column, &nowhere,
-													 &no_null));
+	return PointerGetDatum(heap_modify_tuple_by_cols(row, desc, 1, &column,
+													 &nowhere, &no_null));
 }

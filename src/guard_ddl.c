@@ -4,10 +4,10 @@
  *	  Triggers on our tables are refused when they are made, unless those who
  *	  make them gain nothing by it.
  *
- * Whoever has TRIGGER on a table may hang any function on it that he may
- * execute, with arguments and a condition of his own, and nothing tells later
- * who it was.  So only those with the rights of the extension's owner make
- * triggers there, out of functions that belong to a superuser or to that
+ * A role that has TRIGGER on a table may hang any function on it that it may
+ * execute, with arguments and a condition of its own, and nothing tells later
+ * which role it was.  So only those with the rights of the extension's owner
+ * make triggers there, out of functions that belong to a superuser or to that
  * owner.  That holds for mailman.newsletter, too, which we do not write: a
  * trigger that fires after our guard could change the owner there.
  *
@@ -16,7 +16,7 @@
  * triggers alone; all else that can hang on a table is made by its owner.
  *
  * What becomes of a trigger later, as its function is given away, say, is seen
- * by whoever writes the table: code.c.
+ * when the table is written: code.c.
  *
  * Copyright (c) 2026, the mailman authors
  *

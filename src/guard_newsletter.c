@@ -26,8 +26,8 @@ PG_FUNCTION_INFO_V1(mailman_guard_newsletter);
 
 /*
  * The current user must be a member of the newsletter's owner, old or new.  If
- * that role is gone, who owns the extension gives the newsletter to another; a
- * restore may come before its roles.
+ * that role is gone, the owner of the extension gives the newsletter to
+ * another; a restore may come before its roles.
  */
 static void
 guard_owner_member(const char *name, Oid role, bool was, const char *what)

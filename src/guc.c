@@ -142,7 +142,7 @@ guc_define(void)
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("mailman.max_message_size",
 							"Largest mail that is made, with its files.",
-							"Whoever would get a larger one fails.",
+							"A recipient of a larger one fails.",
 							&mailman_max_message_size, 25 * 1024,
 							LETTER_SIZE_MIN / 1024, LETTER_SIZE_MAX / 1024,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);

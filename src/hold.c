@@ -11,8 +11,8 @@
  * here: the newest version of the row, however often it was changed.  The lock
  * is an ordinary one, and is waited for as any other.
  *
- * Whether the transaction sees that version is another question, and who wants
- * to change it must ask: see wish.c.
+ * Whether the transaction sees that version is another question, which must be
+ * asked before a change: see wish.c.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -94,7 +94,7 @@ hold_lock(Relation rel, ItemPointer place, LockTupleMode mode,
 	return result;
 }
 
-/* see mailman.h */
+/* see hold.h */
 Held
 row_hold(HoldTable table, int64 id, LockTupleMode mode)
 {

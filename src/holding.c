@@ -4,7 +4,7 @@
  *	  Data and variables of those who are claimed, until their mail is made.
  *
  * They may be as large as a mail, and hundreds are claimed at once.  So only so
- * many bytes are held; whoever is claimed beyond goes back to the queue, and
+ * many bytes are held; a recipient claimed beyond goes back to the queue, and
  * the next claims are of fewer.  How many there will be is not known before a
  * claim: that would have to fetch them, or to read every subscription twice.
  *
@@ -29,7 +29,7 @@ delivery_read(Delivery *d, int which, Datum value, bool isnull,
 	*node = lookup_node(d->jsonb[which]);
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 delivery_hold(Worker *w, Delivery *d, Datum data, bool data_null,
 			  Datum variables, bool variables_null)
@@ -49,7 +49,7 @@ delivery_hold(Worker *w, Delivery *d, Datum data, bool data_null,
 	w->jsonb_size += size;
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 delivery_let_go(Worker *w, Delivery *d)
 {
@@ -67,7 +67,7 @@ delivery_let_go(Worker *w, Delivery *d)
 	memset(&d->variables, 0, sizeof(d->variables));
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 holding_adapt(Worker *w, int claimed)
 {

@@ -247,14 +247,14 @@ letter_hold(int64 letter_id)
 	return control_foresee(letter);
 }
 
-/* see mailman.h */
+/* see letter.h */
 Letter *
 letter_find(int64 letter_id)
 {
 	return letter_exists(letter_id, letter_load(letter_id));
 }
 
-/* see mailman.h */
+/* see letter.h */
 Letter *
 letter_find_now(int64 letter_id)
 {
@@ -262,7 +262,7 @@ letter_find_now(int64 letter_id)
 						 letter_load_by(letter_id, statement_run_now));
 }
 
-/* see mailman.h */
+/* see letter.h */
 Letter *
 letter_find_shared(int64 letter_id)
 {
@@ -273,7 +273,7 @@ letter_find_shared(int64 letter_id)
 	return control_foresee(letter_exists(letter_id, letter));
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_load_links(Letter *letter)
 {
@@ -306,7 +306,7 @@ row_node(uint64 row, int column)
 	return lookup_node(isnull ? NULL : DatumGetJsonbPCopy(value));
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_refuse(const Letter *letter, const char *fault)
 {

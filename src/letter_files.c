@@ -18,7 +18,7 @@
 #include "mailman.h"
 #include "utils/memutils.h"
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_encode_files(Letter *letter)
 {
@@ -44,14 +44,14 @@ letter_encode_files(Letter *letter)
 	letter->render.files = letter->files->encoded;
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_files_hold(LetterFiles *files)
 {
 	files->users++;
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_files_release(LetterFiles *files)
 {

@@ -3,7 +3,7 @@
  * letter_known.c
  *	  Letters whose templates this session has found to be in order.
  *
- * Whoever sends a letter is told at once if it cannot be rendered, at each
+ * The sender of a letter is told at once if it cannot be rendered, at each
  * call.  To read and to parse all that it is made of costs much more than to
  * queue one recipient, and finds the same as before unless something has
  * changed: then its mark has, see letter_hold().  What the caller may do is no
@@ -46,7 +46,7 @@ mark_equals(const LetterMark *a, const LetterMark *b)
 	return memcmp(a, b, sizeof(LetterMark)) == 0;
 }
 
-/* see mailman.h */
+/* see letter.h */
 bool
 letter_is_known(const Letter *letter)
 {
@@ -56,7 +56,7 @@ letter_is_known(const Letter *letter)
 		mark_equals(&place->mark, &letter->mark);
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_remember(const Letter *letter)
 {

@@ -3,7 +3,7 @@
  * letter_limit.c
  *	  How much a letter and its recipients may be.
  *
- * Whoever writes letters and subscriptions need not be whoever runs the
+ * Those who write letters and subscriptions need not be those who run the
  * server.  So a mail has a greatest size, and what it is made of is no larger:
  * that is looked at before a value is fetched from where it is stored, so that
  * it never is in memory.
@@ -31,7 +31,7 @@ letter_pulse(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_limit(Letter *letter)
 {
@@ -48,14 +48,14 @@ letter_limit(Letter *letter)
 	render->work = &letter->work;
 }
 
-/* see mailman.h */
+/* see letter.h */
 size_t
 datum_size(Datum value, bool isnull)
 {
 	return isnull ? 0 : toast_raw_datum_size(value) - VARHDRSZ;
 }
 
-/* see mailman.h */
+/* see letter.h */
 char *
 letter_data_fault(const Letter *letter, size_t size)
 {
@@ -68,7 +68,7 @@ letter_data_fault(const Letter *letter, size_t size)
 					render->max_size_of);
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_check_column(const Letter *letter, const char *what, uint64 row,
 					int column)
@@ -88,7 +88,7 @@ letter_check_column(const Letter *letter, const char *what, uint64 row,
 						   letter->render.max_size_of)));
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 letter_check_files(const Letter *letter, size_t size, bool encoded)
 {

@@ -53,7 +53,7 @@ names_check(const Letter *letter, const char *what, Template *tmpl,
 	return fine;
 }
 
-/* see mailman.h */
+/* see letter.h */
 bool
 letter_check_names(const Letter *letter, bool sends)
 {

@@ -59,7 +59,7 @@ look_is_sent(const Look *look)
 }
 
 /*
- * Look without locking anything; run 0: whoever's it is.  When the letter
+ * Look without locking anything; run 0: of any worker.  When the letter
  * should have a worker is what mailman.work says; but while mailman.enabled is
  * off, only what is on its way needs one.
  */
@@ -140,8 +140,8 @@ look_wait_kind(const Look *look, bool relays_wait)
 }
 
 /*
- * Who waits for a day, or for a retry, needs no place meanwhile: without a
- * dispatcher it waits without one, else it ends as soon as others need it.
+ * A letter that waits for a day, or a retry, needs no place meanwhile: without
+ * a dispatcher it waits without one, else it ends as soon as others need it.
  */
 static void
 look_spare(Worker *w, bool spare)

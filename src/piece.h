@@ -6,7 +6,7 @@
  * A message is a list of pieces, so that what many have in common, their
  * attachments, is in memory once.  A piece begins and ends where a line does:
  * what is done with it line by line needs to know nothing of its neighbours.
- * Whoever makes one says how long it lives.
+ * Its maker says how long it lives.
  *
  * Copyright (c) 2026, the mailman authors
  *

@@ -3,7 +3,7 @@
  * places.c
  *	  The places for letters' processes, mailman.max_workers in all.
  *
- * Whoever starts the worker of a letter reserves a place for it before the
+ * A process that starts a letter's worker reserves a place for it before the
  * process is registered, and the process keeps it until it is gone: so there
  * are never more processes than places, whatever they wait for, and never two
  * for one letter.  A reservation whose process does not come lapses.
@@ -14,8 +14,8 @@
  * at them: so no posting falls between a last look and an end.
  *
  * In shared memory, hence lost with a crash, as are the processes.  Without
- * shared_preload_libraries there is none: every process gets in, and the locks
- * of launch.c alone keep order.
+ * shared_preload_libraries there are no places: every process gets in, and the
+ * locks of locks.c alone keep order.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -227,7 +227,7 @@ place_reserve(Oid database, int64 letter_id, PlaceTicket *ticket)
 		LineState	line = blocked_is_fresh(blocked_at(database, letter_id)) ?
 			LINE_BLOCKED : LINE_WAITS;
 
-		/* under the lock, so whoever leaves from now on knows */
+		/* under the lock, so those who leave from now on know */
 		answer = shmem_wait_more(database, line) ? PLACE_NONE_STILL :
 			PLACE_NONE;
 		npids = place_find_spare(pids);
@@ -363,7 +363,7 @@ place_is_taken(Oid database, int64 letter_id)
 	return place != NULL;
 }
 
-/* ---- who found a lock in his way ---- */
+/* ---- letters that found a lock in their way ---- */
 
 void
 place_blocked(Oid database, int64 letter_id, bool blocked)

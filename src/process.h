@@ -31,7 +31,7 @@ extern void launch_define(BackgroundWorker *worker, const char *type,
 						  const char *function);
 
 /*
- * Start the worker of a letter now, if it has none; whoever has it is woken,
+ * Start the worker of a letter now, if it has none; one that has it is woken,
  * and does not end without having looked at what is committed by now.
  */
 typedef enum LaunchAnswer
@@ -51,6 +51,8 @@ extern void launch_report_waiting(bool for_place);
 /* A visit to this database now; false: no slot for it */
 extern bool launch_scout(void);
 
+/* ---- locks.c: of letters and slots ---- */
+
 /* The lock that makes a letter's worker the only one */
 extern bool letter_lock(int64 letter_id);
 extern void letter_unlock(int64 letter_id);
@@ -58,6 +60,12 @@ extern bool letter_lock_is_ours(int64 letter_id);
 
 /* Does anybody hold it?  Asking is in nobody's way but for an instant. */
 extern bool letter_is_locked(int64 letter_id);
+
+/*
+ * The process that holds it, or did a moment ago; 0: none.  In an extension
+ * scope.
+ */
+extern int	letter_holder(int64 letter_id);
 
 /* Wake the worker that holds a letter's lock, if there is one */
 extern void letter_wake(int64 letter_id);
@@ -86,7 +94,7 @@ typedef enum PlaceAnswer
 {
 	PLACE_RESERVED,
 	PLACE_TAKEN,				/* the letter has one: its process is woken */
-	PLACE_NONE,					/* all are taken, and the letter waits in line */
+	PLACE_NONE,					/* all are taken: the letter waits in line */
 	PLACE_NONE_STILL			/* the same, and letters waited before */
 } PlaceAnswer;
 
@@ -190,7 +198,7 @@ extern bool shmem_overflowed(void);
 
 /* ---- seats.c: what all workers of a database share ---- */
 
-/* Fourth field of the locks, as in launch.c */
+/* Fourth field of the locks, as in locks.c */
 #define SESSION_SEAT_CLASS 0x6d72	/* sessions with a relay, by server */
 #define DOMAIN_SEAT_CLASS 0x6d64	/* mails under way to a domain, by limit */
 

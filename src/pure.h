@@ -24,63 +24,7 @@
 #include "lib/stringinfo.h"
 
 #include "piece.h"
-
-/* ---- work.c: how much may be done for a mail ---- */
-
-/*
- * A step is what takes some hundred nanoseconds at most: an op of a template, a
- * name looked for in one object, so many bytes copied, escaped or encoded.
- */
-#define WORK_BYTES		64
-#define WORK_PULSE		2048	/* steps between two callbacks: below 1 ms */
-#define WORK_SLICE		16384	/* most bytes that are done at once */
-#define WORK_STEPS_MAX	INT64CONST(10000000)
-#define WORK_ROOM_MAX	((size_t) 512 * 1024 * 1024)
-
-typedef struct Work
-{
-	int64		quota;			/* steps until the next callback */
-	int64		left;			/* steps beyond these */
-	int64		steps;			/* there were at first */
-	size_t		room;			/* bytes that what is made next may have */
-	bool		full;			/* it would have more */
-	bool		spent;			/* no step was left */
-	int64		pulses;			/* callbacks so far */
-	void		(*pulse) (void);	/* may not return; or NULL */
-} Work;
-
-extern void work_begin(Work *work, int64 steps, void (*pulse) (void));
-
-/* The same once more, with the same callback */
-extern void work_renew(Work *work, int64 steps);
-
-/* The quota is used up; false: so is everything */
-extern bool work_more(Work *work);
-
-/* Count so many steps; false: there are not so many, and never will be */
-static inline bool
-work_do(Work *work, int64 steps)
-{
-	return (work->quota -= steps) >= 0 || work_more(work);
-}
-
-/* Whoever is given nobody's counts for himself */
-static inline Work *
-work_given(Work *work, Work *own)
-{
-	if (work == NULL)
-		work_begin(work = own, WORK_STEPS_MAX, NULL);
-	return work;
-}
-
-/* Count what so many bytes take */
-extern bool work_bytes(Work *work, size_t bytes);
-
-/*
- * Make room in out for so many bytes and a NUL; false if there would then be
- * more than work->room behind start.
- */
-extern bool work_grow(Work *work, StringInfo out, size_t start, size_t len);
+#include "work.h"
 
 /* ---- address.c: RFC 5321 4.1.2, RFC 6531, RFC 5890 ---- */
 
@@ -279,7 +223,7 @@ typedef struct Attachment
 
 /*
  * Append a part with its header fields.  false with *why (a sentence) if
- * content_type or content_id is none, or it is too much for work.
+ * content_type or content_id is invalid, or it is too much for work.
  */
 extern bool mime_attachment(Work *work, StringInfo out,
 							const Attachment *file, const char **why);
@@ -387,7 +331,7 @@ typedef struct RenderLetter
 	size_t		max_size;		/* octets a message may have; 0: as many as
 								 * there is room for */
 	const char *max_size_of;	/* what says so */
-	Work	   *work;			/* who counts; or NULL */
+	Work	   *work;			/* where it is counted; or NULL */
 	const RenderFixed *fixed;	/* from render_prepare(), or NULL: then it is
 								 * worked out again for every message */
 } RenderLetter;
@@ -424,7 +368,7 @@ typedef struct Rendered
 /*
  * Encode the attachments, which all mails of the letter have in common: their
  * pieces are those in the result, and live as long.  NULL with *error if one
- * of them is none.
+ * of them is invalid.
  */
 extern RenderFiles *render_encode(const RenderLetter *letter,
 								  const char **error);

@@ -304,9 +304,9 @@ delivery_bounce(Worker *w, DeliveryList *list)
 }
 
 /*
- * A turn waits for no table that it has nothing to say to: who builds an index
- * on subscriptions holds up the letters alone that have just found a mailbox
- * that does not exist.
+ * A turn waits for no table that it has nothing to say to: an index that is
+ * built on subscriptions only holds up the letters that have just found a
+ * mailbox that does not exist.
  */
 TableUse
 delivery_record_use(DeliveryList *list)

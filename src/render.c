@@ -10,13 +10,6 @@
  * the ids: unique, the same again, and not to be guessed without the
  * newsletter's secret.
  *
- * Boundaries begin with "=_", which quoted-printable and base64 cannot
- * yield, and mime_body.c sends no text with "--=_" at the start of a line as
- * it is; so no body needs to be searched for it.  None of them is the beginning
- * of another: base32 has no "_".
- *
- * Attachments are encoded once per letter; a message only says where they go.
- *
  * Copyright (c) 2026, the mailman authors
  *
  *-------------------------------------------------------------------------
@@ -26,20 +19,9 @@
 #include "render.h"
 
 #define MESSAGE_ROOM		8191	/* most mails fit; with a NUL, 8 kB */
-#define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
-#define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
-#define BOUNDARY_SIZE		(4 + BOUNDARY_BYTES / 5 * 8 + 1)	/* prefixed */
 #define HMAC_LABEL			"message-id"
 #define TEST_LABEL			"test-message-id"
 #define TEST_PREFIX			"[Test] "
-
-/* What is one recipient's alone */
-typedef struct Marks
-{
-	char		id[MESSAGE_ID_BYTES / 5 * 8 + 1];
-	char		boundary[BOUNDARY_BYTES / 5 * 8 + 1];
-	char		tag[VERP_TAG_SIZE];
-} Marks;
 
 /* A template could not be rendered: what is wrong, and where */
 static const char *
@@ -58,11 +40,8 @@ render_fault(const RenderContext *context, const TemplateError *fault,
 					fault->column, place);
 }
 
-/*
- * Render a template of the letter, to so many bytes at most; on failure the
- * error says where in what.
- */
-static bool
+/* see render.h */
+bool
 render_template(StringInfo out, const Template *tmpl, const char *what,
 				TemplateMode mode, const RenderContext *context, size_t room,
 				const char **error)
@@ -107,55 +86,6 @@ render_marks(Marks *marks, const RenderLetter *letter,
 				 letter->secret_len);
 }
 
-static void
-put_boundary(char *to, const char *prefix, const Marks *marks)
-{
-	size_t		len = strlen(prefix);
-
-	memcpy(to, prefix, len);
-	memcpy(to + len, marks->boundary, sizeof(marks->boundary));
-}
-
-/* A delimiter behind its own CRLF, and what else is in its line */
-static void
-delimiter(StringInfo out, const char *boundary, const char *end)
-{
-	append_literal(out, "\r\n--");
-	append_string(out, boundary);
-	append_string(out, end);
-}
-
-/* The field of a multipart, and the delimiter of its first part */
-static void
-multipart_begin(StringInfo out, const char *type, const char *boundary)
-{
-	append_literal(out, "Content-Type: multipart/");
-	append_string(out, type);
-	append_literal(out, ";\r\n boundary=\"");
-	append_string(out, boundary);
-	append_literal(out, "\"\r\n");
-	delimiter(out, boundary, "\r\n");
-}
-
-/*
- * The parts behind the first, and the end of the multipart.  The CRLF before
- * a delimiter is its own, not the part's (RFC 2046 5.1.1).
- */
-static void
-multipart_end(Rendered *result, const Parts *parts, const char *boundary)
-{
-	StringInfo	out = &result->message;
-	int			i;
-
-	for (i = 0; i < parts->count; i++)
-	{
-		delimiter(out, boundary, "\r\n");
-		result->files[result->nfiles] = parts->list[i];
-		result->files_at[result->nfiles++] = out->len;
-	}
-	delimiter(out, boundary, "--\r\n");
-}
-
 /* "<id@domain>" */
 static char *
 render_message_id(const Marks *marks, const RenderFixed *fixed)
@@ -169,82 +99,6 @@ render_message_id(const Marks *marks, const RenderFixed *fixed)
 	append_string(&id, fixed->domain);
 	append_literal(&id, ">");
 	return id.data;
-}
-
-/* Render one body and append it */
-static bool
-render_body(StringInfo out, StringInfo body, const Template *tmpl,
-			const char *what, const char *subtype, TemplateMode mode,
-			const RenderContext *context, const char **error)
-{
-	resetStringInfo(body);
-	if (!render_template(body, tmpl, what, mode, context,
-						 render_room(context, out), error))
-		return false;
-	if (mime_text_part(context->work, out, subtype, body->data, body->len))
-		return true;
-	*error = render_exceeds(context);
-	return false;
-}
-
-/* Append Content-Type and body: text, HTML, or both with the text first */
-static bool
-render_text(StringInfo out, const RenderContext *context,
-			const char *boundary, const char **error)
-{
-	const RenderLetter *letter = context->letter;
-	bool		both = letter->text_body && letter->html_body;
-	StringInfoData body;
-
-	initStringInfo(&body);
-	if (both)
-		multipart_begin(out, "alternative", boundary);
-	if (letter->text_body &&
-		!render_body(out, &body, letter->text_body, "text_body", "plain",
-					 TEMPLATE_PLAIN, context, error))
-		return false;
-	if (both)
-		delimiter(out, boundary, "\r\n");
-	if (letter->html_body &&
-		!render_body(out, &body, letter->html_body, "html_body", "html",
-					 TEMPLATE_HTML, context, error))
-		return false;
-	if (both)
-		delimiter(out, boundary, "--\r\n");
-	pfree(body.data);
-	return true;
-}
-
-/*
- * Append the content: the text, within multipart/related with what its HTML
- * shows (RFC 2387), within multipart/mixed with what is attached; no level
- * that is not needed.
- */
-static bool
-render_content(Rendered *result, const RenderContext *context,
-			   const RenderFiles *files, const Marks *marks)
-{
-	StringInfo	out = &result->message;
-	char		text[BOUNDARY_SIZE];
-	char		related[BOUNDARY_SIZE];
-	char		mixed[BOUNDARY_SIZE];
-
-	put_boundary(text, "=_", marks);
-	put_boundary(related, "=_r_", marks);
-	put_boundary(mixed, "=_m_", marks);
-	if (files->attached.count > 0)
-		multipart_begin(out, "mixed", mixed);
-	if (files->inlines.count > 0)
-		multipart_begin(out, context->letter->text_body ?
-						"related; type=\"multipart/alternative\"" :
-						"related; type=\"text/html\"", related);
-	if (!render_text(out, context, text, &result->error))
-		return false;
-	if (files->inlines.count > 0)
-		multipart_end(result, &files->inlines, related);
-	if (files->attached.count > 0)
-		multipart_end(result, &files->attached, mixed);
-	return true;
 }
 
 /* Append the fields of the list; false with *error if the URL is none */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * render.h
- *	  What render.c, render_prepare.c and render_context.c share.
+ *	  What the files render*.c share.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -51,6 +51,38 @@ struct RenderFixed
 	bool		tagged;			/* does a mail carry its verp.c tag? */
 	bool		smtputf8;
 };
+
+/* ---- render.c ---- */
+
+#define MESSAGE_ID_BYTES	20	/* of the HMAC, 32 characters */
+#define BOUNDARY_BYTES		10	/* the ones after, 16 characters */
+
+/* What is one recipient's alone */
+typedef struct Marks
+{
+	char		id[MESSAGE_ID_BYTES / 5 * 8 + 1];
+	char		boundary[BOUNDARY_BYTES / 5 * 8 + 1];
+	char		tag[VERP_TAG_SIZE];
+} Marks;
+
+/*
+ * Render a template of the letter, to so many bytes at most; on failure the
+ * error says where in what.
+ */
+extern bool render_template(StringInfo out, const Template *tmpl,
+							const char *what, TemplateMode mode,
+							const RenderContext *context, size_t room,
+							const char **error);
+
+/* ---- render_content.c ---- */
+
+/*
+ * Append the content: the text, within multipart/related with what its HTML
+ * shows (RFC 2387), within multipart/mixed with what is attached; no level
+ * that is not needed.
+ */
+extern bool render_content(Rendered *result, const RenderContext *context,
+						   const RenderFiles *files, const Marks *marks);
 
 /* ---- render_limit.c ---- */
 

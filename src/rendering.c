@@ -101,7 +101,7 @@ render_or_fault(const Letter *letter, const RenderRecipient *recipient,
 	return ok;
 }
 
-/* see mailman.h */
+/* see letter.h */
 bool
 letter_render(const Letter *letter, const RenderRecipient *recipient,
 			  Rendered *rendered)
@@ -209,7 +209,7 @@ sending_render_next(Worker *w, Delivery *d)
 		sending_render_failed(w, d);
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 sending_render_more(Worker *w, int count)
 {
@@ -234,7 +234,7 @@ sending_render_more(Worker *w, int count)
 	w->unrendered = false;
 }
 
-/* see worker.h */
+/* see sending.h */
 void
 sending_render(Worker *w)
 {

@@ -24,9 +24,9 @@
 PG_FUNCTION_INFO_V1(mailman_retry);
 
 /*
- * Make those of one state pending again; returns how many.  Who has failed
- * begins anew, his age as well; who may have the mail gets the same again, to
- * the second of its date.
+ * Make those of one state pending again; returns how many.  A recipient that
+ * has failed begins anew, with a new age; one that may have the mail gets the
+ * same again, to the second of its date.
  */
 static int64
 retry_requeue(const Letter *letter, const char *state)
@@ -49,7 +49,7 @@ retry_requeue(const Letter *letter, const char *state)
 }
 
 /*
- * Who waits for another attempt need not wait any longer; returns how many.
+ * Those who wait for another attempt need not any longer; returns how many.
  * They stay in their state and in the tally, and keep their attempts.
  */
 static int64

@@ -51,7 +51,7 @@ retry_step_parse(const char *s, int len, int *seconds, char **why,
 	return *why == NULL;
 }
 
-/* see mailman.h */
+/* see retry.h */
 bool
 retry_schedule_parse(const char *list, RetrySchedule *schedule, char **why,
 					 const char **hint)
@@ -83,7 +83,7 @@ retry_schedule_parse(const char *list, RetrySchedule *schedule, char **why,
 	}
 }
 
-/* see mailman.h */
+/* see retry.h */
 double
 retry_jittered(double wait)
 {
@@ -92,7 +92,7 @@ retry_jittered(double wait)
 	return wait * (1 + RETRY_SPREAD * jitter);
 }
 
-/* see mailman.h */
+/* see retry.h */
 double
 retry_delay_s(const RetrySchedule *schedule, int attempts, double jitter)
 {
@@ -101,7 +101,7 @@ retry_delay_s(const RetrySchedule *schedule, int attempts, double jitter)
 	return schedule->seconds[step] * (1 + RETRY_SPREAD * jitter);
 }
 
-/* see mailman.h */
+/* see retry.h */
 int64
 retry_delay_ms(const RetrySchedule *schedule, int attempts)
 {

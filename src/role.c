@@ -4,8 +4,8 @@
  *	  Roles that rows name: the owner of a newsletter, the sender of a letter.
  *
  * A role has no foreign key, and DROP ROLE knows nothing of the rows of other
- * databases.  A name alone would give a newsletter to whoever makes a role of
- * that name later.  So the oid stands beside it: the role counts as long as
+ * databases.  A name alone would give a newsletter to anybody who makes a role
+ * of that name later.  So the oid stands beside it: the role counts as long as
  * the oid is one, whatever it is called now.  A dump carries the name, and the
  * guards find the oid of the row that is loaded; what is written into that
  * column is ignored.

@@ -153,7 +153,8 @@ scout_launch(int64 letter_id)
  * Returns how many were started.
  */
 static int
-scout_start(OpenLetter *letters, uint64 count, TimestampTz *next, LineState *line)
+scout_start(OpenLetter *letters, uint64 count, TimestampTz *next,
+			LineState *line)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	int			slots = shmem_is_there() ? mailman_max_workers :

@@ -74,7 +74,8 @@ send_open(Letter *letter, Oid role, bool whole)
 	static Statement open = {
 		.sql = "UPDATE mailman.letter SET state = CASE WHEN send_at > now()"
 		" THEN 'scheduled' ELSE 'sending' END, state_reason = NULL,"
-		" sender = $2, sender_oid = $4, whole = $3 AND coalesce(send_at > now(), false),"
+		" sender = $2, sender_oid = $4,"
+		" whole = $3 AND coalesce(send_at > now(), false),"
 		" line_at = now()"
 		" WHERE id = $1 AND state = 'draft'",
 		.nargs = 4,

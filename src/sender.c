@@ -20,7 +20,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
-/* see mailman.h */
+/* see letter.h */
 bool
 sender_may(const Letter *letter)
 {
@@ -37,7 +37,7 @@ sender_may(const Letter *letter)
 	return true;
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 sender_replace(int64 letter_id, Oid role)
 {
@@ -65,7 +65,7 @@ sender_replace(int64 letter_id, Oid role)
 	event_sender(letter_id, before, NameStr(name));
 }
 
-/* see mailman.h */
+/* see letter.h */
 void
 sender_check_exists(const Letter *letter)
 {
@@ -75,5 +75,5 @@ sender_check_exists(const Letter *letter)
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("role \"%s\" does not exist", letter->sender),
 			 errdetail("It has sent letter " INT64_FORMAT ".", letter->id),
-			 errhint("Who resumes the letter with mailman_resume() takes its place.")));
+			 errhint("A member who resumes it with mailman_resume() takes its place.")));
 }

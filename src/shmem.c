@@ -154,7 +154,7 @@ shmem_wake(Oid database, TimestampTz due)
 		return false;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	entry = shmem_entry(database);
-	/* who is about to look there anyway need not be told */
+	/* if it is about to look there anyway, it need not be told */
 	dispatcher = entry == NULL || due < entry->due ? shared->dispatcher : 0;
 	if (entry != NULL)
 	{

@@ -380,7 +380,7 @@ smtp_expire(Smtp *s, int64_t now)
 	char		text[64];
 
 	s->now = now;
-	reply_reset(&s->reply);		/* half of one is none */
+	reply_reset(&s->reply);		/* half a reply does not count */
 	snprintf(text, sizeof(text), "within %g s", smtp_timeout_ms(s) / 1000.0);
 	smtp_lost(s, END_TIMEOUT, text);
 }

@@ -4,15 +4,15 @@
  *	  Our tables, and which of them each function writes and reads: the one
  *	  list.
  *
- * Who writes a table holds RowExclusiveLock on it, as the server would take it
- * anyway, and has seen that nobody's code runs there.  Who reads one, or refers
- * to it by a foreign key, holds RowShareLock.  All of them are locked before
- * the first row is touched: see tables.c.  So what a function does not use is
- * in nobody's way, and who builds an index on one table does not stop those who
- * write another.
+ * A function that writes a table holds RowExclusiveLock on it, as the server
+ * would take it anyway, and has seen that nobody's code runs there.  One that
+ * reads a table, or refers to it by a foreign key, holds RowShareLock.  All of
+ * them are locked before the first row is touched: see tables.c.  So what a
+ * function does not use is in nobody's way, and an index that is built on one
+ * table does not stop those who write another.
  *
- * What a foreign key does counts, too: who inserts looks at the row referred
- * to, who deletes looks for rows that refer to it, or deletes them.
+ * What a foreign key does counts, too: an INSERT looks at the row referred to,
+ * a DELETE looks for rows that refer to it, or deletes them.
  *
  * A statement that writes a table which is not in its function's set is a
  * mistake in this list: tables_cover() locks it then, and says so.
@@ -68,7 +68,8 @@ const char *const table_names[OUR_TABLES] = {
 #define CONTENT (NEWSLETTER | LETTER | PARTIAL | ATTACHMENT | DKIM_KEY | SECRET)
 
 /* What turn_fence() and look_at() look at */
-#define FENCE (NEWSLETTER | LETTER | DKIM_KEY | PARTIAL | TEST | POSTING | ORIGIN)
+#define FENCE (NEWSLETTER | LETTER | DKIM_KEY | PARTIAL | TEST | POSTING | \
+			   ORIGIN)
 #define LOOK (LETTER | POSTING | DELIVERY | TEST)
 
 /* ---- readers ---- */
@@ -133,7 +134,7 @@ table_use_of(const TableUse *use, const TableUse *more)
 
 /*
  * Where rows are deleted sooner or later a foreign key of somebody else's is
- * refused by whoever writes: a letter is not to find out when it is called
+ * refused by all that write: a letter is not to find out when it is called
  * back.  Of newsletter_email that is mailman_purge() alone.
  */
 TableSet

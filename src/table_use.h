@@ -81,15 +81,15 @@ extern const TableUse use_record_email;
 extern const TableUse use_record_bounce;
 extern const TableUse use_record_test;
 
-/* Everybody's who writes an event */
+/* For all that write an event */
 extern const TableUse use_event;
 
 extern TableUse table_use_of(const TableUse *use, const TableUse *more);
 
-/* Tables from which such a transaction deletes rows, or a later one of its kind */
+/* Tables from which such a transaction, or a later one of its kind, deletes */
 extern TableSet table_use_deletes(const TableUse *use);
 
-/* The set with this relation of ours in it; empty if it is none */
+/* The set with this relation in it; empty if it is not one of ours */
 extern TableSet table_set_of(Oid relid, Oid schema);
 
 #endif							/* MAILMAN_TABLE_USE_H */

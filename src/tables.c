@@ -123,7 +123,7 @@ tables_check(const TableUse *use, Oid schema, Oid owner)
 	}
 }
 
-/* see mailman.h */
+/* see txn.h */
 void
 extension_check_tables(const TableUse *use)
 {
@@ -144,7 +144,7 @@ extension_adds(TableSet tables)
 	extension_set_writing(writing);
 }
 
-/* see mailman.h */
+/* see txn.h */
 void
 extension_may_write(const TableUse *use)
 {
@@ -155,7 +155,7 @@ extension_may_write(const TableUse *use)
 	extension_adds(use->writes);
 }
 
-/* see mailman.h */
+/* see txn.h */
 bool
 extension_may_write_nowait(const TableUse *use)
 {
@@ -195,7 +195,7 @@ query_writes(const Query *query, Oid schema)
 	return set;
 }
 
-/* see mailman.h */
+/* see txn.h */
 TableSet
 tables_written(SPIPlanPtr plan)
 {
@@ -216,7 +216,7 @@ tables_written(SPIPlanPtr plan)
 	return set;
 }
 
-/* see mailman.h */
+/* see txn.h */
 void
 tables_cover(const char *sql, TableSet writes)
 {

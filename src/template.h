@@ -74,6 +74,29 @@ struct Template
 	Op			ops[FLEXIBLE_ARRAY_MEMBER];
 };
 
+/* ---- template_find.c ---- */
+
+/* A context, and the stack of those around it that have names */
+typedef struct Scope
+{
+	const struct Scope *outer;
+	TemplateNode node;
+} Scope;
+
+/* Where names are looked for first: a string or a list has none */
+static inline const Scope *
+scope_names(const Scope *scope)
+{
+	return scope->node.kind == TEMPLATE_OBJECT ? scope : scope->outer;
+}
+
+/*
+ * Find what an op names: its first word in the innermost object that has it.
+ * False if no object has it, or if no work is left: work->spent tells.
+ */
+extern bool template_find(Work *work, const Template *tmpl, const Op *op,
+						  const Scope *scope, TemplateNode *node);
+
 /* ---- template_scan.c ---- */
 
 /* Where we are in a text, and what a tag looks like there */

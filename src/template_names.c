@@ -77,7 +77,7 @@ names_check(Work *work, Template *tmpl, const TemplateNode *root, int pass,
 		bool		section = op->kind == OP_SECTION ||
 			op->kind == OP_INVERTED;
 
-		/* who has no work left says so when it is rendered */
+		/* if no work is left, that shows when it is rendered */
 		(void) work_do(work, op->dots + 1);
 		if (op->kind == OP_PARTIAL)
 		{

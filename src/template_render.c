@@ -21,15 +21,7 @@
  *-------------------------------------------------------------------------
  */
 #include "append.h"
-#include "port/pg_bitutils.h"
 #include "template.h"
-
-/* A context, and the stack of those around it that have names */
-typedef struct Scope
-{
-	const struct Scope *outer;
-	TemplateNode node;
-} Scope;
 
 /* What a variable became: these bytes of the output */
 typedef struct Shown
@@ -177,70 +169,6 @@ render_other(Renderer *renderer, const TemplateNode *node, bool escape)
 	return good;
 }
 
-/* What it takes to look into an object or list: it is searched by halves */
-static inline int
-find_steps(const TemplateNode *node)
-{
-	return node->len > 1 ? 1 + pg_leftmost_one_pos32((uint32) node->len) / 2 :
-		1;
-}
-
-/* The words behind the first: each only in what was found before */
-static bool
-render_find_rest(Renderer *renderer, const Template *tmpl, const Op *op,
-				 TemplateNode *node)
-{
-	const char *word = tmpl->source + op->start + op->word + 1;
-	const char *end = tmpl->source + op->start + op->len;
-	uint32		dots;
-
-	for (dots = op->dots; dots > 0; dots--)
-	{
-		TemplateNode in = *node;
-		const char *dot = dots > 1 ? memchr(word, '.', end - word) : end;
-
-		if ((in.kind != TEMPLATE_OBJECT && in.kind != TEMPLATE_LIST) ||
-			!work_do(renderer->work, find_steps(&in)) ||
-			!in.access->get(&in, word, dot - word, node))
-			return false;
-		word = dot + 1;
-	}
-	return true;
-}
-
-/* Where names are looked for first: a string or a list has none */
-static inline const Scope *
-scope_names(const Scope *scope)
-{
-	return scope->node.kind == TEMPLATE_OBJECT ? scope : scope->outer;
-}
-
-/*
- * Find what an op names: its first word in the innermost object that has it.
- * False if nothing has; or if no work is left, which whoever goes on sees.
- */
-static inline bool
-render_find(Renderer *renderer, const Template *tmpl, const Op *op,
-			const Scope *scope, TemplateNode *node)
-{
-	const char *name = tmpl->source + op->start;
-
-	if (op->len == 1 && *name == '.')
-	{
-		*node = scope->node;
-		return true;
-	}
-	for (scope = scope_names(scope); scope != NULL; scope = scope->outer)
-	{
-		if (!work_do(renderer->work, find_steps(&scope->node)))
-			return false;
-		if (scope->node.access->get(&scope->node, name, op->word, node))
-			return op->dots == 0 ||
-				render_find_rest(renderer, tmpl, op, node);
-	}
-	return false;
-}
-
 static bool
 render_value(Renderer *renderer, const Template *tmpl, const Op *op,
 			 const Scope *scope)
@@ -249,7 +177,7 @@ render_value(Renderer *renderer, const Template *tmpl, const Op *op,
 	bool		escape = renderer->html && op->kind == OP_VALUE;
 	TemplateNode node;
 
-	if (!render_find(renderer, tmpl, op, scope, &node))
+	if (!template_find(renderer->work, tmpl, op, scope, &node))
 		node.kind = TEMPLATE_NULL;
 	if (node.kind == TEMPLATE_STRING)
 		return render_bytes(renderer, node.data, node.len, escape);
@@ -338,7 +266,8 @@ render_section(Renderer *renderer, Frame *frame, int i, const Scope *outer)
 	TemplateNode node;
 	int			n;
 
-	if (!render_find(renderer, frame->tmpl, op, outer, &node) || !node.truth)
+	if (!template_find(renderer->work, frame->tmpl, op, outer, &node) ||
+		!node.truth)
 		return !renderer->work->spent;
 	if (node.kind != TEMPLATE_LIST)
 	{
@@ -427,8 +356,8 @@ render_op(Renderer *renderer, Frame *frame, const Op *op, int i,
 				op->end - 1 : -1;
 		case OP_INVERTED:
 			/* what it holds needs no context of its own: go on into it */
-			return render_find(renderer, frame->tmpl, op, scope, &node) &&
-				node.truth ? op->end - 1 : i;
+			return template_find(renderer->work, frame->tmpl, op, scope,
+								 &node) && node.truth ? op->end - 1 : i;
 		case OP_PARTIAL:
 			return render_partial(renderer, frame, op, scope) ? i : -1;
 	}

@@ -123,8 +123,8 @@ mailman_test(PG_FUNCTION_ARGS)
 	test_check_room(letter);
 	id = test_insert(letter, recipient.subscription_id, variables, address,
 					 role);
-	send_tell(letter, psprintf("test " INT64_FORMAT " of letter " INT64_FORMAT, id,
-							   letter->id));
+	send_tell(letter, psprintf("test " INT64_FORMAT " of letter " INT64_FORMAT,
+							   id, letter->id));
 	launch_at_commit(letter->id);
 	extension_leave(&scope);
 	PG_RETURN_INT64(id);

@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * topup.c
- *	  A letter that was scheduled for a whole list starts: whoever has
- *	  subscribed since gets it, too.
+ *	  A letter that was scheduled for a whole list starts: those who have
+ *	  subscribed since get it, too.
  *
  * Those who have no delivery yet are looked up once, which only reads, and
  * then queued a few at a time beside the turns.  Somebody may hold the row of
@@ -37,7 +37,7 @@ typedef struct TopUpPart
 {
 	MemoryContext context;		/* goes when it is done */
 	int			count;
-	bool		inserting;		/* what fails from now on is about one of them */
+	bool		inserting;		/* what fails now is about one of them */
 	int			left;			/* so many are in use, */
 	int64	   *ids;			/* these */
 } TopUpPart;
@@ -79,7 +79,7 @@ row_ids(MemoryContext context, int *count)
 	return ids;
 }
 
-/* Who has no delivery? */
+/* Those who have no delivery */
 static void
 top_up_find(Worker *w, void *arg)
 {

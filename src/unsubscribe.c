@@ -77,7 +77,7 @@ subscription_end(const Wish *wish)
 	statement_run_now(&end, SPI_OK_UPDATE, values, NULL);
 }
 
-/* Who wants to leave is not told that somebody has just changed the row */
+/* A reader who leaves is not told that somebody has just changed the row */
 static void
 subscription_leave(const Token *token)
 {

@@ -33,7 +33,7 @@ typedef struct Pending
 /* Newest first, so a subtransaction's are ahead */
 static Pending *pending = NULL;
 
-/* see mailman.h */
+/* see hold.h */
 void
 wish_at_commit(const Wish *wish)
 {
@@ -49,7 +49,7 @@ wish_at_commit(const Wish *wish)
 	MemoryContextSwitchTo(old);
 }
 
-/* see mailman.h */
+/* see hold.h */
 const Wish *
 wish_find(WishFulfil fulfil, int64 id)
 {

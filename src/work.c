@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * work.c
- *	  How much work one mail may be, and who looks meanwhile.
+ *	  How much work one mail may be, and what is looked at meanwhile.
  *
  * Templates and data are written by users, and what they ask for may have no
  * end that anybody would live to see.  So everything that is done for a mail
@@ -18,7 +18,7 @@
  */
 #include "pure.h"
 
-/* see pure.h */
+/* see work.h */
 void
 work_begin(Work *work, int64 steps, void (*pulse) (void))
 {
@@ -28,7 +28,7 @@ work_begin(Work *work, int64 steps, void (*pulse) (void))
 	work_renew(work, steps);
 }
 
-/* see pure.h */
+/* see work.h */
 void
 work_renew(Work *work, int64 steps)
 {
@@ -40,7 +40,7 @@ work_renew(Work *work, int64 steps)
 	work->spent = false;
 }
 
-/* see pure.h */
+/* see work.h */
 bool
 work_more(Work *work)
 {
@@ -63,7 +63,7 @@ work_more(Work *work)
 	return true;
 }
 
-/* see pure.h */
+/* see work.h */
 bool
 work_bytes(Work *work, size_t bytes)
 {
@@ -75,7 +75,7 @@ work_bytes(Work *work, size_t bytes)
 	return work_do(work, (int64) (bytes / WORK_BYTES) + 1);
 }
 
-/* see pure.h */
+/* see work.h */
 bool
 work_grow(Work *work, StringInfo out, size_t start, size_t len)
 {

@@ -203,7 +203,7 @@ worker_relay_changed(Datum arg, int cacheid, uint32 hashvalue)
 /*
  * We are gone, and so are our locks and what pg_stat_activity said of us: this
  * was registered before the callbacks that see to that, so it runs after them.
- * Whoever looks now finds letter and place free.
+ * A process that looks now finds letter and place free.
  */
 static void
 worker_gone(int code, Datum arg)
@@ -226,8 +226,8 @@ worker_gone(int code, Datum arg)
 
 /*
  * Something is in the way, and others wait for a place: let one of them have
- * ours.  Nothing is lost, as nothing has begun; who comes back again does not
- * stay as long as the first time.
+ * ours.  Nothing is lost, as nothing has begun; a worker that comes back again
+ * does not stay as long as the first time.
  */
 static bool
 worker_gives_way(Worker *w, int64 since)

@@ -15,29 +15,19 @@
 
 #include "candidates.h"
 #include "delivery.h"
+#include "look.h"
 #include "mailman.h"
 #include "meter.h"
 #include "route.h"
-
-/* What the letter's row said in the last turn */
-typedef enum LetterMode
-{
-	MODE_SEND,					/* sending, or sent and posted again */
-	MODE_WAIT,					/* scheduled, not due */
-	MODE_STOP,					/* paused or called back: drain and end */
-	MODE_CANCEL,				/* cancelled: drain, skip the rest, end */
-	MODE_GONE					/* not ours any more: end at once */
-} LetterMode;
-
-/* Room for the parts of turn_fence()'s version, some 220 bytes at most */
-#define LETTER_VERSION_SIZE 320
+#include "sending.h"
+#include "turn.h"
 
 /* Whom a list is to be topped up with: topup.c */
 typedef struct TopUp
 {
 	int64	   *ids;			/* NULL: they were not looked up yet */
 	int			count;
-	int			next;			/* who was not tried yet */
+	int			next;			/* the first that was not tried yet */
 	int			left;			/* so many, at the front, are tried again */
 	int			most;			/* so many at once */
 	int64		not_before_us;
@@ -77,7 +67,7 @@ struct Worker
 	bool		lifted;			/* a limit has changed: ask again who waits */
 	bool		progressed;		/* this run has recorded an outcome */
 	bool		relay_stale;	/* its options may have changed */
-	uint64		relay_messages; /* SharedInvalidMessageCounter, when last told */
+	uint64		relay_messages; /* SharedInvalidMessageCounter, as last told */
 	char		pause_reason[640];	/* not empty: the letter must pause */
 	int			content_row;	/* rejected for their content, in a row */
 	bool		sparing;		/* too many: who follows is not to blame */
@@ -185,8 +175,6 @@ extern void farewell_arm(Worker *w);
 
 /* ---- fed.c: a letter that is sent to a few more, again and again ---- */
 
-struct Turn;
-
 /* Is it, and more may be posted any moment?  It stays 'sending' then. */
 extern bool worker_is_fed(const Worker *w);
 
@@ -197,7 +185,7 @@ extern int64 worker_fed_until(const Worker *w);
 #define FED_AT_ONCE	10
 
 /* After COMMIT: was it posted to in this turn? */
-extern void worker_note_fed(Worker *w, const struct Turn *turn);
+extern void worker_note_fed(Worker *w, const Turn *turn);
 
 /* Is it too soon for a turn, as a few more may come first? */
 extern bool worker_gathers(const Worker *w, int64 now);
@@ -205,50 +193,7 @@ extern bool worker_gathers(const Worker *w, int64 now);
 /* Until then; monotonic */
 extern int64 worker_gathers_until(const Worker *w);
 
-/* ---- look.c: what is there to do? ---- */
-
-typedef struct Look
-{
-	LetterMode	mode;
-	char		state[16];
-	bool		postings;
-	TimestampTz posted_at;		/* the first of them, 0: none */
-	bool		sending;		/* the tally knows rows 'sending' */
-	bool		open;			/* the tally knows rows that wait */
-	bool		whole;			/* it is still to be topped up */
-	bool		paused;			/* by this turn: turn_write() */
-	bool		moved;			/* so is its state */
-	TimestampTz due_at;			/* of the first that waits, 0: none */
-	TimestampTz send_at;		/* 0: at once */
-	TimestampTz ready_at;		/* when it should have a worker; DT_NOEND:
-								 * when something is posted */
-	TimestampTz barred_until;	/* but not before, as others have failed */
-	int			tests;			/* that wait */
-	TimestampTz tested_at;		/* since when the first does */
-	bool		testing;		/* some are 'sending' */
-	char		tester[NAMEDATALEN];	/* who asked for the first that waits;
-										 * "": the letter has a sender */
-	TimestampTz asked_at;		/* when the last was asked for; turn_fence()
-								 * fills in these two, and the following */
-	char		version[LETTER_VERSION_SIZE];	/* of what it is made of */
-} Look;
-
-extern LetterMode look_mode(const char *state, TimestampTz send_at);
-
-/* Are those who wait since then too old, whatever is wrong? */
-extern bool look_is_too_old(const Worker *w, TimestampTz since);
-
-/* In a transaction; run 0: whoever's the letter is */
-extern void look_at(Worker *w, int64 run, Look *look);
-
-/* Should a letter have a worker now? */
-extern bool look_has_work(const Look *look);
-
-/* Is there something to record or claim?  If not, w knows when to look next,
- * or that it has ended. */
-extern bool look_calls_for_turn(Worker *w);
-
-/* ---- run.c: transactions of a worker ---- */
+/* ---- run.c, run_end.c: transactions of a worker ---- */
 
 extern void run_bound_locks(void);
 
@@ -313,7 +258,7 @@ extern void stuck_sort(Worker *w, DeliveryList *from);
 
 /* ---- topup.c: beside the turns, too ---- */
 
-/* A whole list that was scheduled: whoever has subscribed since gets it, too */
+/* A whole list that was scheduled: those who subscribed since get it, too */
 extern void errand_top_up(Worker *w);
 
 /* ---- errand.c: beside the turns ---- */
@@ -323,96 +268,9 @@ extern void errand_hurry(Worker *w);
 
 /* ---- notify.c ---- */
 
-/* Whoever listens is told what has happened */
+/* Those who listen are told what has happened */
 extern void errand_notify(Worker *w);
 extern void errand_notify_last(Worker *w);
-
-/* ---- turn.c ---- */
-
-/* Record the outcomes so far, claim the next few; false: nothing left */
-extern bool turn(Worker *w);
-
-/* ---- fence.c: the letter's row; in the last transaction of a run, too ---- */
-
-extern bool turn_fence(Worker *w, Look *look);
-extern void turn_prepare(Worker *w, const Look *look);
-extern void turn_write(Worker *w, const struct Turn *turn, Look *look);
-
-/* ---- record.c: one half of a turn's statements ---- */
-
-/*
- * SQL: delivery d of the letter in $1 and the recipient in alias.id.  Said so
- * that the letter cannot be looked for without the recipient.  Else a plan may
- * fetch all deliveries of the letter to find these few among them, and does
- * when statistics are older than a letter, or it is much larger than others.
- */
-#define DELIVERY_IS_OF(alias) \
-	"d.letter_id = $1 + 0 * " alias ".id AND d.subscription_id = " alias ".id"
-
-/*
- * The same, looked for at alias.place only, which takes no search: said so that
- * no index can be used, as one is thought cheaper where a table is small, or
- * was when it was analyzed.  The row may have moved, and another may lie there:
- * who finds fewer than expected looks for the others by key.
- */
-#define DELIVERY_IS_AT(alias) \
-	"d.ctid = " alias ".place AND d.letter_id + 0 = $1" \
-	" AND d.subscription_id + 0 = " alias ".id"
-
-/* What a turn changes, kept apart until it has committed */
-typedef struct Turn
-{
-	Tally		tally;
-	int64		doubts;
-	Meter		meter;			/* how fast, with them */
-	int			recorded;		/* outcomes, without what was handed back */
-	int			given_up;		/* so many of them we have made ourselves */
-	int			folded;			/* postings taken into the tally, */
-	bool		reopens;		/* the letter was sent before it */
-	bool		fed;			/* and a few were posted to a letter that was
-								 * being sent or had been */
-	bool		changed;		/* tally or doubts */
-	bool		recalled;		/* those set aside were called back */
-	bool		claimed;		/* a claim was made */
-	bool		more;			/* it left something behind */
-	bool		aside;			/* it set some aside */
-} Turn;
-
-extern void turn_move(Turn *turn, DeliveryState from, DeliveryState to,
-					  int64 count);
-
-/* By the rows of a statement: the state that each had, and the one it has */
-extern void turn_move_rows(Turn *turn, uint64 rows);
-extern Datum array_of(Datum *values, bool *nulls, int count, Oid type);
-
-/* What a turn writes that records these */
-extern TableUse delivery_record_use(DeliveryList *list);
-extern void delivery_record(Worker *w, Turn *turn, DeliveryList *list);
-
-/* Of those in the list whose mailbox does not exist */
-extern void delivery_bounce(Worker *w, DeliveryList *list);
-
-/* Lock the rows of w->done that nobody else has; the others become stuck */
-extern void delivery_lock_nowait(Worker *w);
-extern void delivery_resolve_doubt(Worker *w, Turn *turn, bool hold);
-
-/* ---- claim.c: the other half ---- */
-
-extern void delivery_fold(Worker *w, Turn *turn);
-extern void delivery_claim(Worker *w, Turn *turn, int limit);
-extern int	delivery_skip_rest(Worker *w, Turn *turn, int limit);
-
-/* ---- settle.c: those who are chosen and not claimed ---- */
-
-extern void candidates_settle(Worker *w, Turn *turn, const Candidates *c);
-
-/* Those set aside need not wait any longer: a limit has changed */
-extern void delivery_recall_aside(Worker *w);
-
-/* ---- recheck.c ---- */
-
-/* Hand back who has unsubscribed while being claimed */
-extern void recheck(Worker *w);
 
 /* ---- test_copy.c: mailman_test()'s, beside the deliveries ---- */
 
@@ -463,54 +321,6 @@ extern void answer_outcome(Worker *w, Delivery *d);
 /* No relay can be used now */
 extern void answer_wait(Worker *w, Delivery *d);
 
-/* ---- ahead.c: how much of mails is made ---- */
-
-/* Once per process: what is large goes back to the system when it is freed */
-extern void ahead_begin(void);
-
-/* Is there room for one more mail? */
-extern bool ahead_has_room(const Worker *w);
-
-/* The mail of one is made, with that of its own; and is not needed any more */
-extern void ahead_add(Worker *w, Delivery *d, const StringInfoData *wire);
-extern void ahead_drop(Worker *w, Delivery *d);
-
-/* ---- rendering.c: their mails ---- */
-
-/* After a turn: make what the sessions can take at once */
-extern void sending_render(Worker *w);
-
-/* Make the next few of those claimed; one that cannot be made fails alone */
-extern void sending_render_more(Worker *w, int count);
-
-/* ---- holding.c: what is known of them until then ---- */
-
-/*
- * Data and variables of one just claimed, if there is room for them.  In its
- * memory context.
- */
-extern void delivery_hold(Worker *w, Delivery *d, Datum data, bool data_null,
-						  Datum variables, bool variables_null);
-
-/* They are not needed any more */
-extern void delivery_let_go(Worker *w, Delivery *d);
-
-/* A claim was made of so many: how many may the next one be of? */
-extern void holding_adapt(Worker *w, int claimed);
-
-/* ---- sending.c: the relays ---- */
-
-/* It was claimed and will not be begun */
-extern void sending_unclaim(Delivery *d);
-
-extern void sending_collect(Worker *w);
-extern void sending_catch_up(Worker *w);
-extern void sending_transfer(Worker *w);
-
-/* Take back what was not begun; with wait_us, wait so long for replies, then
- * give up on the rest.  Afterwards all outcomes are in w->done. */
-extern void sending_stop(Worker *w, int64 wait_us);
-
 /* ---- patience.c: how long one that is to stop waits for the relays ---- */
 
 /* A worker may have its place so long while others wait for one */
@@ -525,15 +335,5 @@ extern bool patience_yields(Worker *w);
 /* It stops: what is under way is waited for, but not for ever */
 extern void patience_stop(Worker *w);
 extern bool patience_spares_tests(const Worker *w);
-
-/* ---- sending_room.c: how many more to claim ---- */
-
-/* So many have just left */
-extern void sending_left(Worker *w, int left);
-
-/* And so many in the last second */
-extern int	sending_rate(Worker *w);
-extern int	sending_most(Worker *w);
-extern int	sending_room(Worker *w);
 
 #endif							/* MAILMAN_WORKER_H */

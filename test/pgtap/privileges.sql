@@ -513,7 +513,7 @@ SELECT alike(pg_temp.verdict('tap_app', $$
 	DO 'BEGIN CREATE TRIGGER zz AFTER UPDATE ON mailman.letter
 	EXECUTE FUNCTION tap_app.escalate(); EXCEPTION WHEN OTHERS THEN RAISE; END'$$),
 	'42501 | permission denied to create trigger %', 'inside of a block, too');
--- should somebody have switched that off, whoever writes looks again
+-- should somebody have switched that off, what writes looks again
 ALTER EVENT TRIGGER mailman_guard_triggers DISABLE;
 CREATE FUNCTION pg_temp.escalated(tab name, events text, call text)
 RETURNS text AS $$

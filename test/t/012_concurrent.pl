@@ -66,7 +66,7 @@ if ($pid == 0)
 }
 close($write);
 
-# meanwhile: who holds the letter's lock (its class is launch.c's)
+# meanwhile: who holds the letter's lock (its class is in locks.c)
 my ($looks, $most, $bad) = (0, 0, '');
 my $until = time + 180;
 while (time < $until)

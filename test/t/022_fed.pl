@@ -6,7 +6,7 @@
 #
 # Nothing is done per mail but the mail: no process is started, no event is
 # written or told, no line is logged; and a letter beside it keeps its worker.
-# It stays "sending" until nobody was posted for a while, and whoever waits for
+# It stays "sending" until nobody was posted for a while, and a session that waits for
 # it need not wait for that.
 #
 # Copyright (c) 2026, the mailman authors

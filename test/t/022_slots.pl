@@ -117,7 +117,7 @@ watch($node, @letters);
 is(scalar(@lines), 1, 'the next episode: one more line')
   or diag(join("\n", @lines));
 
-# ---- who waits is told: since when, and behind how many
+# ---- letters that wait are shown: since when, and behind how many
 
 $relay->gate(0);
 @letters = map { $node->letter($newsletter) } 1 .. 5;

@@ -3,7 +3,7 @@
 #
 # 024_open.pl
 #	  When a letter has something to do is one rule, for scouts, for its worker
-#	  and for who watches.
+#	  and for those who watch.
 #
 # A letter that is past its send_at and waits for retries only, one that was
 # called back and has nothing left, one whose latest worker began at a time
@@ -124,7 +124,7 @@ $node->sql("UPDATE mailman.letter SET send_at = clock_timestamp()"
 	  . " + interval '3 s' WHERE id = $whole");
 $node->send($whole);
 is($node->sql("SELECT whole FROM mailman.letter WHERE id = $whole"),
-	't', 'a letter for whoever subscribes until it starts');
+	't', 'a letter for those who subscribe until it starts');
 $node->subscribe($newsletter, 2);
 ok($node->wait_for_letter($whole, 'sent'), 'starts at its time');
 is($node->tally($whole)->{delivered}, 5, 'and goes to all of them');

@@ -8,7 +8,7 @@
 # may try to attach triggers to them and point foreign keys at them.  Neither
 # gives it the extension owner's rights nor what the guards keep for the
 # extension.  Triggers are refused when they are made; with that guard off, by
-# whoever writes the table.  Those of a superuser's functions are welcome.  And
+# what writes the table.  Those of a superuser's functions are welcome.  And
 # the administrator's own switch: mailman.enabled.
 #
 # Copyright (c) 2026, the mailman authors
@@ -126,7 +126,7 @@ $app->query('CREATE TRIGGER theirs BEFORE UPDATE ON app.own'
 is($app->query("SELECT count(*) FROM pg_trigger WHERE tgname = 'theirs'"),
 	'1', 'made on a table of its own: app may');
 
-# ---- with that guard off, whoever writes looks
+# ---- with that guard off, what writes looks
 
 $node->sql('ALTER EVENT TRIGGER mailman_guard_triggers DISABLE');
 
@@ -152,7 +152,7 @@ $node->sql('DROP TRIGGER boom ON mailman.subscription');
 like($app->query("SELECT mailman_subscribe($mine, 'z\@example.com')"),
 	qr/^\d+$/, 'WHEN: without the trigger it works');
 
-# ---- any trigger on what we write of a function of theirs, whoever made it
+# ---- any trigger on what we write of a function of theirs, whatever role made it
 
 my $draft     = $node->letter($newsletter);
 my $send      = "SELECT mailman_send($draft)";
@@ -184,7 +184,7 @@ foreach my $table (sort keys %writer)
 
 		$node->sql($make{$name});
 		like($node->sql_error($writer{$table}),
-			$refused, "$name: who writes it refuses, and names it");
+			$refused, "$name: what writes it refuses, and names it");
 		$node->sql("DROP TRIGGER theirs ON mailman.$table");
 	}
 }

@@ -4,7 +4,7 @@
 # 037_tables.pl
 #	  A function locks the tables that it uses, and no others.
 #
-# Who builds an index holds a table in SHARE mode, for hours if it is large.
+# CREATE INDEX holds a table in SHARE mode, for hours if it is large.
 # What does not write that table goes on meanwhile: readers leave and come,
 # letters are sent.  Each function is called here, and what it has locked is
 # looked at: RowExclusiveLock where it writes, and nothing on what it does not

@@ -7,7 +7,7 @@
 #	CRASH_SECONDS=120 TESTS=test/t/038_invalidations.pl test/run-tests
 #
 # ALTER TABLE and VACUUM make every process rebuild what it remembers of a
-# table, as soon as it looks.  Whoever holds a pointer into that over the first
+# table, as soon as it looks.  One that holds a pointer into that over the first
 # look for something else reads freed memory, and a crash of one process is one
 # of the whole server.  Only processes that have yet to look for everything can
 # show it: each connection does one thing, each worker sends one letter.

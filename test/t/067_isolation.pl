@@ -240,7 +240,7 @@ foreach my $level ('repeatable read', 'serializable')
 			  . " WHERE letter_id = $draft)"
 			  . " FROM mailman.letter WHERE id = $draft"),
 		'draft|t|0|0',
-		"$level, call back: empty, whoever was queued meanwhile");
+		"$level, call back: empty, whatever was queued meanwhile");
 
 	# one that has changed meanwhile becomes a draft at COMMIT
 	$node->send($draft, $reader[0]);
@@ -265,7 +265,7 @@ foreach my $level ('repeatable read', 'serializable')
 	ok($node->wait_for_letter($draft, 'sent'), "$level, call back: sent");
 	is(scalar($relay->pairs) - $sent, 1, "$level, call back: to the one");
 
-	# ---- who sends sees whom it saw, and the letter as it is
+	# ---- a sender sees whom it saw, and the letter as it is
 
 	my $gone = $node->letter($small, send_at => 'infinity');
 	$node->send($gone, $reader[0]);
@@ -285,7 +285,7 @@ foreach my $level ('repeatable read', 'serializable')
 		qr/40001:/, "$level, send: called back since");
 	$person->query('ROLLBACK');
 
-	# ---- who wants to leave may, and who was forgotten stays so
+	# ---- a reader may leave, and one that was forgotten stays so
 
 	my $letter_of = $node->letter($small);
 	$node->send($letter_of, @reader[ 0 .. 9 ]);

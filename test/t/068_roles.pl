@@ -4,7 +4,7 @@
 # 068_roles.pl
 #	  Roles that are dropped, renamed, or made anew under an old name.
 #
-# A letter whose sender is gone goes on with whoever resumes it, to those who
+# A letter whose sender is gone goes on with the member who resumes it, to those who
 # have not got it yet.  A newsletter belongs to the role it was given to, and
 # to no other of that name.
 #
@@ -115,7 +115,7 @@ my $mine = $node->letter($newsletter);
 $person{amy}->query("SELECT mailman_send($mine); SELECT mailman_pause($mine)");
 $node->sql("SELECT mailman_resume($mine)");
 is($node->sql("SELECT sender FROM mailman.letter WHERE id = $mine"),
-	'amy', 'a sender who may stays, whoever resumes');
+	'amy', 'a sender who may stays when others resume');
 ok($node->wait_for_letter($mine, 'sent'), 'and sends');
 
 # ---- renamed
@@ -191,7 +191,7 @@ like(
 	qr/42704: owner "carol"/,
 	'nor may it subscribe anybody');
 
-# who owns the extension gives it away
+# the owner of the extension gives it away
 my $dir = PostgreSQL::Test::Utils::tempdir();
 $node->sql("UPDATE mailman.newsletter SET owner = 'staff'");
 $person{ann}->query("SELECT mailman_send($orphan)");

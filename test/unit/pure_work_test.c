@@ -2,8 +2,8 @@
  *
  * pure_work_test.c
  *	  Tests of what a mail may cost: what is too much ends, whatever it is
- *	  made of; whoever looks meanwhile is called often; and twice the input takes
- *	  twice the steps.
+ *	  made of; the callback is called often; and twice the input takes twice
+ *	  the steps.
  *
  * Copyright (c) 2026, the mailman authors
  *
