@@ -225,7 +225,8 @@ dispatcher_visit(Oid database, Oid *from)
 
 	if (!dispatcher_scan(database, NULL))
 	{
-		/* gone, or closed to connections for a while */
+		/* gone, or closed: none of its letters can use a place meanwhile */
+		(void) shmem_wait(database, LINE_EMPTY);
 		shmem_report(database, shmem_wakes(database),
 					 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												 SLEEP_MAX_MS));

@@ -16,6 +16,8 @@
  *	- A relay is waited for as long as the others can bear: until ten seconds
  *	  after they began to wait.  If it has not answered for half of that time
  *	  nothing more is begun, so that the rest is left for what is under way.
+ *	  One that has answered in this run is given as long as it has taken, and
+ *	  half of that again: it may be slow, but it does not hang.
  *	- A run that made nothing but doubt is a failed one.  The next is put off
  *	  longer each time, and after mailman.max_failed_runs the letter is paused
  *	  and a person must look: a relay too slow for the crowd behind it is not
@@ -28,10 +30,14 @@
 #include "postgres.h"
 
 #include "mailman.h"
+#include "miscadmin.h"
 #include "worker.h"
 
 /* So much of its time in a place a worker keeps for the last replies */
 #define LAST_REPLIES_US	INT64CONST(5000000)
+
+/* And so long it waits for them, if some have taken about as long */
+#define LAST_MOST_US	INT64CONST(30000000)
 
 void
 patience_renew(Worker *w)
@@ -40,17 +46,22 @@ patience_renew(Worker *w)
 	w->give_up_us = PG_INT64_MAX;
 }
 
+/*
+ * So long the last replies may take: a relay that is slow and answers is known
+ * by those it has given in this run.
+ */
 static int64
-patience_last_us(void)
+patience_last_us(const Worker *w)
 {
-	return Min(mailman_shutdown_grace * INT64CONST(1000), LAST_REPLIES_US);
+	return Max(LAST_REPLIES_US,
+			   Min(w->slowest_us + w->slowest_us / 2, LAST_MOST_US));
 }
 
 /* Is nothing heard of mails that cannot be taken back, for so long? */
 static bool
 patience_is_tried(Worker *w, int64 since, int64 now)
 {
-	int64		after = YIELD_AFTER_US - patience_last_us();
+	int64		after = YIELD_AFTER_US - LAST_REPLIES_US;
 
 	return now - Max(since, w->heard_us) >= after && routes_unanswered(w) > 0;
 }
@@ -76,7 +87,7 @@ patience_yields(Worker *w)
 		!patience_is_tried(w, since, now))
 		return false;
 	w->yielding = true;
-	w->give_up_us = Min(w->give_up_us, Max(now + patience_last_us(),
+	w->give_up_us = Min(w->give_up_us, Max(now + patience_last_us(w),
 										   since + YIELD_AFTER_US));
 	return true;
 }
@@ -114,11 +125,13 @@ patience_is_over(Worker *w)
 			snprintf(w->unanswered, sizeof(w->unanswered),
 					 "relay \"%s\" had not answered %d mails after %d s, and other letters waited",
 					 relay, doubts, (int) (YIELD_AFTER_US / USECS_PER_SEC));
+		HOLD_INTERRUPTS();		/* a cancel is not to end us */
 		ereport(LOG,
 				(errmsg("letter " INT64_FORMAT ": %d mails are in doubt: relay \"%s\" has not answered",
 						w->letter_id, doubts, relay),
 				 w->yielding ? errdetail("Other letters wait for a worker.") :
 				 errdetail("The letter was to stop, and mailman.shutdown_grace is over.")));
+		RESUME_INTERRUPTS();
 	}
 	sending_collect(w);
 }

@@ -35,9 +35,6 @@
 /* As many as mailman.max_workers may be */
 #define PLACES_MAX		1000
 
-/* A process that was registered and has not come after this will not */
-#define PLACE_LAPSE_US	INT64CONST(10000000)
-
 /* Letters known to have found a lock in their way; more, and the oldest goes */
 #define BLOCKED_MAX		64
 
@@ -349,16 +346,20 @@ place_leave(void)
 }
 
 bool
-place_is_taken(Oid database, int64 letter_id)
+place_is_taken(Oid database, int64 letter_id, bool *coming)
 {
 	Place	   *place;
 
+	*coming = false;
 	if (places == NULL)
 		return false;
 	LWLockAcquire(places->lock, LW_EXCLUSIVE);
 	place = place_find(database, letter_id);
 	if (place != NULL)
+	{
 		place->marked = true;
+		*coming = place->pid == 0;
+	}
 	LWLockRelease(places->lock);
 	return place != NULL;
 }

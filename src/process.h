@@ -122,8 +122,14 @@ extern int	place_number(void);
 /* It is gone; true: somebody has had work for it since it last looked */
 extern bool place_leave(void);
 
-/* Has the letter a place?  Then its process does not end unseen. */
-extern bool place_is_taken(Oid database, int64 letter_id);
+/*
+ * Has the letter a place?  Then its process does not end unseen; but one that
+ * is still to come may never do.
+ */
+extern bool place_is_taken(Oid database, int64 letter_id, bool *coming);
+
+/* A process that was registered and has not come after this will not */
+#define PLACE_LAPSE_US	INT64CONST(10000000)
 
 /* It had to go (or not), as a lock was in its way; when, 0: not; just now? */
 extern void place_blocked(Oid database, int64 letter_id, bool blocked);

@@ -344,6 +344,7 @@ run_first(Worker *w)
 	patience_renew(w);
 	w->unanswered[0] = '\0';
 	w->progressed = false;
+	w->slowest_us = 0;
 	w->idle_since_us = 0;
 	w->started_us = w->last_turn_us = transfer_now();
 	return start;

@@ -38,6 +38,9 @@
 #define LOOK_PREPARED_MS	1000	/* while a prepared transaction exists */
 #define LOOK_RUNNING_MS		60000	/* while letters are being sent */
 
+/* When a process that was to come has come, or its place is free again */
+#define LOOK_COMING_MS		(PLACE_LAPSE_US / 1000 + 1000)
+
 PG_FUNCTION_INFO_V1(mailman_wake);
 PGDLLEXPORT void mailman_scout_main(Datum arg);
 
@@ -115,10 +118,11 @@ scout_is_prepared(void)
  * tell, as trying the lock may keep from it who is about to take it.
  */
 static bool
-scout_is_running(int64 letter_id)
+scout_is_running(int64 letter_id, bool *coming)
 {
+	*coming = false;
 	if (shmem_is_there())
-		return place_is_taken(MyDatabaseId, letter_id);
+		return place_is_taken(MyDatabaseId, letter_id, coming);
 	return letter_is_locked(letter_id);
 }
 
@@ -136,6 +140,7 @@ scout_is_suspect(const OpenLetter *letter, bool running, TimestampTz now)
 	return letter->failed_runs > 0;
 }
 
+/* True: it has a process, started here or, just now, by somebody else */
 static bool
 scout_launch(int64 letter_id)
 {
@@ -145,7 +150,7 @@ scout_launch(int64 letter_id)
 		(answer == LAUNCH_NO_PROCESS &&
 		 !shmem_wait_more(MyDatabaseId, LINE_WAITS)))
 		launch_report_waiting(answer == LAUNCH_NO_PLACE);
-	return answer == LAUNCHED;
+	return answer == LAUNCHED || answer == LAUNCH_RUNNING;
 }
 
 /*
@@ -166,7 +171,14 @@ scout_start(OpenLetter *letters, uint64 count, TimestampTz *next,
 
 	for (i = 0; i < count; i++)
 	{
-		running[i] = scout_is_running(letters[i].id);
+		bool		coming;
+
+		running[i] = scout_is_running(letters[i].id, &coming);
+		if (running[i])
+			*next = Min(*next,
+						TimestampTzPlusMilliseconds(now, coming ?
+													LOOK_COMING_MS :
+													LOOK_RUNNING_MS));
 		suspect = suspect ||
 			(running[i] && scout_is_suspect(&letters[i], true, now));
 	}
@@ -175,9 +187,8 @@ scout_start(OpenLetter *letters, uint64 count, TimestampTz *next,
 		bool		alone = scout_is_suspect(&letters[i], false, now);
 
 		if (running[i])
-			*next = Min(*next, TimestampTzPlusMilliseconds(now,
-														   LOOK_RUNNING_MS));
-		else if (letters[i].ready_at > now)
+			continue;
+		if (letters[i].ready_at > now)
 			*next = Min(*next, letters[i].ready_at);
 		else if (alone && suspect)
 			*next = Min(*next, TimestampTzPlusMilliseconds(now,

@@ -72,6 +72,9 @@ sending_collect_from(Worker *w, Route *r)
 		else
 		{
 			retried -= mail->judgement.throttled;
+			if (mail->attempt.end == END_REPLY)
+				w->slowest_us = Max(w->slowest_us,
+									mail->finished_us - mail->started_us);
 			answer_outcome(w, d);
 			left++;
 		}

@@ -118,6 +118,7 @@ struct Worker
 								 * the line */
 	int64		line_us;		/* since when they do; 0: nobody does */
 	int64		heard_us;		/* when a mail was last answered */
+	int64		slowest_us;		/* the longest a reply has taken in this run */
 	bool		told;			/* to stop, as the letter is paused, say */
 	int64		give_up_us;		/* what is not answered by then is given up */
 	char		unanswered[256];	/* not empty: it was, as others waited */
