@@ -176,8 +176,6 @@ delivery_fill(Worker *w, const Datum *row, const bool *nulls,
 	d->subscription_id = DatumGetInt64(row[CLAIM_ID]);
 	d->email = TextDatumGetCString(row[CLAIM_EMAIL]);
 	d->name = nulls[CLAIM_NAME] ? NULL : TextDatumGetCString(row[CLAIM_NAME]);
-	delivery_hold(w, d, row[CLAIM_DATA], nulls[CLAIM_DATA],
-				  row[CLAIM_VARIABLES], nulls[CLAIM_VARIABLES]);
 	d->attempts = DatumGetInt32(row[CLAIM_ATTEMPTS]);
 	d->queued_at = DatumGetTimestampTz(row[CLAIM_QUEUED_AT]);
 	d->subscription_place =
@@ -185,6 +183,9 @@ delivery_fill(Worker *w, const Datum *row, const bool *nulls,
 	d->domain = domains_find(w, d->email);
 	d->wish = c->asked ?
 		c->wishes[DatumGetInt64(row[CLAIM_NUMBER]) - 1] : InvalidOid;
+	/* last: what is held is given back only by those in a list of claims */
+	delivery_hold(w, d, row[CLAIM_DATA], nulls[CLAIM_DATA],
+				  row[CLAIM_VARIABLES], nulls[CLAIM_VARIABLES]);
 	MemoryContextSwitchTo(old);
 	delivery_move(d, &w->free, &w->claiming);
 }

@@ -173,7 +173,8 @@ lookup_append_string(Work *work, const char *s, int len, StringInfo out)
 			appendStringInfo(out, "\\u%04x", c);
 		else
 			appendStringInfoCharMacro(out, (char) c);
-		if (i % WORK_SLICE == WORK_SLICE - 1 && !lookup_room(work, out))
+		if (i % WORK_SLICE == WORK_SLICE - 1 &&
+			!(lookup_room(work, out) && work_bytes(work, WORK_SLICE)))
 			return false;
 	}
 	appendStringInfoCharMacro(out, '"');

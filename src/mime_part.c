@@ -252,10 +252,11 @@ part_type(StringInfo out, const char *type)
 
 /* Is it text that the wire carries as it is, every line with its CRLF? */
 static bool
-is_wire_text(const char *type, const char *content, size_t len)
+is_wire_text(Work *work, const char *type, const char *content, size_t len)
 {
 	const char *end = content + len;
 	const char *s = content;
+	const char *counted = content;
 
 	if (pg_strncasecmp(type, "text/", 5) != 0 || len < 2 ||
 		memcmp(end - 2, "\r\n", 2) != 0 || memchr(content, '\0', len) != NULL)
@@ -267,6 +268,11 @@ is_wire_text(const char *type, const char *content, size_t len)
 		if (lf == s || memchr(s, '\r', end - s) != lf - 1)
 			return false;
 		s = lf + 1;
+		if (s - counted < WORK_SLICE)
+			continue;
+		/* if no work is left, what encodes it finds out */
+		(void) work_bytes(work, s - counted);
+		counted = s;
 	}
 	return true;
 }
@@ -299,7 +305,7 @@ mime_attachment(Work *work, StringInfo out, const Attachment *file,
 	if (file->content_id != NULL)
 		appendStringInfo(out, "Content-ID: <%s>\r\n", file->content_id);
 
-	if (is_wire_text(file->content_type, file->content, file->len))
+	if (is_wire_text(work, file->content_type, file->content, file->len))
 		return mime_text_body(work, out, file->content, file->len);
 	appendStringInfoString(out, "Content-Transfer-Encoding: base64\r\n\r\n");
 	return mime_append_base64(work, out, file->content, file->len);

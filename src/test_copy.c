@@ -160,8 +160,9 @@ test_fill(Worker *w, uint64 row)
 	d->name = row_text(row, 7);
 	data = row_datum(row, 8, &data_null);
 	variables = row_datum(row, 9, &variables_null);
-	delivery_hold(w, d, data, data_null, variables, variables_null);
 	d->domain = domains_find(w, d->test_address);
+	/* last, as in a claim */
+	delivery_hold(w, d, data, data_null, variables, variables_null);
 	MemoryContextSwitchTo(old);
 	w->ntests++;
 	delivery_move(d, &w->free, &w->claiming);

@@ -37,8 +37,16 @@ static Pending *pending = NULL;
 void
 wish_at_commit(const Wish *wish)
 {
-	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-	Pending    *entry = palloc(sizeof(Pending));
+	MemoryContext old;
+	Pending    *entry;
+
+	/* not only at COMMIT */
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot change a letter or a subscription in a read-only transaction")));
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	entry = palloc(sizeof(Pending));
 
 	entry->wish = *wish;
 	if (wish->reason != NULL)
