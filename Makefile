@@ -18,6 +18,9 @@
 #	make indent		format src so
 #	make check-asan		some tests under AddressSanitizer and UBSan
 #	make check-valgrind	some tests under valgrind
+#	make check-cassert	regression tests, pgTAP and a letter in a PostgreSQL with
+#				assertions and without caches (CASSERT=directory for it);
+#				not part of .ci/run, as both would take over 45 minutes
 #	make check-majors	all tests on PostgreSQL 17 and 18, and check-indent,
 #				in chroots (CHROOTS=directory to keep them)
 #	make coverage		all tests, and which lines of src they reach
@@ -58,8 +61,8 @@ endif
 .PHONY: demo test test-long fuzz fuzz-targets unit built \
 	bench bench-quick bench-scale bench-distance bench-letters bench-feed \
 	bench-kills \
-	check-style check-indent indent check-asan check-valgrind check-majors \
-	coverage
+	check-style check-indent indent check-asan check-valgrind check-cassert \
+	check-majors coverage
 
 demo:
 	@PG_CONFIG=$(PG_CONFIG) test/packages demo
@@ -114,6 +117,10 @@ check-indent indent:
 check-asan check-valgrind:
 	@PG_CONFIG=$(PG_CONFIG) test/packages check
 	@PG_CONFIG=$(PG_CONFIG) test/sanitize $(@:check-%=%)
+
+check-cassert:
+	@PG_CONFIG=$(PG_CONFIG) test/packages check
+	@PG_CONFIG=$(PG_CONFIG) test/cassert/run
 
 check-majors:
 	@PG_CONFIG=$(PG_CONFIG) test/packages check

@@ -32,7 +32,8 @@ SELECT o.system_identifier = c.system_identifier AS our_cluster,
 	   o.database = d.oid AS our_database, o.armed_at <= now() AS armed_before
   FROM mailman.origin o, pg_control_system() c, pg_database d
  WHERE d.datname = current_database();
--- wait for something to become true, for a minute at most
+-- wait for something to become true, for a minute at most; test/cassert has no
+-- caches, and who only looks need not be slow
 CREATE FUNCTION wait_for(condition text) RETURNS boolean AS $$
 DECLARE
 	met boolean;
@@ -45,7 +46,7 @@ BEGIN
 	END LOOP;
 	RETURN met;
 END
-$$ LANGUAGE plpgsql;
+$$ LANGUAGE plpgsql SET debug_discard_caches = 0;
 
 -- a database is armed by its first mailman_send(), or by hand; until then
 -- nothing in it is started, so nothing can be while it is being restored

@@ -36,8 +36,13 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-/* Longest visit of a scout, and how long a failed one is left alone */
+/*
+ * Longest visit of a scout, and how long a failed one is left alone.  On a
+ * machine that is so slow that no visit ends in time, letters would be left
+ * behind for ever: after one that was called back the next has twice as long.
+ */
 #define VISIT_MAX_MS	30000
+#define VISIT_DOUBLINGS	3
 #define VISIT_AGAIN_MS	5000
 
 /* How soon to look again at a database that nobody may connect to now */
@@ -190,12 +195,12 @@ dispatcher_rest(int64 ms, Oid *from)
 	}
 }
 
-/* Wait for the scout to come back; one that does not is called back */
-static void
-dispatcher_await(BackgroundWorkerHandle *handle, Oid database, Oid *from)
+/* Wait for the scout to come back; false: it had to be called back */
+static bool
+dispatcher_await(BackgroundWorkerHandle *handle, Oid database, int64 ms,
+				 Oid *from)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													VISIT_MAX_MS);
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
 	bool		called = false;
 	pid_t		pid;
 
@@ -211,6 +216,7 @@ dispatcher_await(BackgroundWorkerHandle *handle, Oid database, Oid *from)
 		}
 		dispatcher_sleep(1000, from);
 	}
+	return !called;
 }
 
 /*
@@ -222,6 +228,8 @@ dispatcher_visit(Oid database, Oid *from)
 {
 	BackgroundWorkerHandle *handle;
 	uint32		wakes;
+	int			late;
+	int64		ms;
 
 	if (!dispatcher_scan(database, NULL))
 	{
@@ -237,7 +245,7 @@ dispatcher_visit(Oid database, Oid *from)
 	wakes = shmem_wakes(database);
 	if (database_is_locked(database))
 	{
-		shmem_visit(database);
+		(void) shmem_visit(database);
 		shmem_report(database, wakes,
 					 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												 LOCKED_AGAIN_MS));
@@ -246,7 +254,7 @@ dispatcher_visit(Oid database, Oid *from)
 	shmem_report(database, wakes,
 				 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 											 VISIT_AGAIN_MS));
-	shmem_visit(database);
+	late = shmem_visit(database);
 	handle = dispatcher_send_scout(database);
 	if (handle == NULL)
 	{
@@ -257,7 +265,8 @@ dispatcher_visit(Oid database, Oid *from)
 		shmem_wake(database, GetCurrentTimestamp());
 		return;
 	}
-	dispatcher_await(handle, database, from);
+	ms = (int64) VISIT_MAX_MS << Min(late, VISIT_DOUBLINGS);
+	shmem_visited(database, !dispatcher_await(handle, database, ms, from));
 	pfree(handle);
 }
 

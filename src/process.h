@@ -197,7 +197,8 @@ extern void shmem_serve(Oid database);
 
 /* The dispatcher's */
 extern void shmem_dispatcher(int pid);
-extern void shmem_visit(Oid database);
+extern int	shmem_visit(Oid database);
+extern void shmem_visited(Oid database, bool late);
 extern TimestampTz shmem_next(Oid *database);
 extern void shmem_forget(Oid database);
 extern bool shmem_overflowed(void);

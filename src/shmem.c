@@ -39,6 +39,7 @@ typedef struct SharedDatabase
 	TimestampTz due;			/* when to look at it next */
 	uint32		wakes;			/* number of its latest wake-up */
 	TimestampTz visited;		/* when a scout last went there */
+	int			late;			/* scouts in a row that were called back */
 	uint32		served;			/* number of the latest place it was given */
 	LineState	line;			/* letters of it found no place */
 	bool		mute;			/* its events cannot be told */
@@ -310,16 +311,37 @@ shmem_serve(Oid database)
 	LWLockRelease(shared->lock);
 }
 
-/* A scout goes there now: the next one a while later, whatever happens */
-void
+/*
+ * A scout goes there now: the next one a while later, whatever happens.  How
+ * many in a row were late?
+ */
+int
 shmem_visit(Oid database)
+{
+	SharedDatabase *entry;
+	int			late = 0;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	entry = shmem_entry(database);
+	if (entry != NULL)
+	{
+		entry->visited = GetCurrentTimestamp();
+		late = entry->late;
+	}
+	LWLockRelease(shared->lock);
+	return late;
+}
+
+/* It came back by itself, or had to be called back */
+void
+shmem_visited(Oid database, bool late)
 {
 	SharedDatabase *entry;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	entry = shmem_entry(database);
 	if (entry != NULL)
-		entry->visited = GetCurrentTimestamp();
+		entry->late = late ? entry->late + 1 : 0;
 	LWLockRelease(shared->lock);
 }
 
