@@ -102,5 +102,5 @@ letter_check_files(const Letter *letter, size_t size, bool encoded)
 					   render_size(size), encoded ? " as a mail carries them" :
 					   "", render_size(letter->render.max_size),
 					   letter->render.max_size_of),
-			 errhint("Send a link instead.")));
+			 errhint("Send a link instead, or raise the limit.")));
 }

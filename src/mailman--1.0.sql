@@ -705,7 +705,7 @@ CREATE FUNCTION mailman.obstacle() RETURNS text
 LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'mailman_obstacle';
 COMMENT ON FUNCTION mailman.obstacle() IS
-'what keeps every letter from being sent: code of somebody''s on a table that workers write; null: nothing';
+'what keeps every letter from being sent: the database is a copy, or code of somebody''s is on a table that workers write; null: nothing';
 
 -- ---------------------------------------------------------------------------
 -- Relays are foreign servers

@@ -239,8 +239,8 @@ tables_cover(const char *sql, TableSet writes)
 /*
  * mailman.obstacle() RETURNS text
  *
- * What keeps every letter from being sent: code of somebody's on a table that
- * its worker writes.  NULL: nothing does.
+ * What keeps every letter from being sent: the database is a copy, or somebody's
+ * code is on a table that its worker writes.  NULL: nothing does.
  */
 Datum
 mailman_obstacle(PG_FUNCTION_ARGS)
@@ -250,13 +250,20 @@ mailman_obstacle(PG_FUNCTION_ARGS)
 	Oid			schema = get_namespace_oid("mailman", true);
 	Oid			extension = extension_oid(true);
 	Oid			owner = InvalidOid;
+	ExtensionScope scope;
 	CodeFault	fault;
+	bool		ours;
 	int			table;
 
 	use = table_use_of(&use, &use_record_email);
 	use = table_use_of(&use, &use_record_bounce);
 	if (!OidIsValid(extension) || !extension_fits(extension, &owner))
 		PG_RETURN_NULL();		/* its tables are not those we know */
+	extension_enter_reading_as(&scope, owner);
+	ours = origin_is_ours();
+	extension_leave(&scope);
+	if (!ours)
+		PG_RETURN_TEXT_P(cstring_to_text("this database is a copy that was not adopted"));
 	for (table = 0; table < OUR_TABLES; table++)
 	{
 		if ((use.writes & TABLE_BIT(table)) != 0 &&

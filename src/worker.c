@@ -203,7 +203,9 @@ worker_relay_changed(Datum arg, int cacheid, uint32 hashvalue)
 /*
  * We are gone, and so are our locks and what pg_stat_activity said of us: this
  * was registered before the callbacks that see to that, so it runs after them.
- * A process that looks now finds letter and place free.
+ * A process that looks now finds letter and place free.  One that found
+ * mailman.enabled off lets somebody look: it may be on again, and a scout that
+ * was sent for that has seen our place taken.
  */
 static void
 worker_gone(int code, Datum arg)
@@ -212,7 +214,7 @@ worker_gone(int code, Datum arg)
 	bool		had_place = place_number() > 0;
 	bool		marked = place_leave();
 
-	if (code != 0 || marked)
+	if (code != 0 || marked || !mailman_enabled)
 		w->wake_at = DT_NOBEGIN;
 	else if (event_is_pending())
 		w->wake_at = Min(w->wake_at,

@@ -64,6 +64,11 @@ sub check_copy
 			  . " WHERE letter_id = $new"),
 		'0', "$name: nothing is recorded either");
 
+	is( $copy->query(
+			"SELECT reason FROM mailman.progress WHERE letter_id = $new"),
+		'this database is a copy that was not adopted',
+		"$name: which mailman.progress tells");
+
 	$copy->query('SELECT mailman_adopt()');
 	my $states = $copy->query(
 		    "SELECT string_agg(state, ' ' ORDER BY id) FROM mailman.letter"
