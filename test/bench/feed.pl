@@ -67,7 +67,7 @@ sub pgbench
 	my ($tps)  = $report =~ /^tps = ([\d.]+)/m;
 	my ($done) = $report =~ /actually processed: (\d+)/;
 	die $report unless defined $tps && $report !~ /failed: [1-9]/;
-	$next += 8 * $done + 1000 if $name eq 'call';
+	$next += 2 * $done + 1000 if $name eq 'call';
 	print '.';
 	return { tps => $tps, done => $done };
 }
