@@ -27,7 +27,7 @@
 #define FED_US		INT64CONST(5000000)
 
 /* Time between two turns if nothing waits but what has come since the last */
-#define GATHER_US	INT64CONST(40000)
+#define GATHER_US	INT64CONST(100000)
 
 int64
 worker_fed_until(const Worker *w)

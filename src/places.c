@@ -52,6 +52,7 @@ typedef struct Place
 	int64		since_us;		/* of the reservation, by transfer_now() */
 	int			pid;			/* 0: reserved, the process is to come */
 	bool		marked;			/* somebody had work for it */
+	bool		poked;			/* and has woken it since its last turn */
 	bool		spare;			/* its process could do without */
 } Place;
 
@@ -206,7 +207,9 @@ place_reserve(Oid database, int64 letter_id, PlaceTicket *ticket)
 	{
 		answer = PLACE_TAKEN;
 		place->marked = true;
-		pids[npids++] = place->pid;
+		if (!place->poked)
+			pids[npids++] = place->pid;
+		place->poked = true;
 	}
 	else if ((place = place_find_free()) != NULL)
 	{
@@ -303,7 +306,17 @@ place_look(void)
 	if (place_held == 0)
 		return;
 	LWLockAcquire(places->lock, LW_EXCLUSIVE);
-	place_mine()->marked = false;
+	place_mine()->marked = place_mine()->poked = false;
+	LWLockRelease(places->lock);
+}
+
+void
+place_heed(void)
+{
+	if (place_held == 0)
+		return;
+	LWLockAcquire(places->lock, LW_EXCLUSIVE);
+	place_mine()->poked = false;
 	LWLockRelease(places->lock);
 }
 

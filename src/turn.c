@@ -360,6 +360,7 @@ bool
 turn(Worker *w)
 {
 	run_reload();
+	place_heed();
 	if (w->stuck.count > 0 && transfer_now() >= w->stuck_retry_us)
 		stuck_sort(w, &w->stuck);
 	if (transfer_now() >= reserve_next_us(w))
