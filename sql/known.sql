@@ -120,4 +120,38 @@ SELECT subscription_id, state, reason, variables FROM mailman.delivery
  WHERE subscription_id IN (60, 64, 65, 66) ORDER BY 1;
 SELECT low, high, recipients, skipped FROM mailman.posting
  ORDER BY id DESC LIMIT 3;
+
+-- so is one of one
+UPDATE mailman.subscription SET state = 'bounced' WHERE id = 68;
+SELECT mailman_send(1, '{67}', '{"x": 1}'), mailman_send(1, '{67,67}'),
+	mailman_send(1, '{68}', '{"x": 1}');
+SELECT mailman_send(1, '{999}');
+INSERT INTO mailman.newsletter (name, owner, from_address, relays)
+VALUES ('Other', current_user, 'other@example.com', '{relay}');
+INSERT INTO mailman.subscription (newsletter_id, email)
+VALUES (2, 'other@example.com');
+SELECT mailman_send(1, '{101}');
+SELECT subscription_id, state, reason, variables FROM mailman.delivery
+ WHERE subscription_id IN (67, 68, 101) ORDER BY 1;
+SELECT low, high, recipients, skipped FROM mailman.posting
+ ORDER BY id DESC LIMIT 2;
+
+-- its owner is known by the name of today
+UPDATE mailman.newsletter SET owner = 'regress_mailman_known' WHERE id = 1;
+SELECT mailman_send(1, next_reader());
+ALTER ROLE regress_mailman_known RENAME TO regress_mailman_renamed;
+CREATE ROLE regress_mailman_known;
+GRANT EXECUTE ON FUNCTION mailman_send(bigint, bigint[], jsonb)
+	TO regress_mailman_known;
+SELECT mailman_send(1, next_reader());
+SET ROLE regress_mailman_known;
+SELECT mailman_send(1, '{70}');
+RESET ROLE;
+
+-- and what becomes of it is read each time
+SELECT mailman_pause(1);
+RESET client_min_messages;
+SELECT mailman_send(1, next_reader());
+SELECT mailman_resume(1), mailman_cancel(1);
+SELECT mailman_send(1, next_reader());
 ROLLBACK;

@@ -5,7 +5,7 @@
  *
  * The key goes in and never comes out again: what is returned is its public
  * half, ready for the DNS.  A worker at it takes the new key with its next
- * turn (turn_fence() looks at the row's xmin).
+ * turn (see letter_mark.c).
  *
  * Copyright (c) 2026, the mailman authors
  *

@@ -28,19 +28,33 @@
 static void
 turn_look_tests(Worker *w, Look *look)
 {
-	const char *tester = row_text(0, 7);
-	size_t		len = strlen(look->version);
+	static Statement tests = {
+		.sql = "SELECT count(*), max(t.requested_at), CASE WHEN l.sender IS NULL"
+		" THEN (array_agg(t.requested_by::text ORDER BY t.id))[1] END"
+		" FROM mailman.letter l JOIN mailman.test t ON t.letter_id = l.id"
+		" WHERE l.id = $1 AND t.state = 'pending' GROUP BY l.sender",
+		.nargs = 1,
+		.argtypes = {INT8OID}
+	};
+	Datum		values[1] = {Int64GetDatum(w->letter_id)};
+	const char *tester;
 
-	look->tests = mailman_enabled ? (int) row_int64(0, 5, 0) : 0;
-	look->asked_at = row_int64(0, 6, 0);
+	if (statement_run(&tests, SPI_OK_SELECT, values, NULL) == 0)
+		return;
+	tester = row_text(0, 3);
+	look->tests = mailman_enabled ? (int) row_int64(0, 1, 0) : 0;
+	look->asked_at = row_int64(0, 2, 0);
 	/* first those of one person, then those of the next */
 	if (tester != NULL && w->ntests > 0 && w->letter != NULL)
 		tester = w->letter->sender;
 	if (tester != NULL)
 		strlcpy(look->tester, tester, sizeof(look->tester));
 	if (look->mode != MODE_SEND)
-		snprintf(look->version + len, sizeof(look->version) - len,
-				 " %s " INT64_FORMAT, look->tester, look->asked_at);
+	{
+		strlcpy(look->version.tester, look->tester,
+				sizeof(look->version.tester));
+		look->version.asked_at = look->asked_at;
+	}
 }
 
 /* Lock the letter's row, if it is still ours, and see what it says */
@@ -48,23 +62,12 @@ bool
 turn_fence(Worker *w, Look *look)
 {
 	static Statement fence = {
-		.sql = "SELECT l.state, l.send_at, l.whole,"
-		" concat_ws(' ', l.revision, l.on_doubt, n.xmin, l.resumed_at,"
-		" coalesce(k.xmin::text, '-'), (SELECT concat_ws(' ', count(*),"
-		" bit_xor(hashtextextended(p.name, p.xmin::text::int8)))"
-		" FROM mailman.partial p WHERE p.newsletter_id = n.id)),"
-		" (SELECT count(*) FROM mailman.test t WHERE t.letter_id = l.id"
-		" AND t.state = 'pending'), (SELECT max(t.requested_at)"
-		" FROM mailman.test t WHERE t.letter_id = l.id"
-		" AND t.state = 'pending'), CASE WHEN l.sender IS NULL"
-		" THEN (SELECT t.requested_by::text FROM mailman.test t"
-		" WHERE t.letter_id = l.id AND t.state = 'pending'"
-		" ORDER BY t.id LIMIT 1) END, EXISTS (SELECT"
-		" FROM mailman.posting p WHERE p.letter_id = l.id)"
+		.sql = "SELECT l.state, l.send_at, l.whole, l.newsletter_id,"
+		" l.revision::int8, l.on_doubt = 'hold', l.resumed_at, EXISTS (SELECT"
+		" FROM mailman.test t WHERE t.letter_id = l.id AND t.state = 'pending'),"
+		" EXISTS (SELECT FROM mailman.posting p WHERE p.letter_id = l.id)"
 		" FROM mailman.letter l"
-		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
-		" LEFT JOIN mailman.dkim_key k ON k.newsletter_id = n.id"
-		" WHERE l.id = $1 AND l.run = $2 FOR NO KEY UPDATE OF l",
+		" WHERE l.id = $1 AND l.run = $2 FOR NO KEY UPDATE",
 		.nargs = 2,
 		.argtypes = {INT8OID, INT8OID}
 	};
@@ -79,11 +82,15 @@ turn_fence(Worker *w, Look *look)
 	look->send_at = row_int64(0, 2, 0);
 	look->mode = look_mode(look->state, look->send_at);
 	look->whole = row_bool(0, 3) && look->mode == MODE_SEND;
-	look->postings = row_bool(0, 8);
+	look->version.hold = row_bool(0, 6);
+	look->version.resumed_at = row_int64(0, 7, 0);
+	look->postings = row_bool(0, 9);
 	if (strcmp(look->state, "sent") == 0 && !look->postings)
 		look->mode = MODE_STOP; /* all that is left are tests */
-	strlcpy(look->version, row_text(0, 4), sizeof(look->version));
-	turn_look_tests(w, look);
+	letter_mark_read(row_int64(0, 4, 0), (int) row_int64(0, 5, 0),
+					 &look->version.mark);
+	if (row_bool(0, 8))
+		turn_look_tests(w, look);
 	if ((look->mode == MODE_SEND || look->tests > 0) && !origin_is_ours())
 	{
 		look->tests = 0;
@@ -114,7 +121,6 @@ turn_keep_files(Worker *w, LetterFiles *files)
 void
 turn_prepare(Worker *w, const Look *look)
 {
-	const char *version = look->version;
 	MemoryContext context;
 	MemoryContext old;
 	Letter	   *letter;
@@ -123,8 +129,9 @@ turn_prepare(Worker *w, const Look *look)
 	const char *name;
 	Oid			sender;
 
-	if (w->letter != NULL && strcmp(w->letter_version, version) == 0 &&
-		!w->relay_stale)
+	if (w->letter != NULL && !w->relay_stale &&
+		memcmp(&w->letter_version, &look->version,
+			   sizeof(LetterVersion)) == 0)
 		return;
 	w->relay_stale = false;		/* again true if anything changes meanwhile */
 	context = AllocSetContextCreate(CurTransactionContext, "mailman letter",
@@ -159,7 +166,7 @@ turn_prepare(Worker *w, const Look *look)
 	w->letter_context = context;
 	w->letter = letter;
 	w->chosen = w->decided = NULL;	/* by what was known before */
-	strlcpy(w->letter_version, version, sizeof(w->letter_version));
+	memcpy(&w->letter_version, &look->version, sizeof(LetterVersion));
 	routes_update(w, relays);
 	domains_load(w);
 }

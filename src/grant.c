@@ -174,7 +174,7 @@ rights_change(FunctionCallInfo fcinfo, bool grant)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("role and what must not be null")));
-	if (!has_privs_of_role(caller, extension_owner(extension_oid(false))))
+	if (!has_privs_of_role(caller, extension_owner()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 grant ? errmsg("permission denied to grant rights on extension mailman") :

@@ -53,7 +53,7 @@ bool
 guard_is_owner(void)
 {
 	return has_privs_of_role(GetUserId(),
-							 extension_owner(extension_oid(false)));
+							 extension_owner());
 }
 
 /* see guard.h */

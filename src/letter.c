@@ -14,7 +14,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "mailman.h"
 #include "miscadmin.h"
@@ -33,7 +32,7 @@ enum
 	COL_CAN_UNSUBSCRIBE, COL_PURGED, COL_OWNER_OID, COL_SENDER_OID,
 	COL_MAX_MESSAGE_SIZE,
 	/* of letter_hold() only */
-	COL_ORIGIN, COL_MARK
+	COL_XMIN, COL_CTID
 };
 
 static List *
@@ -170,28 +169,6 @@ letter_check_not_purged(const Letter *letter)
 				 errhint("Make a new letter.")));
 }
 
-static void
-letter_read_mark(LetterMark *mark)
-{
-	bool		isnull;
-	Datum		value;
-
-	mark->newsletter_xmin =
-		DatumGetTransactionId(row_datum(0, COL_MARK, &isnull));
-	mark->newsletter_place = *(ItemPointer)
-		DatumGetPointer(row_datum(0, COL_MARK + 1, &isnull));
-	value = row_datum(0, COL_MARK + 2, &isnull);
-	mark->signs = !isnull;
-	if (mark->signs)
-	{
-		mark->key_xmin = DatumGetTransactionId(value);
-		mark->key_place = *(ItemPointer)
-			DatumGetPointer(row_datum(0, COL_MARK + 3, &isnull));
-	}
-	mark->partials = row_int64(0, COL_MARK + 4, 0);
-	mark->partials_hash = row_int64(0, COL_MARK + 5, 0);
-}
-
 static Letter *
 letter_exists(int64 letter_id, Letter *letter)
 {
@@ -203,34 +180,44 @@ letter_exists(int64 letter_id, Letter *letter)
 	return letter;
 }
 
+/* Of what letter_hold() has read; what is loaded later is as new or newer */
+static void
+letter_read_mark(Letter *letter)
+{
+	bool		isnull;
+	TransactionId xmin =
+		DatumGetTransactionId(row_datum(0, COL_XMIN, &isnull));
+	ItemPointerData place =
+		*(ItemPointer) DatumGetPointer(row_datum(0, COL_CTID, &isnull));
+
+	letter_mark_read(letter->newsletter_id, letter->revision, &letter->mark);
+	letter_mark_newsletter(&letter->mark, xmin, &place);
+}
+
 /*
- * One statement that finds the letter, keeps it, and reads what tells whether
- * anything it is made of has changed.  If the letter's row is locked by
- * somebody, nothing is read before that is over, or it might be out of date.
+ * If it is not known: one statement that finds the letter and keeps it, and
+ * then what tells whether anything it is made of has changed.  If the letter's
+ * row is locked by somebody, nothing is read before that is over, or it might
+ * be out of date.
  */
 Letter *
 letter_hold(int64 letter_id)
 {
 	static Statement hold = {
-		.sql = LETTER_COLUMNS ","
-		" (SELECT bool_and(o.system_identifier = $2 AND o.database = $3)"
-		" FROM mailman.origin o),"
-		" n.xmin, n.ctid, k.xmin, k.ctid, p.count, p.hash" LETTER_FROM
-		" LEFT JOIN mailman.dkim_key k ON k.newsletter_id = n.id"
-		" CROSS JOIN LATERAL (SELECT count(*) AS count,"
-		" bit_xor(hashtextextended(x.name || x.ctid, x.xmin::text::int8))"
-		" AS hash FROM mailman.partial x WHERE x.newsletter_id = n.id) p"
+		.sql = LETTER_COLUMNS ", n.xmin, n.ctid" LETTER_FROM
 		" WHERE l.id = $1 FOR KEY SHARE OF l SKIP LOCKED",
-		.nargs = 3,
-		.argtypes = {INT8OID, INT8OID, OIDOID},
+		.nargs = 1,
+		.argtypes = {INT8OID},
 		.generic = true
 	};
-	Datum		values[3] = {Int64GetDatum(letter_id),
-		Int64GetDatum((int64) GetSystemIdentifier()),
-	ObjectIdGetDatum(MyDatabaseId)};
-	Letter	   *letter = NULL;
-	bool		isnull;
+	Datum		values[1] = {Int64GetDatum(letter_id)};
+	Letter	   *letter = letter_known_hold(letter_id);
 
+	if (letter != NULL)
+	{
+		letter->origin = origin_look();
+		return control_foresee(letter);
+	}
 	if (!IsolationUsesXactSnapshot() &&
 		statement_run(&hold, SPI_OK_SELECT, values, NULL) > 0)
 		letter = letter_read(letter_id);
@@ -238,12 +225,8 @@ letter_hold(int64 letter_id)
 			 statement_run_now(&hold, SPI_OK_SELECT, values, NULL) > 0)
 		letter = letter_read(letter_id);
 	letter = letter_exists(letter_id, letter);
-	letter->ours = row_bool(0, COL_ORIGIN);
-	(void) row_datum(0, COL_ORIGIN, &isnull);
-	letter->armed = !isnull;
-	letter->mark.revision = letter->revision;
-	letter->mark.max_message_size = mailman_max_message_size;
-	letter_read_mark(&letter->mark);
+	letter_read_mark(letter);
+	letter->origin = origin_look();
 	return control_foresee(letter);
 }
 

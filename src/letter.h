@@ -20,6 +20,7 @@
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
+#include "origin.h"
 #include "pure.h"
 #include "retry.h"
 
@@ -58,17 +59,19 @@ extern void tally_from_jsonb(Tally *tally, Jsonb *mail_order);
 extern Datum tally_to_jsonb(const Tally *tally);
 
 /* Alike: nothing that a letter is made of has changed in between */
+typedef struct RowsMark
+{
+	int64		count;
+	uint64		hash;			/* of their versions */
+} RowsMark;
+
 typedef struct LetterMark
 {
 	int			revision;
 	int			max_message_size;	/* the setting */
-	TransactionId newsletter_xmin;
-	ItemPointerData newsletter_place;
-	bool		signs;
-	TransactionId key_xmin;
-	ItemPointerData key_place;
-	int64		partials;
-	int64		partials_hash;
+	RowsMark	newsletter;
+	RowsMark	key;
+	RowsMark	partials;
 } LetterMark;
 
 /*
@@ -111,8 +114,7 @@ typedef struct Letter
 	RenderLetter render;		/* after letter_load_content() */
 	/* after letter_hold() */
 	LetterMark	mark;
-	bool		armed;			/* the database, */
-	bool		ours;			/* and it is this one */
+	OriginState origin;			/* of the database */
 	LetterFiles *files;			/* as well, or set before as they are known */
 } Letter;
 
@@ -166,6 +168,17 @@ extern int64 letter_date(const Letter *letter, TimestampTz queued_at);
 /* When who was queued then has waited as long as the newsletter allows */
 extern TimestampTz letter_too_old_at(const Letter *letter,
 									 TimestampTz queued_at);
+
+/* ---- letter_mark.c: has anything changed? ---- */
+
+/* As it is now.  In an extension scope, for what follows it to be as new. */
+extern void letter_mark_read(int64 newsletter_id, int revision,
+							 LetterMark *mark);
+
+/* The newsletter's row is that version: what was read before is of it */
+extern void letter_mark_newsletter(LetterMark *mark, TransactionId xmin,
+								   ItemPointer place);
+extern bool letter_mark_equals(const LetterMark *a, const LetterMark *b);
 
 /* ---- letter_limit.c: how much it may be ---- */
 
@@ -237,6 +250,17 @@ extern void letter_known_register(void);
 /* Its templates, after letter_hold(): parsed, and nothing to warn of */
 extern bool letter_is_known(const Letter *letter);
 extern void letter_remember(const Letter *letter);
+
+/* The letter held and with its mark, if it is known; else NULL */
+extern Letter *letter_known_hold(int64 letter_id);
+
+/* ---- letter_row.c ---- */
+
+/*
+ * letter_share() of a letter that was read before, and what of it changes as it
+ * is sent, read again.  False if that is not enough, or not to be had at once.
+ */
+extern bool letter_row_hold(Letter *letter);
 
 /* ---- rendering.c ---- */
 

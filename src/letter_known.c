@@ -6,8 +6,9 @@
  * The sender of a letter is told at once if it cannot be rendered, at each
  * call.  To read and to parse all that it is made of costs much more than to
  * queue one recipient, and finds the same as before unless something has
- * changed: then its mark has, see letter_hold().  What the caller may do is no
- * part of that, and is looked at each time.
+ * changed: then its mark has, see letter_mark.c.  So has what the newsletter
+ * says; of the letter's own row the rest is read each time.  What the caller
+ * may do is no part of that, and is looked at each time, too.
  *
  * What a transaction has seen of its own changes may never have been: when
  * one is rolled back, to a savepoint too, all is forgotten.
@@ -20,50 +21,118 @@
 
 #include "access/xact.h"
 #include "mailman.h"
+#include "utils/memutils.h"
 
 /* Letters remembered; one that comes takes the place of another */
 #define KNOWN_LETTERS	64
 
 typedef struct KnownLetter
 {
-	int64		id;
+	MemoryContext context;		/* of what it is; NULL: never used */
 	bool		valid;
-	LetterMark	mark;
+	Letter		letter;			/* without its content */
 } KnownLetter;
 
 static KnownLetter known[KNOWN_LETTERS];
 
 static KnownLetter *
-known_place(const Letter *letter)
+known_place(int64 letter_id)
 {
-	return &known[(uint64) letter->id % KNOWN_LETTERS];
+	return &known[(uint64) letter_id % KNOWN_LETTERS];
 }
 
-/* The marks are made by letter_hold(), from zeroes */
-static bool
-mark_equals(const LetterMark *a, const LetterMark *b)
+static char *
+copy_text(const char *text)
 {
-	return memcmp(a, b, sizeof(LetterMark)) == 0;
+	return text ? pstrdup(text) : NULL;
+}
+
+/*
+ * All that letter_read() has read, in the current memory context.  Neither
+ * lives as long as the other.
+ */
+static void
+known_copy(Letter *copy, const Letter *letter)
+{
+	ListCell   *cell;
+
+	memset(copy, 0, sizeof(*copy));
+	copy->id = letter->id;
+	copy->newsletter_id = letter->newsletter_id;
+	copy->state = copy_text(letter->state);
+	copy->owner = copy_text(letter->owner);
+	copy->owner_oid = letter->owner_oid;
+	copy->sender = copy_text(letter->sender);
+	copy->sender_oid = letter->sender_oid;
+	foreach(cell, letter->relays)
+		copy->relays = lappend(copy->relays, pstrdup(lfirst(cell)));
+	copy->has_body = letter->has_body;
+	copy->hold = letter->hold;
+	copy->can_unsubscribe = letter->can_unsubscribe;
+	copy->purged = letter->purged;
+	copy->revision = letter->revision;
+	copy->max_attempts = letter->max_attempts;
+	copy->max_age = letter->max_age;
+	copy->retry_schedule = copy_text(letter->retry_schedule);
+	if (letter->retry != NULL)
+	{
+		copy->retry = palloc(sizeof(RetrySchedule));
+		*copy->retry = *letter->retry;
+	}
+	copy->send_at = letter->send_at;
+	copy->resumed_at = letter->resumed_at;
+	copy->policy = copy_text(letter->policy);
+	copy->max_message_size = letter->max_message_size;
+	copy->mark = letter->mark;
 }
 
 /* see letter.h */
 bool
 letter_is_known(const Letter *letter)
 {
-	const KnownLetter *place = known_place(letter);
+	const KnownLetter *place = known_place(letter->id);
 
-	return place->valid && place->id == letter->id &&
-		mark_equals(&place->mark, &letter->mark);
+	return place->valid && place->letter.id == letter->id &&
+		letter_mark_equals(&place->letter.mark, &letter->mark);
+}
+
+/* see letter.h */
+Letter *
+letter_known_hold(int64 letter_id)
+{
+	const KnownLetter *place = known_place(letter_id);
+	Letter	   *letter;
+
+	if (!place->valid || place->letter.id != letter_id)
+		return NULL;
+	letter = palloc(sizeof(Letter));
+	known_copy(letter, &place->letter);
+	if (!letter_row_hold(letter))
+		return NULL;
+	letter_mark_read(letter->newsletter_id, letter->revision, &letter->mark);
+	if (!letter_is_known(letter))
+		return NULL;
+	letter->owner_oid = role_known(letter->owner_oid);
+	letter->owner = role_called(letter->owner_oid, letter->owner);
+	return letter;
 }
 
 /* see letter.h */
 void
 letter_remember(const Letter *letter)
 {
-	KnownLetter *place = known_place(letter);
+	KnownLetter *place = known_place(letter->id);
+	MemoryContext old;
 
-	place->id = letter->id;
-	place->mark = letter->mark;
+	place->valid = false;
+	if (place->context == NULL)
+		place->context = AllocSetContextCreate(TopMemoryContext,
+											   "mailman known letter",
+											   ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(place->context);
+	old = MemoryContextSwitchTo(place->context);
+	known_copy(&place->letter, letter);
+	MemoryContextSwitchTo(old);
 	place->valid = true;
 }
 

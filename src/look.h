@@ -23,8 +23,15 @@ typedef enum LetterMode
 	MODE_GONE					/* not ours any more: end at once */
 } LetterMode;
 
-/* Room for the parts of turn_fence()'s version, some 220 bytes at most */
-#define LETTER_VERSION_SIZE 320
+/* Alike: a letter that was loaded is what it would be loaded as now */
+typedef struct LetterVersion
+{
+	LetterMark	mark;
+	bool		hold;
+	TimestampTz resumed_at;
+	char		tester[NAMEDATALEN];	/* if only tests are sent */
+	TimestampTz asked_at;
+} LetterVersion;
 
 /* ---- look.c: what is there to do? ---- */
 
@@ -51,7 +58,7 @@ typedef struct Look
 										 * "": the letter has a sender */
 	TimestampTz asked_at;		/* when the last was asked for; turn_fence()
 								 * fills in these two, and the following */
-	char		version[LETTER_VERSION_SIZE];	/* of what it is made of */
+	LetterVersion version;		/* of what it is made of */
 } Look;
 
 extern LetterMode look_mode(const char *state, TimestampTz send_at);

@@ -32,6 +32,7 @@
 #include "hmac.h"
 #include "hold.h"
 #include "letter.h"
+#include "origin.h"
 #include "pace.h"
 #include "pure.h"
 #include "retry.h"
@@ -215,11 +216,5 @@ extern ErrorData *try_abort(MemoryContext context);
  * in_doubt: nor does who may have the mail already.
  */
 extern void letter_hurry(int64 letter_id, bool in_doubt);
-
-/* ---- origin.c: a copy must not send ---- */
-
-/* Is this the database that was armed?  In an extension scope. */
-extern bool origin_is_ours(void);
-extern void origin_arm(void);
 
 #endif							/* MAILMAN_H */

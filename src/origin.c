@@ -16,30 +16,72 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
 #include "process.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(mailman_adopt);
+
+/* What the rows say: the first may be several, see the script */
+static OriginState
+origin_read(Relation rel, Snapshot snapshot)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	int			system = SPI_fnumber(desc, "system_identifier");
+	int			database = SPI_fnumber(desc, "database");
+	OriginState state = ORIGIN_NONE;
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
+										  NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		if (state != ORIGIN_OTHER &&
+			(uint64) DatumGetInt64(heap_getattr(tuple, system, desc,
+												&isnull)) ==
+			GetSystemIdentifier() &&
+			DatumGetObjectId(heap_getattr(tuple, database, desc, &isnull)) ==
+			MyDatabaseId)
+			state = ORIGIN_OURS;
+		else
+			state = ORIGIN_OTHER;
+	}
+	systable_endscan(scan);
+	return state;
+}
+
+/* see origin.h */
+OriginState
+origin_look(void)
+{
+	Oid			schema = get_namespace_oid("mailman", false);
+	Relation	rel = table_open(get_relname_relid("origin", schema),
+								 AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	OriginState state = origin_read(rel, snapshot);
+
+	UnregisterSnapshot(snapshot);
+	table_close(rel, AccessShareLock);
+	return state;
+}
 
 bool
 origin_is_ours(void)
 {
-	static Statement compare = {
-		.sql = "SELECT coalesce(bool_and(system_identifier = $1"
-		" AND database = $2), false) FROM mailman.origin",
-		.nargs = 2,
-		.argtypes = {INT8OID, OIDOID}
-	};
-	Datum		values[2] = {Int64GetDatum((int64) GetSystemIdentifier()),
-	ObjectIdGetDatum(MyDatabaseId)};
-
-	statement_run(&compare, SPI_OK_SELECT, values, NULL);
-	return row_bool(0, 1);
+	return origin_look() == ORIGIN_OURS;
 }
 
 /* The first mailman_send() of a database arms it */
@@ -86,7 +128,7 @@ mailman_adopt(PG_FUNCTION_ARGS)
 	Oid			role = GetUserId();
 	ExtensionScope scope;
 
-	if (!has_privs_of_role(role, extension_owner(extension_oid(false))))
+	if (!has_privs_of_role(role, extension_owner()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to adopt this database"),

@@ -5,7 +5,7 @@
  *
  * Parsed when a letter is sent, previewed, and once per run of its worker.
  * A change of a partial counts for the letters that are in the post from
- * their worker's next turn on (turn_fence() sees it), and is no new revision
+ * their worker's next turn on (see letter_mark.c), and is no new revision
  * of them: a partial belongs to the newsletter, as from_name does.
  *
  * Copyright (c) 2026, the mailman authors

@@ -347,7 +347,7 @@ mailman_purge(PG_FUNCTION_ARGS)
 				 errmsg("batch must be between 1 and 1000000")));
 	p.role = GetUserId();
 	p.all = has_privs_of_role(p.role,
-							  extension_owner(extension_oid(false)));
+							  extension_owner());
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	SPI_commit();				/* the caller's transaction ends here */
 	while (more)

@@ -20,19 +20,13 @@
 #include "mailman.h"
 #include "miscadmin.h"
 #include "process.h"
+#include "send.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
 PG_FUNCTION_INFO_V1(mailman_send_all);
 PG_FUNCTION_INFO_V1(mailman_send_some);
-
-/* What one call queued */
-typedef struct Posting
-{
-	int64		recipients;
-	int64		skipped;
-} Posting;
 
 /*
  * The letter, if role may send it; every reason why not is an ERROR.  The
@@ -108,143 +102,6 @@ send_open(Letter *letter, Oid role, bool whole)
 		statement_change_seen(&widen, SPI_OK_UPDATE, values, NULL);
 }
 
-/* Deliveries for every active subscription */
-static void
-send_insert_all(const Letter *letter, Posting *posting)
-{
-	static Statement insert = {
-		.sql = "INSERT INTO mailman.delivery (letter_id, subscription_id)"
-		" SELECT $1, s.id FROM mailman.subscription s"
-		" WHERE s.newsletter_id = $2 AND s.state = 'active'"
-		" ORDER BY s.id ON CONFLICT DO NOTHING",
-		.nargs = 2,
-		.argtypes = {INT8OID, INT8OID}
-	};
-	Datum		values[2] = {Int64GetDatum(letter->id),
-	Int64GetDatum(letter->newsletter_id)};
-
-	posting->recipients = (int64) statement_run(&insert, SPI_OK_INSERT,
-												values, NULL);
-	posting->skipped = 0;
-}
-
-/* Somebody in the list is not a subscription of the letter's newsletter */
-static void
-send_refuse_stranger(const Letter *letter, Datum recipients)
-{
-	static Statement stranger = {
-		.sql = "SELECT r.id, s.newsletter_id FROM unnest($1) AS r(id)"
-		" LEFT JOIN mailman.subscription s ON s.id = r.id"
-		" WHERE s.newsletter_id IS DISTINCT FROM $2 ORDER BY r.id LIMIT 1",
-		.nargs = 2,
-		.argtypes = {INT8ARRAYOID, INT8OID}
-	};
-	Datum		values[2] = {recipients, Int64GetDatum(letter->newsletter_id)};
-	int64		id;
-	int64		newsletter;
-
-	if (statement_run(&stranger, SPI_OK_SELECT, values, NULL) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("recipients of letter " INT64_FORMAT " were deleted meanwhile",
-						letter->id)));
-	id = row_int64(0, 1, 0);
-	newsletter = row_int64(0, 2, 0);
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 newsletter == 0 ?
-			 errmsg("subscription " INT64_FORMAT " does not exist", id) :
-			 errmsg("subscription " INT64_FORMAT " belongs to newsletter " INT64_FORMAT,
-					id, newsletter),
-			 errdetail("Letter " INT64_FORMAT " is of newsletter " INT64_FORMAT ".",
-					   letter->id, letter->newsletter_id),
-			 errhint("Choose recipients with SELECT id FROM mailman.subscription WHERE newsletter_id = " INT64_FORMAT ".",
-					 letter->newsletter_id)));
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int64		left = DatumGetInt64(*(const Datum *) a);
-	int64		right = DatumGetInt64(*(const Datum *) b);
-
-	return left < right ? -1 : left > right;
-}
-
-/* The list in order, everybody once; *count: how many */
-static Datum
-send_list(ArrayType *recipients, int *count)
-{
-	Datum	   *ids;
-	bool	   *nulls;
-	int			n;
-	int			i;
-
-	if (array_contains_nulls(recipients))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("recipients must not contain NULL")));
-	deconstruct_array(recipients, INT8OID, sizeof(int64), FLOAT8PASSBYVAL,
-					  TYPALIGN_DOUBLE, &ids, &nulls, &n);
-	qsort(ids, n, sizeof(Datum), compare_ids);
-	*count = 0;
-	for (i = 0; i < n; i++)
-	{
-		if (*count == 0 || compare_ids(&ids[*count - 1], &ids[i]) != 0)
-			ids[(*count)++] = ids[i];
-	}
-	return PointerGetDatum(construct_array(ids, *count, INT8OID,
-										   sizeof(int64), FLOAT8PASSBYVAL,
-										   TYPALIGN_DOUBLE));
-}
-
-/*
- * Deliveries for these subscriptions, and the posting; the inactive are
- * skipped at once.  The letter is held already, and the subscriptions are by
- * this very statement, as the foreign keys would do it: so these need not look
- * for them again.  False: somebody is not a subscription of the newsletter.
- */
-static bool
-send_queue_some(const Letter *letter, Datum list, int count,
-				NullableDatum variables, Posting *posting)
-{
-	static Statement queue = {
-		.sql = "WITH reader AS MATERIALIZED ("
-		"SELECT s.id, s.state, s.forgotten_at FROM mailman.subscription s"
-		" WHERE s.id = ANY ($3) AND s.newsletter_id = $2"
-		" ORDER BY s.id FOR KEY SHARE),"
-		" queued AS ("
-		"INSERT INTO mailman.delivery"
-		" (letter_id, subscription_id, state, reason, variables)"
-		" SELECT $1, r.id,"
-		" CASE WHEN r.state = 'active' THEN 'pending' ELSE 'skipped' END,"
-		" CASE WHEN r.forgotten_at IS NOT NULL THEN '" DELIVERY_FORGOTTEN "'"
-		" WHEN r.state <> 'active' THEN 'subscription is ' || r.state END,"
-		" CASE WHEN r.forgotten_at IS NULL THEN $4 END FROM reader r"
-		" ON CONFLICT DO NOTHING RETURNING subscription_id, state),"
-		" posted AS ("
-		"INSERT INTO mailman.posting"
-		" (letter_id, low, high, recipients, skipped)"
-		" SELECT $1, min(subscription_id), max(subscription_id), count(*),"
-		" count(*) FILTER (WHERE state = 'skipped') FROM queued"
-		" HAVING count(*) > 0 RETURNING recipients, skipped)"
-		" SELECT (SELECT count(*) FROM reader), p.recipients, p.skipped"
-		" FROM (VALUES (1)) one LEFT JOIN posted p ON true",
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, INT8ARRAYOID, JSONBOID},
-		.generic = true
-	};
-	Datum		values[4] = {Int64GetDatum(letter->id),
-		Int64GetDatum(letter->newsletter_id),
-	list, variables.value};
-	char		nulls[4] = {' ', ' ', ' ', variables.isnull ? 'n' : ' '};
-
-	statement_run_referring(&queue, SPI_OK_SELECT, values, nulls);
-	posting->recipients = row_int64(0, 2, 0);
-	posting->skipped = row_int64(0, 3, 0);
-	return row_int64(0, 1, 0) == count;
-}
-
 /*
  * The first that is sent arms the database.  Say what will not happen by
  * itself: the last of it once per session.
@@ -254,9 +111,10 @@ send_tell(const Letter *letter, const char *what)
 {
 	static bool told = false;
 
-	if (!letter->armed)
+	if (letter->origin == ORIGIN_NONE)
 		origin_arm();
-	if (letter->armed ? !letter->ours : !origin_is_ours())
+	if (letter->origin == ORIGIN_NONE ? !origin_is_ours() :
+		letter->origin == ORIGIN_OTHER)
 		ereport(WARNING,
 				(errmsg("%s is queued and will not be sent", what),
 				 errdetail("This database is a copy of the one that was armed to send."),
@@ -286,23 +144,6 @@ send_warn_unsubscribe(const Letter *letter, const Posting *posting)
 					letter->id),
 			 errhint("Set unsubscribe_url or unsubscribe_mailto of newsletter " INT64_FORMAT ".",
 					 letter->newsletter_id)));
-}
-
-static void
-send_post_all(const Letter *letter, const Posting *posting)
-{
-	static Statement insert = {
-		.sql = "INSERT INTO mailman.posting (letter_id, low, high, recipients)"
-		" VALUES ($1, $2, $3, $4)",
-		.nargs = 4,
-		.argtypes = {INT8OID, INT8OID, INT8OID, INT8OID}
-	};
-	Datum		values[4] = {Int64GetDatum(letter->id),
-		Int64GetDatum(PG_INT64_MIN), Int64GetDatum(PG_INT64_MAX),
-	Int64GetDatum(posting->recipients)};
-
-	if (posting->recipients > 0)
-		statement_run(&insert, SPI_OK_INSERT, values, NULL);
 }
 
 /* What the caller should know, and that there is work from COMMIT on */
@@ -341,8 +182,7 @@ mailman_send_all(PG_FUNCTION_ARGS)
 	extension_enter(&scope, &use_send);
 	letter = send_prepare(PG_GETARG_INT64(0), role, false);
 	send_open(letter, role, true);
-	send_insert_all(letter, &posting);
-	send_post_all(letter, &posting);
+	send_queue_all(letter, &posting);
 	send_finish(letter, &posting, true);
 	extension_leave(&scope);
 	PG_RETURN_INT64(posting.recipients);
@@ -372,8 +212,6 @@ mailman_send_some(PG_FUNCTION_ARGS)
 	ExtensionScope scope;
 	Letter	   *letter;
 	Posting		posting;
-	Datum		list;
-	int			count;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
@@ -405,9 +243,7 @@ mailman_send_some(PG_FUNCTION_ARGS)
 		PG_RETURN_INT64(0);
 	}
 	send_open(letter, role, false);
-	list = send_list(recipients, &count);
-	if (!send_queue_some(letter, list, count, variables, &posting))
-		send_refuse_stranger(letter, list);
+	send_queue_list(letter, recipients, variables, &posting);
 	send_finish(letter, &posting, false);
 	extension_leave(&scope);
 	PG_RETURN_INT64(posting.recipients - posting.skipped);

@@ -130,7 +130,7 @@ extension_check_tables(const TableUse *use)
 	Oid			schema = get_namespace_oid("mailman", false);
 
 	tables_lock(use, schema);
-	tables_check(use, schema, extension_owner(extension_oid(false)));
+	tables_check(use, schema, extension_owner());
 }
 
 /* From now on we may write these tables, too */

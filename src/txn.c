@@ -174,18 +174,21 @@ extension_hold(Oid known, bool wait)
 	return extension_oid(true) == extension ? extension : InvalidOid;
 }
 
-/* The extension's owner and the version of its script; false if it is gone */
+/*
+ * The extension of that name, its owner and the version of its script; false if
+ * it is not there.
+ */
 static bool
-extension_read(Oid extension, Oid *owner, char **version)
+extension_read(Oid *extension, Oid *owner, char **version)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension));
-	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum("mailman"));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -193,6 +196,7 @@ extension_read(Oid extension, Oid *owner, char **version)
 		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
 										 RelationGetDescr(rel), &isnull);
 
+		*extension = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
 		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
 		*version = isnull ? pstrdup("") : TextDatumGetCString(value);
 	}
@@ -209,24 +213,26 @@ bool
 extension_fits(Oid extension, Oid *owner)
 {
 	char	   *version;
+	Oid			found;
 
-	return extension_read(extension, owner, &version) &&
+	return extension_read(&found, owner, &version) && found == extension &&
 		strcmp(version, MAILMAN_VERSION) == 0;
 }
 
 /*
- * The role that owns the extension; InvalidOid if it is gone.  The library and
+ * The role that owns the extension; an ERROR if there is none.  The library and
  * the script must be of one version, but while a script runs: an update that
  * takes several steps passes versions on its way, and may change our rows.
  */
 Oid
-extension_owner(Oid extension)
+extension_owner(void)
 {
-	Oid			owner;
-	char	   *version;
+	Oid			extension = InvalidOid;
+	Oid			owner = InvalidOid;
+	char	   *version = NULL;
 
-	if (!extension_read(extension, &owner, &version))
-		return InvalidOid;
+	if (!extension_read(&extension, &owner, &version))
+		(void) extension_oid(false);	/* throws */
 	if (strcmp(version, MAILMAN_VERSION) != 0 &&
 		!(creating_extension && CurrentExtensionObject == extension))
 		ereport(ERROR,
@@ -256,7 +262,7 @@ extension_enter_reading_as(ExtensionScope *scope, Oid owner)
 void
 extension_enter_reading(ExtensionScope *scope)
 {
-	extension_enter_reading_as(scope, extension_owner(extension_oid(false)));
+	extension_enter_reading_as(scope, extension_owner());
 }
 
 void

@@ -55,7 +55,7 @@ extern void extension_set_writing(Writing writing);
 extern Oid	extension_oid(bool missing_ok);
 extern Oid	extension_hold(Oid known, bool wait);
 extern bool extension_fits(Oid extension, Oid *owner);
-extern Oid	extension_owner(Oid extension);
+extern Oid	extension_owner(void);
 extern void extension_callbacks_register(void);
 
 #define STATEMENT_MAX_ARGS 16

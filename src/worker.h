@@ -43,7 +43,7 @@ struct Worker
 	bool		found_nothing;	/* with it, when it was last taken */
 
 	Letter	   *letter;			/* loaded content, or NULL */
-	char		letter_version[LETTER_VERSION_SIZE];	/* of what was loaded */
+	LetterVersion letter_version;	/* of what was loaded */
 	MemoryContext letter_context;
 	LetterFiles *files;			/* of it */
 	MemoryContext scratch_context;	/* where mails are made */
