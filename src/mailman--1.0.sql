@@ -3,6 +3,12 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION mailman" to load this file. \quit
 
+-- First of all, and in every script to come: names are looked up in pg_catalog
+-- alone.  Otherwise cardinality(relays) would be a function that somebody has
+-- made in the schema we are created in, as it fits text[] better than the one
+-- that is built in.  It ends with the script.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Mail is written in UTF-8, and so is everything that goes into it.
 DO $$
 BEGIN
@@ -12,6 +18,42 @@ BEGIN
 				  DETAIL = pg_catalog.format('This database has %s.',
 											 pg_catalog.getdatabaseencoding()),
 				  HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+	END IF;
+END
+$$;
+
+-- Who may create functions beside ours can make one that fits a call better
+-- than ours does: mailman_send(1) is mailman_send(integer), if there is one.
+DO $$
+DECLARE
+	place pg_catalog.name;
+	others text;
+BEGIN
+	SELECT n.nspname, pg_catalog.string_agg(DISTINCT CASE
+			WHEN m.role = 0 THEN 'PUBLIC'
+			ELSE pg_catalog.quote_ident(coalesce(r.rolname, m.role::text))
+			END, ', ')
+	  INTO place, others
+	  FROM pg_catalog.pg_extension e
+	  JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+	 CROSS JOIN LATERAL (
+			SELECT n.nspowner AS role
+			UNION
+			SELECT a.grantee
+			  FROM pg_catalog.aclexplode(n.nspacl) a
+			 WHERE a.privilege_type = 'CREATE') g
+	 CROSS JOIN LATERAL (
+			SELECT CASE WHEN g.role = 'pg_database_owner'::pg_catalog.regrole
+				   THEN d.datdba ELSE g.role END AS role
+			  FROM pg_catalog.pg_database d
+			 WHERE d.datname = pg_catalog.current_database()) m
+	  LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.role
+	 WHERE e.extname = 'mailman' AND r.rolsuper IS NOT TRUE
+	 GROUP BY n.nspname;
+	IF FOUND THEN
+		RAISE WARNING 'others may create functions in schema "%", where mailman''s are', place
+			USING DETAIL = pg_catalog.format('%s may. PostgreSQL calls what fits the arguments best: mailman_send(1) would be their mailman_send(integer), with the rights of the one who calls it.', others),
+				  HINT = 'Better: DROP EXTENSION mailman; CREATE SCHEMA mail; CREATE EXTENSION mailman SCHEMA mail; then write mail.mailman_send(1), or have that schema alone in search_path.';
 	END IF;
 END
 $$;
