@@ -176,7 +176,7 @@ COMMENT ON COLUMN mailman.newsletter.from_address IS 'RFC 5322 From:, and the en
 COMMENT ON COLUMN mailman.newsletter.relays IS 'names of foreign servers of wrapper mailman_smtp, in order of preference';
 COMMENT ON COLUMN mailman.newsletter.policy IS 'a function (mailman.letter, mailman.subscription) RETURNS jsonb, with its schema, that is asked per recipient if and how to send';
 COMMENT ON COLUMN mailman.newsletter.list_id IS 'RFC 2919 List-Id: "weekly.example.com" or "Our Weekly <weekly.example.com>"';
-COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'link that ends a subscription, with {{token}} in it: https://example.com/u/{{token}}; what it leads to calls mailman_unsubscribe(token); in List-Unsubscribe, with https for RFC 8058''s one click too';
+COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'link to a page from which one leaves, with {{token}} in it: https://example.com/u/{{token}}; GET shows the page and changes nothing, as programs follow every link of a mail; POST calls mailman_unsubscribe(token); in List-Unsubscribe, with https for RFC 8058''s one click (a POST) too';
 COMMENT ON COLUMN mailman.newsletter.unsubscribe_mailto IS 'RFC 2369 List-Unsubscribe address; the subject of such a mail carries a tag that tells who wants to leave';
 COMMENT ON COLUMN mailman.newsletter.bounce_address IS 'RFC 5321 reverse-path: where relays report undeliverable mail; {{verp}} in it becomes a tag that tells which mail, as in bounces+{{verp}}@example.com';
 COMMENT ON COLUMN mailman.newsletter.feedback_id IS 'SenderId at the end of Feedback-ID, by which feedback loops count; before it stand the ids of letter and newsletter';
@@ -1253,7 +1253,7 @@ CREATE FUNCTION @extschema@.mailman_unsubscribe(token text) RETURNS boolean
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_unsubscribe';
 COMMENT ON FUNCTION @extschema@.mailman_unsubscribe(text) IS
-'end the subscription a token stands for; true, the second time too; an error if the token is not genuine';
+'end the subscription a token stands for, called for a POST and never for a GET; true, the second time too; an error if the token is not genuine';
 
 CREATE FUNCTION @extschema@.mailman_unsubscribe_url(letter_id bigint,
 	subscription_id bigint)
@@ -1261,7 +1261,7 @@ RETURNS text
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_unsubscribe_url';
 COMMENT ON FUNCTION @extschema@.mailman_unsubscribe_url(bigint, bigint) IS
-'the link in that recipient''s mail; null if newsletter.unsubscribe_url is null';
+'the link in that recipient''s mail, to a page from which a POST leaves; null if newsletter.unsubscribe_url is null';
 
 CREATE FUNCTION @extschema@.mailman_forget(subscription_id bigint) RETURNS void
 LANGUAGE c VOLATILE

@@ -15,7 +15,8 @@
 --	schema			where listmonk's tables are; default public
 --	from			who sends; default listmonk's setting app.from_email
 --	relays			newsletter.relays; default none
---	unsubscribe_url	newsletter.unsubscribe_url; default none
+--	unsubscribe_url	newsletter.unsubscribe_url, of a page from which a POST leaves;
+--					default none
 --
 -- One transaction: all of it or nothing.  It may run again, until the day of the
 -- move: it adds who is new, takes back whoever has left listmonk since, and lets in

@@ -453,6 +453,70 @@ is( $exporter->query(
 	'and depend on nothing outside');
 $_->quit foreach $super, $exporter;
 
+# ---- a dump by whoever is no superuser, as README says
+
+$node->sql('CREATE DATABASE dumped OWNER dbo TEMPLATE template0;'
+	  . ' CREATE ROLE backup LOGIN BYPASSRLS; GRANT pg_read_all_data TO backup');
+$super = $node->session(dbname => 'dumped');
+$super->query($readme);
+$super->query(
+	q{CREATE SERVER ses FOREIGN DATA WRAPPER mailman_smtp
+	  OPTIONS (url 'smtps://relay.example.com');
+	  CREATE USER MAPPING FOR PUBLIC SERVER ses
+	  OPTIONS (username 'me', password 'hidden');
+	  INSERT INTO mailman.newsletter (name, from_address)
+	  VALUES ('Garden', 'zoe@example.com');
+	  INSERT INTO mailman.subscription (newsletter_id, email)
+	  VALUES (1, 'reader@example.org')});
+$node->session(dbname => 'dumped', user => 'dbo')
+  ->query('CREATE TABLE public.app AS SELECT 42 AS answer');
+my ($major) = $node->sql('SHOW server_version') =~ /^(\d+)/;
+my @without =
+  ($major >= 17 ? '--exclude-extension=mailman' : '--extension=plpgsql',
+	'--exclude-schema=mailman');
+
+# (the dump, the error)
+sub dump_by
+{
+	my ($user, @options) = @_;
+	my ($out, $err) = ('', '');
+	IPC::Run::run(
+		[
+			'pg_dump', '-U', $user, @options, '-d', $node->connstr('dumped')
+		],
+		'>', \$out, '2>', \$err);
+	return ($out, $err);
+}
+
+my ($dump, $err) = dump_by('dbo');
+like($err, qr/permission denied for schema mailman/,
+	'the owner of a database cannot dump the lists');
+unlike($dump, qr/reader\@example/, 'and got nobody of them');
+$attempts++;
+($dump, $err) = dump_by('dbo', @without);
+is($err, '', 'the rest it can');
+like($dump, qr/^42$/m, 'which is there');
+unlike($dump, qr/reader\@example|CREATE EXTENSION.*mailman/,
+	'and nothing of mailman');
+($dump, $err) = dump_by('backup');
+is($err, '', 'a role that may read all, and around policies, dumps all');
+like($dump, qr/reader\@example\.org/, 'readers');
+unlike($dump, qr/hidden/, 'but no password');
+$attempts++;
+$node->sql('CREATE DATABASE restored TEMPLATE template0');
+IPC::Run::run(
+	[
+		'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-d',
+		$node->connstr('restored')
+	],
+	'<', \$dump, '>', \my $ignored, '2>', \$err);
+unlike($err, qr/ERROR/, 'a superuser restores it');
+is( $node->session(dbname => 'restored')
+	  ->query('SELECT email FROM mailman.subscription'),
+	'reader@example.org',
+	'with its readers');
+$super->quit;
+
 note("$attempts attempts");
 $node->stop;
 done_testing();
