@@ -515,6 +515,22 @@ is( $node->session(dbname => 'restored')
 	  ->query('SELECT email FROM mailman.subscription'),
 	'reader@example.org',
 	'with its readers');
+
+# ---- what SECURITY.md asks the catalogs
+
+my ($look) = slurp_file('SECURITY.md') =~ /^```sql\n(.*?)^```/ms;
+is( join("\n", sort split(/\n/, $super->query($look))),
+	"credentials for everybody with USAGE: ses\nnewsletter of a superuser: 1",
+	'what is worth a look is found');
+$super->query(
+	q{ALTER SERVER ses OPTIONS (SET url 'smtp://localhost', ADD tls 'none');
+	  GRANT SELECT ON mailman.secret TO app; GRANT CREATE ON SCHEMA mail TO app;
+	  UPDATE mailman.newsletter SET owner = 'app';
+	  DROP USER MAPPING FOR PUBLIC SERVER ses});
+is( join("\n", sort split(/\n/, $super->query($look))),
+	"may create beside our functions: app\nrelay in clear text: ses\n"
+	  . 'secrets granted: secret to app',
+	'all of it');
 $super->quit;
 
 note("$attempts attempts");
