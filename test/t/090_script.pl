@@ -112,13 +112,26 @@ my @statements = (
 	q{SELECT * FROM public.mailman_preview_all('1'::bigint)},
 	q{SELECT public.mailman_report('1'::bigint)},
 	q{SELECT public.mailman_deliveries('1'::bigint)},
+	q{SELECT public.mailman_test('1'::bigint, 't@example.com'::text)},
+	q{SELECT * FROM public.mailman_check('relay'::text)},
 	q{SELECT public.mailman_pause('1'::bigint)},
+	q{SELECT public.mailman_resume('1'::bigint)},
+	q{SELECT public.mailman_retry('1'::bigint, '{failed}'::text[])},
+	q{CALL public.mailman_wait('1'::bigint, '0'::interval)},
+	q{SELECT public.mailman_unsubscribe_url('1'::bigint, '1'::bigint)},
 	q{SELECT public.mailman_cancel('1'::bigint)},
+	q{UPDATE mailman.newsletter SET dkim_domain = 'example.com',
+	  dkim_selector = 's'},
+	q{SELECT public.mailman_set_dkim_key('1'::bigint, NULL::text)},
+	q{SELECT public.mailman_retry_delay(3, '1min, 1h'::text)},
+	q{SELECT public.mailman_is_address('a@example.com'::text)},
+	q{SELECT public.mailman_adopt()},
 	q{SELECT public.mailman_subscribe('1'::bigint, 'c@example.org'::text,
 	  'C'::text, '{}'::jsonb, true)},
 	q{SELECT public.mailman_forget('1'::bigint)},
 	q{SELECT public.mailman_wake()},
 	q{SELECT public.mailman_grant('editor'::name, 'send'::text)},
+	q{SELECT public.mailman_revoke('editor'::name, 'read'::text)},
 	q{CALL public.mailman_purge('0'::interval, 10)});
 foreach my $statement (@statements)
 {
@@ -127,6 +140,13 @@ foreach my $statement (@statements)
 	is($error, undef, "$short: works");
 	no_loot('news', $short);
 }
+
+my ($token) = $super->query(
+	q{SELECT public.mailman_unsubscribe_url('1'::bigint, '1'::bigint)}) =~
+  m{/u/(\S+)};
+is( ($super->try("SELECT public.mailman_unsubscribe('$token'::text)"))[1],
+	undef, 'a token works');
+no_loot('news', 'mailman_unsubscribe()');
 
 # so that the above means something
 $super->try('SELECT mailman_send(1)');
