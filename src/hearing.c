@@ -140,7 +140,8 @@ hearing_reply(Hearing *h)
 				hearing_forget(h);
 			break;
 		case STAGE_TLS:
-			if (h->reply.code != 220)
+			/* of smtps:// no line is heard before TLS is up, and none counts */
+			if (h->reply.code != 220 || h->implicit_tls)
 				break;
 			h->asked_tls = true;
 			hearing_forget(h);

@@ -3,6 +3,12 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION mailman" to load this file. \quit
 
+-- First of all, and in every script to come: names are looked up in pg_catalog
+-- alone.  Otherwise cardinality(relays) would be a function that somebody has
+-- made in the schema we are created in, as it fits text[] better than the one
+-- that is built in.  It ends with the script.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- Mail is written in UTF-8, and so is everything that goes into it.
 DO $$
 BEGIN
@@ -12,6 +18,42 @@ BEGIN
 				  DETAIL = pg_catalog.format('This database has %s.',
 											 pg_catalog.getdatabaseencoding()),
 				  HINT = 'CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+	END IF;
+END
+$$;
+
+-- Who may create functions beside ours can make one that fits a call better
+-- than ours does: mailman_send(1) is mailman_send(integer), if there is one.
+DO $$
+DECLARE
+	place pg_catalog.name;
+	others text;
+BEGIN
+	SELECT n.nspname, pg_catalog.string_agg(DISTINCT CASE
+			WHEN m.role = 0 THEN 'PUBLIC'
+			ELSE pg_catalog.quote_ident(coalesce(r.rolname, m.role::text))
+			END, ', ')
+	  INTO place, others
+	  FROM pg_catalog.pg_extension e
+	  JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+	 CROSS JOIN LATERAL (
+			SELECT n.nspowner AS role
+			UNION
+			SELECT a.grantee
+			  FROM pg_catalog.aclexplode(n.nspacl) a
+			 WHERE a.privilege_type = 'CREATE') g
+	 CROSS JOIN LATERAL (
+			SELECT CASE WHEN g.role = 'pg_database_owner'::pg_catalog.regrole
+				   THEN d.datdba ELSE g.role END AS role
+			  FROM pg_catalog.pg_database d
+			 WHERE d.datname = pg_catalog.current_database()) m
+	  LEFT JOIN pg_catalog.pg_roles r ON r.oid = m.role
+	 WHERE e.extname = 'mailman' AND r.rolsuper IS NOT TRUE
+	 GROUP BY n.nspname;
+	IF FOUND THEN
+		RAISE WARNING 'others may create functions in schema "%", where mailman''s are', place
+			USING DETAIL = pg_catalog.format('%s may. PostgreSQL calls what fits the arguments best: mailman_send(1) would be their mailman_send(integer), with the rights of the one who calls it.', others),
+				  HINT = 'Better: DROP EXTENSION mailman; CREATE SCHEMA mail; CREATE EXTENSION mailman SCHEMA mail; then write mail.mailman_send(1), or have that schema alone in search_path.';
 	END IF;
 END
 $$;
@@ -134,7 +176,7 @@ COMMENT ON COLUMN mailman.newsletter.from_address IS 'RFC 5322 From:, and the en
 COMMENT ON COLUMN mailman.newsletter.relays IS 'names of foreign servers of wrapper mailman_smtp, in order of preference';
 COMMENT ON COLUMN mailman.newsletter.policy IS 'a function (mailman.letter, mailman.subscription) RETURNS jsonb, with its schema, that is asked per recipient if and how to send';
 COMMENT ON COLUMN mailman.newsletter.list_id IS 'RFC 2919 List-Id: "weekly.example.com" or "Our Weekly <weekly.example.com>"';
-COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'link that ends a subscription, with {{token}} in it: https://example.com/u/{{token}}; what it leads to calls mailman_unsubscribe(token); in List-Unsubscribe, with https for RFC 8058''s one click too';
+COMMENT ON COLUMN mailman.newsletter.unsubscribe_url IS 'link to a page from which one leaves, with {{token}} in it: https://example.com/u/{{token}}; GET shows the page and changes nothing, as programs follow every link of a mail; POST calls mailman_unsubscribe(token); in List-Unsubscribe, with https for RFC 8058''s one click (a POST) too';
 COMMENT ON COLUMN mailman.newsletter.unsubscribe_mailto IS 'RFC 2369 List-Unsubscribe address; the subject of such a mail carries a tag that tells who wants to leave';
 COMMENT ON COLUMN mailman.newsletter.bounce_address IS 'RFC 5321 reverse-path: where relays report undeliverable mail; {{verp}} in it becomes a tag that tells which mail, as in bounces+{{verp}}@example.com';
 COMMENT ON COLUMN mailman.newsletter.feedback_id IS 'SenderId at the end of Feedback-ID, by which feedback loops count; before it stand the ids of letter and newsletter';
@@ -1211,7 +1253,7 @@ CREATE FUNCTION @extschema@.mailman_unsubscribe(token text) RETURNS boolean
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_unsubscribe';
 COMMENT ON FUNCTION @extschema@.mailman_unsubscribe(text) IS
-'end the subscription a token stands for; true, the second time too; an error if the token is not genuine';
+'end the subscription a token stands for, called for a POST and never for a GET; true, the second time too; an error if the token is not genuine';
 
 CREATE FUNCTION @extschema@.mailman_unsubscribe_url(letter_id bigint,
 	subscription_id bigint)
@@ -1219,7 +1261,7 @@ RETURNS text
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_unsubscribe_url';
 COMMENT ON FUNCTION @extschema@.mailman_unsubscribe_url(bigint, bigint) IS
-'the link in that recipient''s mail; null if newsletter.unsubscribe_url is null';
+'the link in that recipient''s mail, to a page from which a POST leaves; null if newsletter.unsubscribe_url is null';
 
 CREATE FUNCTION @extschema@.mailman_forget(subscription_id bigint) RETURNS void
 LANGUAGE c VOLATILE

@@ -8,13 +8,15 @@
 --
 -- It runs in a database that has extension mailman, and listmonk's tables in a
 -- schema: simplest in listmonk's own, else as foreign tables or a restored dump.
--- It reads them and changes nothing there.  By whom: a role that may read them
--- and has mailman_grant(role, 'send'); the newsletters are its own.
+-- It reads them and changes nothing there, and runs no code of their owner's.  By
+-- whom: a role that may read them and has mailman_grant(role, 'send'); the
+-- newsletters are its own.
 --
 --	schema			where listmonk's tables are; default public
 --	from			who sends; default listmonk's setting app.from_email
 --	relays			newsletter.relays; default none
---	unsubscribe_url	newsletter.unsubscribe_url; default none
+--	unsubscribe_url	newsletter.unsubscribe_url, of a page from which a POST leaves;
+--					default none
 --
 -- One transaction: all of it or nothing.  It may run again, until the day of the
 -- move: it adds who is new, takes back whoever has left listmonk since, and lets in
@@ -52,40 +54,87 @@
 
 BEGIN;
 SET LOCAL client_min_messages = warning;
+-- no function or operator but PostgreSQL's, whatever is in listmonk's schema
+SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- ---- what it reads: the columns it needs, in types of no version of listmonk
+-- and of nobody else
 
 CREATE TEMP VIEW listmonk_list AS
-SELECT id, uuid::text, name, optin::text FROM :"schema".lists;
+SELECT id::bigint, uuid::text, name::text, optin::text FROM :"schema".lists;
 CREATE TEMP VIEW listmonk_subscriber AS
-SELECT id, uuid::text, email, name, attribs, status::text
+SELECT id::bigint, uuid::text, email::text, name::text, attribs::jsonb,
+	   status::text
   FROM :"schema".subscribers;
 CREATE TEMP VIEW listmonk_member AS
-SELECT subscriber_id, list_id, status::text FROM :"schema".subscriber_lists;
+SELECT subscriber_id::bigint, list_id::bigint, status::text
+  FROM :"schema".subscriber_lists;
 CREATE TEMP VIEW listmonk_template AS
-SELECT id, name, body, type::text FROM :"schema".templates;
+SELECT id::bigint, name::text, body::text, type::text FROM :"schema".templates;
 CREATE TEMP VIEW listmonk_campaign AS
-SELECT id, uuid::text, name, subject, from_email, body, altbody,
-	   content_type::text, send_at, headers, status::text, type::text,
-	   messenger, template_id
+SELECT id::bigint, uuid::text, name::text, subject::text, from_email::text,
+	   body::text, altbody::text, content_type::text, send_at::timestamptz,
+	   headers::jsonb, status::text, type::text, messenger::text,
+	   template_id::bigint
   FROM :"schema".campaigns;
 CREATE TEMP VIEW listmonk_campaign_list AS
-SELECT campaign_id, list_id FROM :"schema".campaign_lists;
+SELECT campaign_id::bigint, list_id::bigint FROM :"schema".campaign_lists;
 
 SELECT pg_catalog.to_regclass(pg_catalog.format('%I.bounces', :'schema'))
 	   IS NOT NULL AS has_bounces \gset
 \if :has_bounces
 CREATE TEMP VIEW listmonk_bounce AS
-SELECT subscriber_id, type::text FROM :"schema".bounces;
+SELECT subscriber_id::bigint, type::text FROM :"schema".bounces;
 \else
 CREATE TEMP VIEW listmonk_bounce AS
-SELECT NULL::integer AS subscriber_id, NULL::text AS type WHERE false;
+SELECT NULL::bigint AS subscriber_id, NULL::text AS type WHERE false;
 \endif
 
 \if :{?from}
 \else
-SELECT value #>> '{}' AS "from" FROM :"schema".settings
+CREATE TEMP VIEW listmonk_setting AS
+SELECT key::text, value::jsonb FROM :"schema".settings;
+\endif
+
+-- To read a table runs nobody's code; a view, a policy of row security or a cast
+-- of somebody's would run with the rights of the one who runs this.  Those
+-- views are made and not read yet, and the tables they name are locked.
+DO $$
+DECLARE
+	fault record;
+BEGIN
+	SELECT pg_describe_object(d.refclassid, d.refobjid, 0) AS object, o.rolname
+	  INTO fault
+	  FROM pg_class v
+	  JOIN pg_rewrite r ON r.ev_class = v.oid
+	  JOIN pg_depend d
+		ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+	  LEFT JOIN pg_class c
+		ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
+	   AND c.oid <> v.oid
+	  LEFT JOIN pg_proc p
+		ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+	  JOIN pg_roles o ON o.oid = coalesce(c.relowner, p.proowner)
+	 WHERE v.relnamespace = pg_my_temp_schema()
+	   AND v.relname ~ '^listmonk_'
+	   AND (p.oid IS NOT NULL OR c.relkind = 'v' OR row_security_active(c.oid))
+	   AND NOT o.rolsuper AND o.rolname <> current_user
+	 ORDER BY 1 LIMIT 1;
+	IF FOUND THEN
+		RAISE insufficient_privilege
+			USING MESSAGE = format('%s would run code of role "%s"',
+								   fault.object, fault.rolname),
+				  DETAIL = 'It would run with your rights.',
+				  HINT = 'Read tables without row security, in types that are built in, or let that role run this script.';
+	END IF;
+END
+$$;
+
+\if :{?from}
+\else
+SELECT value #>> '{}' AS "from" FROM listmonk_setting
  WHERE key = 'app.from_email' \gset
+DROP VIEW listmonk_setting;
 \endif
 \if :{?relays}
 \else

@@ -262,5 +262,6 @@ report_mask(const char *text, const char *local_part)
 		else
 			appendStringInfoChar(&out, masked[i++]);
 	}
+	pfree(masked);
 	return out.data;
 }

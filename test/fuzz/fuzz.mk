@@ -14,13 +14,13 @@ FUZZ_CLANG := $(shell $(FUZZ_TOP)/test/fuzz/find-clang)
 FUZZ_PURE := work address template template_scan template_link template_find \
 	template_render \
 	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp \
-	dkim dkim_key pace
+	dkim dkim_key pace report_text
 FUZZ_HELP := pure_tree pure_decode pure_keys
 FUZZ_TARGETS := $(patsubst $(FUZZ_TOP)/test/fuzz/%.c,%,\
 	$(wildcard $(FUZZ_TOP)/test/fuzz/fuzz_*.c))
 
 FUZZ_LIB := $(FUZZ_PURE:%=$(O)/obj/%.o) $(FUZZ_HELP:%=$(O)/obj/%.o) \
-	$(O)/obj/outcome.o $(O)/obj/reply.o
+	$(O)/obj/outcome.o $(O)/obj/reply.o $(O)/obj/hearing.o
 FUZZ_HDR := $(wildcard $(FUZZ_TOP)/src/*.h $(FUZZ_TOP)/test/unit/*.h \
 	$(FUZZ_TOP)/test/fuzz/*.h)
 

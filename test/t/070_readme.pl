@@ -3,9 +3,10 @@
 #
 # 070_readme.pl
 #	  README.md is right: what it shows works, what it lists is all there is.
+#	  And SECURITY.md names nothing that is not there.
 #
 # Every block marked sql goes through psql, every block marked sh through
-# bash, in the order of the file and against one cluster.  Only the host of a
+# bash, in the order of the file, then those of SECURITY.md, against one cluster.  Only the host of a
 # relay is another: scripted ones stand in, with TLS and AUTH where README
 # speaks of them.  A line that ends in "--> text" has text as the last line of
 # its answer; "--> ERROR: text" is an error that begins so.  Any other error
@@ -31,6 +32,7 @@ use Mailman::Cluster;
 use Mailman::Relay;
 
 my $readme = slurp_file('README.md');
+my $security = slurp_file('SECURITY.md');
 my $node = Mailman::Cluster->create(
 	'main',
 	preload => 1,
@@ -120,10 +122,11 @@ sub run_sh
 }
 
 my %blocks;
-while ($readme =~ /^```(\w+)\n(.*?)^```$/msg)
+my $guides = $readme . $security;
+while ($guides =~ /^```(\w+)\n(.*?)^```$/msg)
 {
 	my ($kind, $text) = ($1, $2);
-	my $line = 1 + (substr($readme, 0, $-[2]) =~ tr/\n//);
+	my $line = 1 + (substr($guides, 0, $-[2]) =~ tr/\n//);
 	$blocks{$kind}++;
 	run_sql($line - 1, $text) if $kind eq 'sql';
 	run_sh($line, $text) if $kind eq 'sh';
@@ -156,7 +159,8 @@ while ($readme =~ /^#{2,4} (.*)$/mg)
 	$slug =~ s/ /-/g;
 	$anchor{$slug} = 1;
 }
-my %linked = map { $_ => 1 } $readme =~ /\]\(#([\w-]+)\)/g;
+my %linked = map { $_ => 1 } $readme =~ /\]\(#([\w-]+)\)/g,
+  $security =~ /\]\(README\.md#([\w-]+)\)/g;
 is(join(' ', grep { !$anchor{$_} } sort keys %linked),
 	'', 'links lead somewhere');
 my ($toc) = $readme =~ /^(\| to learn .*?)\n\n/ms;
@@ -416,11 +420,11 @@ my %schema = map { $_ => 1 } split(
 		 WHERE name LIKE 'mailman.%'}));
 my %files = map { $_ => 1 } qw(h c so control);
 my %unknown;
-while ($readme =~ /\bmailman\.([a-z_]+)/g)
+while ($guides =~ /\bmailman\.([a-z_]+)/g)
 {
 	$unknown{"mailman.$1"} = 1 unless $schema{$1} || $files{$1};
 }
-while ($readme =~ /\b(mailman_\w+)/g)
+while ($guides =~ /\b(mailman_\w+)/g)
 {
 	my $name = $1;
 	next if $functions{$name} || $name eq 'mailman_smtp';
