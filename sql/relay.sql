@@ -101,6 +101,18 @@ SELECT option, value, t.outcome, t.detail, t.hint
   try_server(format('url ''smtp://mx.example.com'', %I %L', option, value)) t
  ORDER BY n, value COLLATE "C";
 
+-- how well its sessions are protected
+SELECT option, value, t.outcome, t.detail, t.hint
+  FROM (VALUES
+	(1, 'allow_clear_password', 'on'), (1, 'allow_clear_password', 'off'),
+	(2, 'allow_clear_password', ''), (2, 'allow_clear_password', 'maybe'),
+	(3, 'tls_min', '1.2'), (3, 'tls_min', '1.3'),
+	(4, 'tls_min', ''), (4, 'tls_min', '1'), (4, 'tls_min', '1.0'),
+	(4, 'tls_min', '1.1'), (4, 'tls_min', '1.4'), (4, 'tls_min', 'TLSv1.2')
+  ) AS v(n, option, value),
+  try_server(format('url ''smtp://mx.example.com'', %I %L', option, value)) t
+ ORDER BY n, value COLLATE "C";
+
 -- rates
 SELECT rate, t.outcome, t.detail, t.hint
   FROM unnest(ARRAY['14/s', '1/min', '100/h', '200/d', '1000000/s', ' 14 / s ',

@@ -65,18 +65,31 @@ connect_set_security(CURL *easy, const RelayConfig *config)
 					  CURLUSESSL_NONE));
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	/* nothing older than that */
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)
+					 (config->tls13 ? CURL_SSLVERSION_TLSv1_3 :
+					  CURL_SSLVERSION_TLSv1_2));
 	if (config->ca_file != NULL)
 	{
 		curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
 		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	}
-	if (config->username != NULL)
-	{
-		curl_easy_setopt(easy, CURLOPT_USERNAME, config->username);
-		curl_easy_setopt(easy, CURLOPT_PASSWORD,
-						 config->password ? config->password : "");
-	}
+}
+
+/*
+ * Only the forms that send what we were given.  Left to itself libcurl prefers
+ * GSSAPI, NTLM and digests where they are offered: the first two may use a
+ * ticket or the name of the account that the server runs as.
+ */
+static void
+connect_set_login(CURL *easy, const RelayConfig *config)
+{
+	if (config->username == NULL)
+		return;
+	curl_easy_setopt(easy, CURLOPT_LOGIN_OPTIONS, "AUTH=PLAIN;AUTH=LOGIN");
+	curl_easy_setopt(easy, CURLOPT_USERNAME, config->username);
+	curl_easy_setopt(easy, CURLOPT_PASSWORD,
+					 config->password ? config->password : "");
 }
 
 static void
@@ -112,6 +125,7 @@ connect_set_options(Connection *conn)
 		curl_easy_setopt(easy, CURLOPT_DEBUGDATA, conn);
 	}
 	connect_set_security(easy, config);
+	connect_set_login(easy, config);
 }
 
 Connection *

@@ -22,6 +22,7 @@
 #include "foreign/foreign.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "relay_options.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -148,7 +149,9 @@ relay_mapping(ForeignServer *server, Oid role)
 void
 relay_check(const char *name, Oid role)
 {
-	(void) relay_mapping(relay_server(name, role), role);
+	ForeignServer *server = relay_server(name, role);
+
+	relay_check_clear(name, server->options, relay_mapping(server, role));
 }
 
 /* How fast mail may go to it, whoever asks; NULL: there is no such relay */
@@ -171,13 +174,15 @@ Relay *
 relay_load(const char *name, Oid role)
 {
 	ForeignServer *server = relay_server(name, role);
+	List	   *mapping = relay_mapping(server, role);
 	Relay	   *relay = palloc0(sizeof(Relay));
 
+	relay_check_clear(name, server->options, mapping);
 	relay->name = pstrdup(name);
 	relay->server = server->serverid;
 	relay_defaults_set(relay);
 	relay_apply(relay, server->options, ForeignServerRelationId);
-	relay_apply(relay, relay_mapping(server, role), UserMappingRelationId);
+	relay_apply(relay, mapping, UserMappingRelationId);
 	relay->key = (int64)
 		hash_bytes_extended((const unsigned char *) relay->fingerprint,
 							(int) strlen(relay->fingerprint), 0);

@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "relay_options.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 
@@ -146,6 +147,25 @@ relay_read_time(const char *name, const char *value, int min, int max)
 		relay_option_bad(name, psprintf("It must be from %ds to %ds.",
 										min / 1000, max / 1000), hint);
 	return ms;
+}
+
+bool
+relay_read_tls_min(const char *name, const char *value)
+{
+	if (strcmp(value, "1.2") != 0 && strcmp(value, "1.3") != 0)
+		relay_option_bad(name, "It must be \"1.2\" or \"1.3\".",
+						 "Versions before 1.2 protect nothing (RFC 8996).");
+	return strcmp(value, "1.3") == 0;
+}
+
+bool
+relay_read_switch(const char *name, const char *value)
+{
+	bool		on;
+
+	if (!parse_bool(value, &on))
+		relay_option_bad(name, "It must be \"on\" or \"off\".", NULL);
+	return on;
 }
 
 Rate

@@ -26,6 +26,8 @@ typedef enum RelayOptionKind
 {
 	OPTION_URL,
 	OPTION_TLS,
+	OPTION_TLS_MIN,
+	OPTION_SWITCH,				/* read by relay_login.c */
 	OPTION_FILE,
 	OPTION_HOST,
 	OPTION_NUMBER,
@@ -53,6 +55,8 @@ typedef struct RelayOption
 static const RelayOption relay_options[] = {
 	{"url", IN_SERVER, OPTION_URL, 0, 0, AT(config.url)},
 	{"tls", IN_SERVER, OPTION_TLS, 0, 0, AT(config.tls_required)},
+	{"tls_min", IN_SERVER, OPTION_TLS_MIN, 0, 0, AT(config.tls13)},
+	{"allow_clear_password", IN_SERVER, OPTION_SWITCH, 0, 0, 0},
 	{"ca_file", IN_SERVER, OPTION_FILE, 0, 0, AT(config.ca_file)},
 	{"helo", IN_SERVER, OPTION_HOST, 0, 0, AT(config.helo)},
 	{"connections", IN_SERVER, OPTION_NUMBER, 1, 1000, AT(config.connections)},
@@ -188,6 +192,12 @@ relay_option_set(const RelayOption *option, char *value, Relay *relay,
 				relay_option_bad(name, "It must be \"require\" or \"none\".",
 								 NULL);
 			*(bool *) field = strcmp(value, "require") == 0;
+			return;
+		case OPTION_TLS_MIN:
+			*(bool *) field = relay_read_tls_min(name, value);
+			return;
+		case OPTION_SWITCH:
+			(void) relay_read_switch(name, value);
 			return;
 		case OPTION_FILE:
 			if (check)

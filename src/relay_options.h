@@ -13,6 +13,7 @@
 #ifndef MAILMAN_RELAY_OPTIONS_H
 #define MAILMAN_RELAY_OPTIONS_H
 
+#include "nodes/pg_list.h"
 #include "pace.h"
 
 /* The ERROR; hint may be NULL */
@@ -35,11 +36,25 @@ extern int	relay_read_number(const char *name, const char *value, int min,
 /* As settings have it, "30s"; in ms */
 extern int	relay_read_time(const char *name, const char *value, int min,
 							int max);
+
+/* Is nothing older than TLS 1.3 good enough? */
+extern bool relay_read_tls_min(const char *name, const char *value);
+
+/* As settings have it, "on" */
+extern bool relay_read_switch(const char *name, const char *value);
 extern Rate relay_read_rate(const char *name, const char *value);
 extern void relay_read_warm_up(const char *name, const char *value,
 							   RatePlan *plan);
 
 /* Midnight UTC of a day, Unix time in microseconds, never 0 */
 extern int64 relay_read_date(const char *name, const char *value);
+
+/* ---- relay_login.c ---- */
+
+/* One of those options, as it was written; NULL: it is not among them */
+extern const char *relay_option_text(List *options, const char *name);
+
+/* ERROR if the relay of that name would get credentials in clear text */
+extern void relay_check_clear(const char *name, List *server, List *mapping);
 
 #endif							/* MAILMAN_RELAY_OPTIONS_H */

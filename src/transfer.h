@@ -43,6 +43,7 @@ typedef struct RelayConfig
 	const char *helo;			/* NULL: the host's name */
 	bool		tls_required;	/* smtp://: STARTTLS or nothing; false: clear
 								 * text, even if TLS is offered */
+	bool		tls13;			/* TLS 1.3 or nothing; false: 1.2 will do */
 	int			connections;	/* most sessions at once, >= 1 */
 	int			messages;		/* most mails per session, 0: no limit */
 	int			connect_timeout_ms; /* up to and with AUTH */
