@@ -201,6 +201,40 @@ CREATE USER MAPPING FOR PUBLIC SERVER relay
 :sqlstate
 CREATE USER MAPPING FOR PUBLIC SERVER relay OPTIONS (rate '14/s');
 :sqlstate
+
+-- or a file, or a token, and one of them
+CREATE FUNCTION try_mapping(options text, OUT outcome text, OUT detail text,
+							OUT hint text) AS $$
+BEGIN
+	EXECUTE 'CREATE USER MAPPING FOR CURRENT_USER SERVER relay OPTIONS ('
+		|| options || ')';
+	DROP USER MAPPING FOR CURRENT_USER SERVER relay;
+	outcome := 'ok';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS outcome = MESSAGE_TEXT,
+		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+	outcome := SQLSTATE || ' ' || outcome;
+END
+$$ LANGUAGE plpgsql;
+SELECT options, t.outcome, t.detail, t.hint
+  FROM unnest(ARRAY[
+	'username ''weekly'', password ''word''',
+	'username ''weekly'', token ''ya29.a0Af_b-w~x+y/z==''',
+	'username ''weekly'', password_file ''/run/secrets/relay''',
+	'token ''ya29''', 'password_file ''/run/secrets/relay''',
+	'username ''weekly'', password ''word'', token ''ya29''',
+	'username ''weekly'', token ''ya29'', password_file ''/x''',
+	'username ''weekly'', password_file ''/x'', password ''word''',
+	'username ''weekly'', password_file ''secret''',
+	'username ''weekly'', password_file ''''',
+	'username ''weekly'', token ''''',
+	'username ''weekly'', token ''Bearer ya29''',
+	'username ''weekly'', token E''ya\x0129''',
+	'username ''weekly'', token ''yä29''',
+	'username ''we,ekly'', token ''ya29''',
+	'username ''a=weekly'', token ''ya29''',
+	'username ''a=we,ekly'', password ''word'''
+  ]) WITH ORDINALITY AS o(options, n), try_mapping(options) t ORDER BY n;
 CREATE USER MAPPING FOR PUBLIC SERVER relay;
 DROP USER MAPPING FOR PUBLIC SERVER relay;
 

@@ -76,22 +76,6 @@ connect_set_security(CURL *easy, const RelayConfig *config)
 	}
 }
 
-/*
- * Only the forms that send what we were given.  Left to itself libcurl prefers
- * GSSAPI, NTLM and digests where they are offered: the first two may use a
- * ticket or the name of the account that the server runs as.
- */
-static void
-connect_set_login(CURL *easy, const RelayConfig *config)
-{
-	if (config->username == NULL)
-		return;
-	curl_easy_setopt(easy, CURLOPT_LOGIN_OPTIONS, "AUTH=PLAIN;AUTH=LOGIN");
-	curl_easy_setopt(easy, CURLOPT_USERNAME, config->username);
-	curl_easy_setopt(easy, CURLOPT_PASSWORD,
-					 config->password ? config->password : "");
-}
-
 static void
 connect_set_options(Connection *conn)
 {
@@ -125,21 +109,35 @@ connect_set_options(Connection *conn)
 		curl_easy_setopt(easy, CURLOPT_DEBUGDATA, conn);
 	}
 	connect_set_security(easy, config);
-	connect_set_login(easy, config);
+	login_set_options(easy, config);
+}
+
+static void
+connect_no_memory(Attempt *failure)
+{
+	memset(failure, 0, sizeof(*failure));
+	failure->stage = STAGE_CONNECT;
+	failure->end = END_LOCAL;
+	snprintf(failure->text, sizeof(failure->text), "out of memory");
 }
 
 Connection *
-connect_open(Connector *c, void *owner, ConnectWords *words)
+connect_open(Connector *c, void *owner, ConnectWords *words, Attempt *failure)
 {
-	Connection *conn = calloc(1, sizeof(Connection));
+	Connection *conn;
 	sigset_t	saved;
 	CURLMcode	rc = CURLM_OUT_OF_MEMORY;
 
+	if (!login_refresh(c, failure))
+		return NULL;
+	connect_no_memory(failure); /* if anything fails */
+	conn = calloc(1, sizeof(Connection));
 	if (conn == NULL)
 		return NULL;
 	conn->connector = c;
 	conn->owner = owner;
 	conn->fd = -1;
+	conn->login = c->login;
 	hearing_init(&conn->hearing, &c->config, words);
 	conn->easy = curl_easy_init();
 	if (conn->easy != NULL)

@@ -114,13 +114,14 @@ relay_has_mappings(Oid serverid)
  * or mail would leave without AUTH where AUTH was meant.
  */
 static List *
-relay_mapping(ForeignServer *server, Oid role)
+relay_mapping(ForeignServer *server, Oid role, Oid *mapping)
 {
 	HeapTuple	tuple;
 	Datum		options;
 	bool		isnull;
 	List	   *list = NIL;
 
+	*mapping = InvalidOid;
 	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
 							ObjectIdGetDatum(server->serverid));
 	if (!HeapTupleIsValid(tuple))
@@ -138,6 +139,7 @@ relay_mapping(ForeignServer *server, Oid role)
 					 errhint("CREATE USER MAPPING FOR that role, or FOR PUBLIC.")));
 		return NIL;
 	}
+	*mapping = ((Form_pg_user_mapping) GETSTRUCT(tuple))->oid;
 	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
 							  Anum_pg_user_mapping_umoptions, &isnull);
 	if (!isnull)
@@ -151,7 +153,10 @@ relay_check(const char *name, Oid role)
 {
 	ForeignServer *server = relay_server(name, role);
 
-	relay_check_clear(name, server->options, relay_mapping(server, role));
+	Oid			mapping;
+
+	relay_check_clear(name, server->options,
+					  relay_mapping(server, role, &mapping));
 }
 
 /* How fast mail may go to it, whoever asks; NULL: there is no such relay */
@@ -174,8 +179,8 @@ Relay *
 relay_load(const char *name, Oid role)
 {
 	ForeignServer *server = relay_server(name, role);
-	List	   *mapping = relay_mapping(server, role);
 	Relay	   *relay = palloc0(sizeof(Relay));
+	List	   *mapping = relay_mapping(server, role, &relay->mapping);
 
 	relay_check_clear(name, server->options, mapping);
 	relay->name = pstrdup(name);
@@ -186,5 +191,6 @@ relay_load(const char *name, Oid role)
 	relay->key = (int64)
 		hash_bytes_extended((const unsigned char *) relay->fingerprint,
 							(int) strlen(relay->fingerprint), 0);
+	relay->key = relay_login_key(&relay->config, relay->key);
 	return relay;
 }

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * relay_login.c
- *	  May a relay be told the credentials of a user mapping?
+ *	  The credentials of a user mapping, and whether a relay may have them.
  *
  * The owner of a server writes where mail goes and whether it is encrypted,
  * and somebody else writes the user mapping: only when both are known can one
@@ -17,6 +17,7 @@
 #include <arpa/inet.h>
 
 #include "commands/defrem.h"
+#include "common/hashfn.h"
 #include "mailman.h"
 #include "relay_options.h"
 #include "utils/builtins.h"
@@ -84,4 +85,60 @@ relay_check_clear(const char *name, List *server, List *mapping)
 					   url),
 			 errhint("Use TLS; or, within a net you trust, ALTER SERVER %s OPTIONS (ADD allow_clear_password 'on').",
 					 quote_identifier(name))));
+}
+
+/* see relay_options.h */
+void
+relay_check_login(const RelayConfig *config)
+{
+	const char *const names[] = {"password", "password_file", "token"};
+	const char *const values[] = {config->password, config->password_file,
+	config->token};
+	const char *hint = "Credentials are a username and a password, a password_file or a token.";
+	int			first = -1;
+	int			i;
+
+	for (i = 0; i < (int) lengthof(names); i++)
+	{
+		if (values[i] == NULL)
+			continue;
+		if (first >= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_INVALID_OPTION_NAME),
+					 errmsg("options \"%s\" and \"%s\" exclude each other",
+							names[first], names[i]),
+					 errhint("%s", hint)));
+		first = i;
+	}
+	if (config->username == NULL && first >= 0)
+		relay_option_missing("username", hint);
+	if (config->username != NULL && first < 0)
+		relay_option_missing("password", hint);
+	/* RFC 5801 4: it would have to be written otherwise, and libcurl does not */
+	if (config->token != NULL && strpbrk(config->username, ",=") != NULL)
+		relay_option_bad("username",
+						 "With a token it must have no comma and no equals sign.",
+						 NULL);
+}
+
+static int64
+relay_hash(const char *text, int64 seed)
+{
+	return (int64) hash_bytes_extended((const unsigned char *) text,
+									   (int) strlen(text), (uint64) seed);
+}
+
+/* see relay_options.h */
+int64
+relay_login_key(const RelayConfig *config, int64 seed)
+{
+	char		password[TRANSFER_PASSWORD_MAX];
+
+	if (config->token != NULL)
+		return relay_hash(config->token, seed);
+	if (config->password_file != NULL &&
+		transfer_read_password(config->password_file, password,
+							   sizeof(password)) == NULL)
+		return relay_hash(password, seed);
+	return seed;
 }

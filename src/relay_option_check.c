@@ -34,6 +34,16 @@ relay_option_bad(const char *name, const char *detail, const char *hint)
 			 hint ? errhint("%s", hint) : 0));
 }
 
+/* see relay_options.h */
+void
+relay_option_missing(const char *name, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+			 errmsg("option \"%s\" is required", name),
+			 errhint("%s", hint)));
+}
+
 /* [A-Za-z0-9.-] or an IPv6 literal in brackets */
 static bool
 relay_host_is_valid(const char *host, size_t len)
@@ -118,7 +128,25 @@ relay_check_file(const char *name, const char *path)
 				 errmsg("permission denied to set option \"%s\"", name),
 				 errdetail("Only roles with privileges of the \"%s\" role may set it.",
 						   "pg_read_server_files"),
-				 errhint("Without it the system's certificates are used.")));
+				 strcmp(name, "ca_file") == 0 ?
+				 errhint("Without it the system's certificates are used.") : 0));
+}
+
+/* RFC 6750 2.1 has less; some have more */
+void
+relay_check_token(const char *name, const char *token)
+{
+	const char *hint = "Write the access token alone, as the provider gives it.";
+	const char *at;
+
+	if (token[0] == '\0')
+		relay_option_bad(name, "It is empty.", hint);
+	for (at = token; *at; at++)
+	{
+		if (*at <= ' ' || *at > '~')
+			relay_option_bad(name, "It has characters in it that no token has.",
+							 hint);
+	}
 }
 
 int

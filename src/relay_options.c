@@ -35,6 +35,7 @@ typedef enum RelayOptionKind
 	OPTION_RATE,				/* "14/s" */
 	OPTION_WARM_UP,				/* a rate per day */
 	OPTION_DATE,
+	OPTION_TOKEN,
 	OPTION_SECRET				/* any line of text */
 } RelayOptionKind;
 
@@ -75,6 +76,8 @@ static const RelayOption relay_options[] = {
 	{"weight", IN_SERVER, OPTION_NUMBER, 1, 1000, AT(weight)},
 	{"username", IN_MAPPING, OPTION_SECRET, 0, 0, AT(config.username)},
 	{"password", IN_MAPPING, OPTION_SECRET, 0, 0, AT(config.password)},
+	{"password_file", IN_MAPPING, OPTION_FILE, 0, 0, AT(config.password_file)},
+	{"token", IN_MAPPING, OPTION_TOKEN, 0, 0, AT(config.token)},
 };
 
 static const RelayConfig relay_defaults = {
@@ -162,12 +165,13 @@ relay_option_find(const char *name, Oid catalog)
 
 /*
  * Are sessions made of it?  Then a change replaces them; a new rate or weight
- * must not.
+ * must not, nor a new token, which those need that are not made yet.
  */
 static bool
 relay_option_is_sessions(const RelayOption *option)
 {
-	return option->offset >= offsetof(Relay, config) &&
+	return option->kind != OPTION_TOKEN &&
+		option->offset >= offsetof(Relay, config) &&
 		option->offset < offsetof(Relay, config) + sizeof(RelayConfig);
 }
 
@@ -224,6 +228,10 @@ relay_option_set(const RelayOption *option, char *value, Relay *relay,
 		case OPTION_DATE:
 			*(int64_t *) field = relay_read_date(name, value);
 			return;
+		case OPTION_TOKEN:
+			if (check)
+				relay_check_token(name, value);
+			break;
 		case OPTION_SECRET:
 			if (value[0] == '\0')
 				relay_option_bad(name, "It is empty.", NULL);
@@ -245,21 +253,15 @@ relay_check_whole(const Relay *relay, Oid catalog)
 		missing = "url";
 		hint = "Write OPTIONS (url 'smtps://host:465').";
 	}
-	else if ((config->username == NULL) != (config->password == NULL))
-	{
-		missing = config->username ? "password" : "username";
-		hint = "Credentials are a username and a password.";
-	}
 	else if ((relay->plan.days == 0) != (relay->plan.start_us == 0))
 	{
 		missing = relay->plan.days ? "warm_up_start" : "warm_up";
 		hint = "A warm-up is a rate for each day and the date of the first.";
 	}
 	if (missing != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-				 errmsg("option \"%s\" is required", missing),
-				 errhint("%s", hint)));
+		relay_option_missing(missing, hint);
+	if (catalog == UserMappingRelationId)
+		relay_check_login(config);
 }
 
 Datum

@@ -15,10 +15,14 @@
 
 #include "nodes/pg_list.h"
 #include "pace.h"
+#include "transfer.h"
 
 /* The ERROR; hint may be NULL */
 extern void relay_option_bad(const char *name, const char *detail,
 							 const char *hint);
+
+/* The ERROR if one is missing */
+extern void relay_option_missing(const char *name, const char *hint);
 
 /* No control bytes: they would end up in the dialogue */
 extern void relay_check_line(const char *name, const char *value);
@@ -29,6 +33,8 @@ extern void relay_check_host(const char *name, const char *host);
 
 /* An absolute path, set by somebody who may read the server's files */
 extern void relay_check_file(const char *name, const char *path);
+
+extern void relay_check_token(const char *name, const char *token);
 
 extern int	relay_read_number(const char *name, const char *value, int min,
 							  int max);
@@ -50,6 +56,12 @@ extern void relay_read_warm_up(const char *name, const char *value,
 extern int64 relay_read_date(const char *name, const char *value);
 
 /* ---- relay_login.c ---- */
+
+/* ERROR if the credentials of a user mapping do not make a login */
+extern void relay_check_login(const RelayConfig *config);
+
+/* A number that is another one if they are, and what is in files */
+extern int64 relay_login_key(const RelayConfig *config, int64 seed);
 
 /* One of those options, as it was written; NULL: it is not among them */
 extern const char *relay_option_text(List *options, const char *name);

@@ -211,5 +211,83 @@ foreach my $case (
 	$relay->stop;
 }
 
+# ---- a password in a file
+
+my $secret = $node->basedir . '/password';
+sub write_secret
+{
+	my ($text) = @_;
+	open(my $fh, '>', "$secret.new") or die "$secret.new: $!";
+	print {$fh} $text;
+	close($fh);
+	rename("$secret.new", $secret) or die "$secret: $!";
+	return;
+}
+
+my $filed = Mailman::Relay->new(
+	auth          => ['PLAIN'],
+	auth_required => 1,
+	user          => 'news',
+	password      => 'one')->start;
+$node->relay('filed', $filed->url, connections => 1, messages => 5);
+$node->sql('CREATE USER MAPPING FOR PUBLIC SERVER filed'
+	  . " OPTIONS (username 'news', password_file '$secret')");
+foreach my $case (
+	[ 'that is not there', undef,          'No such file or directory' ],
+	[ 'with nothing in it', '',            'it is empty' ],
+	[ 'with a blank line',  "\n",          'it is empty' ],
+	[ 'of two lines',       "one\ntwo\n", 'it has more than one line' ],
+	[ 'with a CR inside',   "o\rne\n",    'it has more than one line' ],
+	[ 'with a NUL',         "o\0ne\n",    'it has more than one line' ],
+	[ 'that has no end', 'x' x 5000,       'it is too long' ])
+{
+	my ($words, $text, $fault) = @$case;
+	write_secret($text) if defined $text;
+	like(
+		check('filed'),
+		qr/^auth: AUTH: could not read the password file: $fault/,
+		"a password file $words");
+}
+unlink $secret;
+system('mkfifo', $secret) == 0 or die 'mkfifo failed';
+like(check('filed'), qr/it is not a regular file/,
+	'a password file that is a pipe: nobody waits for it');
+unlink $secret;
+is($filed->connections_opened, 0, 'with none of them is the relay asked');
+foreach my $text ("one\n", "one\r\n", 'one')
+{
+	write_secret($text);
+	is(check('filed'), 'well', 'a password file with a password');
+}
+
+# it is replaced while a letter is being sent
+$newsletter = $node->newsletter(relays => ['filed'], subscriptions => 30);
+$letter = $node->letter($newsletter);
+$filed->gate(7);
+$node->send($letter);
+ok($filed->wait_for_held(1), 'a letter is on its way with it');
+$filed->set(password => 'two');
+write_secret("two\n");
+$filed->open_gate;
+ok($node->wait_for_letter($letter, 'sent'), 'the file is replaced: sent');
+is($filed->pairs, 30, 'to everybody');
+is(scalar(() = grep { $_->{ok} eq '0' } $filed->events('auth')),
+	0, 'no login was refused');
+
+# it is lost: a person must act, and the next letter begins by itself
+unlink $secret;
+$letter = $node->letter($newsletter);
+$node->send($letter);
+ok($node->wait_for_letter($letter, 'paused'), 'the file is lost: paused');
+is($node->states($letter)->{pending}, 30, 'and nobody pays');
+write_secret("two\n");
+my $next = $node->letter($newsletter);
+$node->send($next);
+ok($node->wait_for_letter($next, 'sent'), 'it is back: the next is sent');
+$node->sql("SELECT mailman_resume($letter)");
+ok($node->wait_for_letter($letter, 'sent'), 'and that one, when resumed');
+is($filed->pairs, 90, 'all of them');
+is(scalar($filed->duplicates), 0, 'once');
+
 $node->stop;
 done_testing();
