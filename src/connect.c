@@ -74,6 +74,13 @@ connect_set_security(CURL *easy, const RelayConfig *config)
 		curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
 		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	}
+	if (config->cert_file != NULL)
+	{
+		curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
+		curl_easy_setopt(easy, CURLOPT_SSLKEY, config->key_file);
+		/* or OpenSSL would ask at the terminal, if there is one */
+		curl_easy_setopt(easy, CURLOPT_KEYPASSWD, "");
+	}
 }
 
 static void

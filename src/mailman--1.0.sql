@@ -1417,3 +1417,16 @@ CREATE EVENT TRIGGER mailman_guard_triggers ON ddl_command_end
 ALTER EVENT TRIGGER mailman_guard_triggers ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER mailman_guard_triggers IS
 'a trigger on a table of mailman would run with the rights of the extension''s owner';
+
+CREATE FUNCTION mailman.guard_relays() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_relays';
+COMMENT ON FUNCTION mailman.guard_relays() IS
+'options of relays and user mappings that name files are set by those who may read the server''s files';
+REVOKE EXECUTE ON FUNCTION mailman.guard_relays() FROM PUBLIC;
+CREATE EVENT TRIGGER mailman_guard_relays ON ddl_command_end
+	WHEN TAG IN ('CREATE SERVER', 'ALTER SERVER', 'CREATE USER MAPPING',
+				 'ALTER USER MAPPING')
+	EXECUTE FUNCTION mailman.guard_relays();
+ALTER EVENT TRIGGER mailman_guard_relays ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER mailman_guard_relays IS
+'anybody could have files of the server read, and sent to a relay';

@@ -104,6 +104,9 @@ typedef struct Relay
 	int			weight;			/* among equals; 0: it has none */
 } Relay;
 
+/* The relay of that name; InvalidOid: there is none */
+extern Oid	relay_find(const char *name);
+
 extern void relay_defaults_set(Relay *relay);
 extern void relay_apply(Relay *relay, List *options, Oid catalog);
 

@@ -63,6 +63,16 @@ relay_server(const char *name, Oid role)
 	return server;
 }
 
+/* see mailman.h */
+Oid
+relay_find(const char *name)
+{
+	ForeignServer *server = GetForeignServerByName(name, true);
+
+	return server != NULL && server_is_relay(server) ? server->serverid :
+		InvalidOid;
+}
+
 /* One that is not there is nobody's fault */
 bool
 relay_may(const char *name, Oid role)

@@ -73,8 +73,16 @@ relay_check_clear(const char *name, List *server, List *mapping)
 	const char *allow = relay_option_text(server, "allow_clear_password");
 
 	if (tls == NULL || strcmp(tls, "none") != 0 || url == NULL ||
-		pg_strncasecmp(url, "smtps:", 6) == 0 ||
-		relay_option_text(mapping, "username") == NULL ||
+		pg_strncasecmp(url, "smtps:", 6) == 0)
+		return;
+	if (relay_option_text(mapping, "cert_file") != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relay \"%s\" cannot be shown a certificate in clear text",
+						name),
+				 errdetail("Option \"tls\" is \"none\", and the user mapping has a cert_file."),
+				 errhint("Use TLS, or drop option cert_file of the user mapping.")));
+	if (relay_option_text(mapping, "username") == NULL ||
 		relay_url_is_loopback(url) ||
 		(allow != NULL && relay_read_switch("allow_clear_password", allow)))
 		return;
@@ -114,6 +122,9 @@ relay_check_login(const RelayConfig *config)
 		relay_option_missing("username", hint);
 	if (config->username != NULL && first < 0)
 		relay_option_missing("password", hint);
+	if (config->key_file != NULL && config->cert_file == NULL)
+		relay_option_missing("cert_file",
+							 "A key is that of a certificate.");
 	/* RFC 5801 4: it would have to be written otherwise, and libcurl does not */
 	if (config->token != NULL && strpbrk(config->username, ",=") != NULL)
 		relay_option_bad("username",

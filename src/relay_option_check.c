@@ -14,11 +14,8 @@
 
 #include <ctype.h>
 
-#include "catalog/pg_authid.h"
 #include "mailman.h"
-#include "miscadmin.h"
 #include "relay_options.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
@@ -122,14 +119,6 @@ relay_check_file(const char *name, const char *path)
 {
 	if (path[0] != '/')
 		relay_option_bad(name, "It is not an absolute path.", NULL);
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to set option \"%s\"", name),
-				 errdetail("Only roles with privileges of the \"%s\" role may set it.",
-						   "pg_read_server_files"),
-				 strcmp(name, "ca_file") == 0 ?
-				 errhint("Without it the system's certificates are used.") : 0));
 }
 
 /* RFC 6750 2.1 has less; some have more */

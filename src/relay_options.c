@@ -78,6 +78,8 @@ static const RelayOption relay_options[] = {
 	{"password", IN_MAPPING, OPTION_SECRET, 0, 0, AT(config.password)},
 	{"password_file", IN_MAPPING, OPTION_FILE, 0, 0, AT(config.password_file)},
 	{"token", IN_MAPPING, OPTION_TOKEN, 0, 0, AT(config.token)},
+	{"cert_file", IN_MAPPING, OPTION_FILE, 0, 0, AT(config.cert_file)},
+	{"key_file", IN_MAPPING, OPTION_FILE, 0, 0, AT(config.key_file)},
 };
 
 static const RelayConfig relay_defaults = {
@@ -161,6 +163,34 @@ relay_option_find(const char *name, Oid catalog)
 			return &relay_options[i];
 	}
 	return NULL;
+}
+
+/* see relay_options.h */
+bool
+relay_option_is_file(const char *name)
+{
+	size_t		i;
+
+	for (i = 0; i < lengthof(relay_options); i++)
+	{
+		if (relay_options[i].kind == OPTION_FILE &&
+			strcmp(relay_options[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* see relay_options.h */
+bool
+relay_option_is_way(const char *name)
+{
+	const RelayOption *option = relay_option_find(name,
+												  ForeignServerRelationId);
+
+	return option != NULL &&
+		(option->kind == OPTION_URL || option->kind == OPTION_TLS ||
+		 option->kind == OPTION_TLS_MIN || option->kind == OPTION_SWITCH ||
+		 option->kind == OPTION_FILE);
 }
 
 /*

@@ -17,6 +17,12 @@
 #include "pace.h"
 #include "transfer.h"
 
+/* Is it one that names a file of the server? */
+extern bool relay_option_is_file(const char *name);
+
+/* Does it say where mail goes, or how well it is protected? */
+extern bool relay_option_is_way(const char *name);
+
 /* The ERROR; hint may be NULL */
 extern void relay_option_bad(const char *name, const char *detail,
 							 const char *hint);
@@ -31,7 +37,7 @@ extern void relay_check_line(const char *name, const char *value);
 extern void relay_check_url(const char *name, const char *url);
 extern void relay_check_host(const char *name, const char *host);
 
-/* An absolute path, set by somebody who may read the server's files */
+/* An absolute path; guard_relay.c sees to who sets it */
 extern void relay_check_file(const char *name, const char *path);
 
 extern void relay_check_token(const char *name, const char *token);

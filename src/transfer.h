@@ -44,6 +44,8 @@ typedef struct RelayConfig
 	const char *password;
 	const char *password_file;	/* instead: read for each session */
 	const char *token;			/* instead: see transfer_set_token() */
+	const char *cert_file;		/* our own; NULL: none */
+	const char *key_file;		/* NULL: the key is in cert_file */
 	const char *ca_file;		/* NULL: the system's */
 	const char *helo;			/* NULL: the host's name */
 	bool		tls_required;	/* smtp://: STARTTLS or nothing; false: clear

@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(493);
+SELECT plan(494);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -442,6 +442,11 @@ SELECT is((SELECT evtenabled::text || evtevent || evttags::text
 			 FROM pg_event_trigger WHERE evtname = 'mailman_guard_triggers'),
 		  'Addl_command_end{"CREATE TRIGGER"}',
 		  'triggers are looked at when they are made');
+SELECT is((SELECT evtenabled::text || evtevent || evttags::text
+			 FROM pg_event_trigger WHERE evtname = 'mailman_guard_relays'),
+		  'Addl_command_end{"CREATE SERVER","ALTER SERVER",'
+		  || '"CREATE USER MAPPING","ALTER USER MAPPING"}',
+		  'so are options that name files');
 
 -- a publication FOR ALL TABLES refuses UPDATE and DELETE of a table whose rows
 -- cannot be told apart

@@ -22,6 +22,7 @@ use warnings;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use Mailman::Certs;
 use Mailman::Cluster;
 use Mailman::Relay;
 
@@ -288,6 +289,162 @@ $node->sql("SELECT mailman_resume($letter)");
 ok($node->wait_for_letter($letter, 'sent'), 'and that one, when resumed');
 is($filed->pairs, 90, 'all of them');
 is(scalar($filed->duplicates), 0, 'once');
+
+# ---- our own certificate
+
+my $theirs  = $node->basedir . '/theirs';
+my $strange = $node->basedir . '/strange';
+mkdir $_ or die "$_: $!" foreach $theirs, $strange;
+my %file    = Mailman::Certs->make($theirs);
+my %unknown = Mailman::Certs->make($strange);
+my $both    = "$theirs/both.pem";
+system("cat '$file{client_cert}' '$file{client_key}' > '$both'") == 0
+  or die 'cat failed';
+foreach my $implicit (0, 1)
+{
+	my $asks = Mailman::Relay->new(
+		starttls      => 1 - $implicit,
+		implicit_tls  => $implicit,
+		tls_cert      => $file{cert},
+		tls_key       => $file{key},
+		tls_client_ca => $file{ca})->start;
+	$node->relay('asks', $asks->url('localhost'),
+		tls => 'require', ca_file => $file{ca});
+	my $how = $implicit ? 'smtps' : 'STARTTLS';
+	isnt(check('asks'), 'well', "$how: without a certificate");
+	foreach my $case (
+		[ 'with one', 1, $file{client_cert}, $file{client_key} ],
+		[ 'with both in one file', 1, $both, undef ],
+		[ 'of another authority', 0, @unknown{qw(client_cert client_key)} ],
+		[ 'without its key', 0, $file{client_cert}, undef ],
+		[ 'with another key', 0, $file{client_cert}, $unknown{client_key} ],
+		[ 'that is not there', 0, "$theirs/nothing", undef ],
+		[ 'with a key that is not', 0, $file{client_cert}, "$theirs/no" ])
+	{
+		my ($words, $good, $cert, $key) = @$case;
+		$node->sql(
+			"CREATE USER MAPPING FOR PUBLIC SERVER asks OPTIONS (cert_file '$cert'"
+			  . (defined $key ? ", key_file '$key'" : '') . ')');
+		($good ? \&is : \&isnt)->(check('asks'), 'well',
+			"$how: a certificate $words");
+		$node->sql('DROP USER MAPPING FOR PUBLIC SERVER asks')
+		  unless $words eq 'with both in one file' && $implicit;
+		last if $words eq 'with both in one file' && $implicit;
+	}
+	if ($implicit)
+	{
+		my $list = $node->newsletter(relays => ['asks'], subscriptions => 5);
+		$letter = $node->letter($list);
+		$node->send($letter);
+		ok($node->wait_for_letter($letter, 'sent'), 'a letter by it: sent');
+		is($asks->pairs, 5, 'to everybody');
+		is((grep { !defined $_->{client} || $_->{client} ne
+			'mailman test client' } grep { defined $_->{what} &&
+			$_->{what} =~ /^TLS/ } $asks->events('tls')), 0,
+			'only those with a certificate have a session');
+		$node->sql(q{ALTER SERVER asks OPTIONS (SET tls 'none',
+			SET url 'smtp://localhost:1')});
+		like(
+			$node->sql_error("SELECT mailman_send($letter)"),
+			qr/55000.*cannot be shown a certificate in clear text/s,
+			'a certificate and tls none: an error');
+	}
+	$node->sql('DROP SERVER asks CASCADE');
+	$asks->stop;
+}
+
+# ---- files of the server are for those who may read them
+
+$node->sql(q{CREATE ROLE tenant;
+	GRANT USAGE ON FOREIGN DATA WRAPPER mailman_smtp TO tenant;
+	CREATE FUNCTION public.run(text) RETURNS void AS
+		'BEGIN EXECUTE $1; END' LANGUAGE plpgsql});
+my $tenant = $node->session;
+$tenant->query('SET ROLE tenant');
+my $url = "url 'smtps://relay.example.com'";
+
+# A statement of the tenant's that is refused, or is not
+sub refused
+{
+	my ($sql, $words) = @_;
+	my (undef, $error) = $tenant->try($sql);
+	like($error || '',
+		qr/42501.*permission denied to set option.*pg_read_server_files/s,
+		"refused: $words");
+	return;
+}
+
+sub granted
+{
+	my ($sql, $words) = @_;
+	my (undef, $error) = $tenant->try($sql);
+	is($error || '', '', "granted: $words");
+	return;
+}
+
+my $make = "CREATE SERVER mine FOREIGN DATA WRAPPER mailman_smtp OPTIONS ($url";
+refused("$make, ca_file '/etc/passwd')", 'ca_file of a new server');
+refused("CREATE SERVER IF NOT EXISTS mine FOREIGN DATA WRAPPER mailman_smtp"
+	  . " OPTIONS ($url, ca_file '/etc/passwd')", 'IF NOT EXISTS');
+refused("DO 'BEGIN $make, ca_file ''/x''); END'" =~
+	  s/'smtps:[^']*'/'$&'/r, 'in a DO block');
+refused("SELECT public.run(\$q\$$make, ca_file '/x')\$q\$)",
+	'in a function');
+granted("$make)", 'a server of the own');
+refused("ALTER SERVER mine OPTIONS (ADD ca_file '/etc/passwd')", 'ADD ca_file');
+refused("ALTER SERVER mine OPTIONS (ca_file '/etc/passwd')",
+	'ca_file without a word');
+refused("ALTER SERVER mine OPTIONS (ADD rate '1/s', ADD ca_file '/x')",
+	'ca_file behind another one');
+$node->sql("ALTER SERVER mine OPTIONS (ADD ca_file '/etc/ssl/ca.pem')");
+granted("ALTER SERVER mine OPTIONS (ADD $_)", "with ca_file: $_")
+  foreach "rate '14/s'", "connections '5'", "tls_min '1.3'";
+granted("ALTER SERVER mine OPTIONS (SET $url)", 'with ca_file: another url');
+refused("ALTER SERVER mine OPTIONS (SET ca_file '/etc/passwd')",
+	'another ca_file');
+refused("ALTER SERVER mine OPTIONS (SET ca_file '/etc/ssl/ca.pem')",
+	'even the same ca_file');
+foreach my $option ('password_file', 'cert_file', 'key_file')
+{
+	my $with = { password_file => "username 'x', ",
+		key_file => "cert_file '/x', " }->{$option} || '';
+	refused(
+		"CREATE USER MAPPING FOR CURRENT_USER SERVER mine"
+		  . " OPTIONS ($with$option '/etc/passwd')",
+		"$option of a new mapping");
+	granted(
+		"CREATE USER MAPPING FOR CURRENT_USER SERVER mine"
+		  . " OPTIONS (username 'x', password 'y')",
+		'a mapping without a file');
+	refused(
+		'ALTER USER MAPPING FOR CURRENT_USER SERVER mine OPTIONS'
+		  . ($option eq 'password_file'
+			? " (DROP password, ADD password_file '/etc/passwd')"
+			: " (ADD $option '/etc/passwd'"
+			  . ($option eq 'key_file' ? ", ADD cert_file '/x')" : ')')),
+		"$option of a mapping that is there");
+	granted('DROP USER MAPPING FOR CURRENT_USER SERVER mine', 'to drop it');
+}
+$node->sql("CREATE USER MAPPING FOR PUBLIC SERVER mine"
+	  . " OPTIONS (username 'x', password_file '/run/secrets/relay')");
+refused("ALTER SERVER mine OPTIONS ($_)",
+	"to have the file's password sent another way: $_")
+  foreach "SET url 'smtps://evil.example.com'", "ADD tls 'none'",
+  "ADD allow_clear_password 'on'", "SET tls_min '1.2'", 'DROP ca_file',
+  'DROP tls_min';
+granted("ALTER SERVER mine OPTIONS (SET $_)", "but $_")
+  foreach "rate '1/s'", "connections '2'";
+granted(
+	"ALTER USER MAPPING FOR PUBLIC SERVER mine OPTIONS (SET username 'y')",
+	'another username for it');
+refused(
+	"ALTER USER MAPPING FOR PUBLIC SERVER mine"
+	  . " OPTIONS (SET password_file '/etc/passwd')",
+	'another file');
+granted('DROP USER MAPPING FOR PUBLIC SERVER mine', 'to do without it');
+granted("ALTER SERVER mine OPTIONS (SET url 'smtps://other.example.com')",
+	'and then another url');
+$tenant->quit;
 
 $node->stop;
 done_testing();
