@@ -113,6 +113,19 @@ SELECT option, value, t.outcome, t.detail, t.hint
   try_server(format('url ''smtp://mx.example.com'', %I %L', option, value)) t
  ORDER BY n, value COLLATE "C";
 
+-- whose mail it takes
+SELECT froms, t.outcome, t.detail, t.hint
+  FROM unnest(ARRAY['example.com', '*.example.com', 'news@example.com',
+	'example.com, *.example.com,news@example.org', ' EXAMPLE.com ',
+	'münchen.example', 'Zoë@münchen.example', 'bounces+{{verp}}@example.com',
+	'', ' ', ',', 'example.com,', 'example.com,,example.org',
+	'example.com example.org', 'example.com; example.org', '*', '*.', '.com',
+	'*example.com', '*@example.com', 'news@', '@example.com', 'localhost',
+	'a@b@example.com', 'News <news@example.com>', '192.0.2.1'])
+	WITH ORDINALITY AS f(froms, n),
+  try_server(format('url ''smtp://mx.example.com'', "from" %L', froms)) t
+ ORDER BY n;
+
 -- rates
 SELECT rate, t.outcome, t.detail, t.hint
   FROM unnest(ARRAY['14/s', '1/min', '100/h', '200/d', '1000000/s', ' 14 / s ',

@@ -115,8 +115,11 @@ extern RatePlan *relay_plan(Oid serverid);
 /* WARNING if there is no such relay; it may be made before it is needed. */
 extern void relay_warn(const char *name);
 
-/* May this role send through it?  Else an ERROR that says why not. */
-extern void relay_check(const char *name, Oid role);
+/*
+ * May this role send through it?  Else an ERROR that says why not.  Returns
+ * its option "from", or NULL.
+ */
+extern const char *relay_check(const char *name, Oid role);
 
 /* The same without an ERROR; whatever its mappings */
 extern bool relay_may(const char *name, Oid role);

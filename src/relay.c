@@ -158,7 +158,7 @@ relay_mapping(ForeignServer *server, Oid role, Oid *mapping)
 	return list;
 }
 
-void
+const char *
 relay_check(const char *name, Oid role)
 {
 	ForeignServer *server = relay_server(name, role);
@@ -167,6 +167,7 @@ relay_check(const char *name, Oid role)
 
 	relay_check_clear(name, server->options,
 					  relay_mapping(server, role, &mapping));
+	return relay_option_text(server->options, "from");
 }
 
 /* How fast mail may go to it, whoever asks; NULL: there is no such relay */

@@ -27,6 +27,7 @@ typedef enum RelayOptionKind
 	OPTION_URL,
 	OPTION_TLS,
 	OPTION_TLS_MIN,
+	OPTION_FROM,				/* read by relay_from.c */
 	OPTION_SWITCH,				/* read by relay_login.c */
 	OPTION_FILE,
 	OPTION_HOST,
@@ -59,6 +60,7 @@ static const RelayOption relay_options[] = {
 	{"tls_min", IN_SERVER, OPTION_TLS_MIN, 0, 0, AT(config.tls13)},
 	{"allow_clear_password", IN_SERVER, OPTION_SWITCH, 0, 0, 0},
 	{"ca_file", IN_SERVER, OPTION_FILE, 0, 0, AT(config.ca_file)},
+	{"from", IN_SERVER, OPTION_FROM, 0, 0, 0},
 	{"helo", IN_SERVER, OPTION_HOST, 0, 0, AT(config.helo)},
 	{"connections", IN_SERVER, OPTION_NUMBER, 1, 1000, AT(config.connections)},
 	{"messages", IN_SERVER, OPTION_NUMBER, 0, 1000000, AT(config.messages)},
@@ -229,6 +231,10 @@ relay_option_set(const RelayOption *option, char *value, Relay *relay,
 			return;
 		case OPTION_TLS_MIN:
 			*(bool *) field = relay_read_tls_min(name, value);
+			return;
+		case OPTION_FROM:
+			if (check)
+				relay_check_from(name, value);
 			return;
 		case OPTION_SWITCH:
 			(void) relay_read_switch(name, value);

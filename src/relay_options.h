@@ -61,6 +61,9 @@ extern void relay_read_warm_up(const char *name, const char *value,
 /* Midnight UTC of a day, Unix time in microseconds, never 0 */
 extern int64 relay_read_date(const char *name, const char *value);
 
+/* Domains and addresses: relay_from.c */
+extern void relay_check_from(const char *name, const char *value);
+
 /* ---- relay_login.c ---- */
 
 /* ERROR if the credentials of a user mapping do not make a login */

@@ -446,5 +446,112 @@ granted("ALTER SERVER mine OPTIONS (SET url 'smtps://other.example.com')",
 	'and then another url');
 $tenant->quit;
 
+# ---- whose mail a relay takes
+
+my $picky = Mailman::Relay->new->start;
+$node->relay('picky', $picky->url, from => 'example.com');
+$node->sql('GRANT USAGE ON FOREIGN SERVER picky TO tenant');
+$node->sql(q{SELECT mailman_grant('tenant', 'send')});
+my $mine = $node->newsletter(
+	owner         => 'tenant',
+	relays        => ['picky'],
+	subscriptions => 3);
+
+# (from_address, bounce_address or undef): is the letter refused?
+sub is_picky
+{
+	my ($from, $bounce) = @_;
+	$node->sql("UPDATE mailman.newsletter SET from_address = "
+		  . Mailman::Cluster::literal($from)
+		  . ', bounce_address = '
+		  . Mailman::Cluster::literal($bounce)
+		  . " WHERE id = $mine");
+	my $letter = $node->letter($mine, send_at => 'infinity');
+	my $error = $node->sql_error(
+		"SET ROLE tenant; SELECT mailman_send($letter)") || '';
+	$node->sql('RESET ROLE');
+	return $error =~
+	  /42501.*relay "picky" does not take mail from the (\w+) of newsletter/s
+	  ? $1
+	  : $error;
+}
+
+foreach my $case (
+	[ 'example.com', 'news@example.com', undef, '' ],
+	[ 'example.com', 'NEWS@EXAMPLE.COM', undef, '' ],
+	[ 'example.com', 'news@example.org', undef, 'from_address' ],
+	[ 'example.com', 'news@example.com.example.org', undef, 'from_address' ],
+	[ 'example.com', 'news@sub.example.com', undef, 'from_address' ],
+	[ 'example.com', 'news@notexample.com', undef, 'from_address' ],
+	[ 'example.com', '"x@example.com"@example.org', undef, 'from_address' ],
+	[ 'example.com', 'x+example.com@example.org', undef, 'from_address' ],
+	[ 'example.com', 'news@example.co', undef, 'from_address' ],
+	[ 'example.com', 'news@example.com', 'b@example.com', '' ],
+	[ 'example.com', 'news@example.com', 'b@example.org', 'bounce_address' ],
+	[ 'example.com', 'news@example.com', 'b+{{verp}}@example.com', '' ],
+	[ 'example.com', 'news@example.com', 'b+{{verp}}@example.org',
+		'bounce_address' ],
+	[ '*.example.com', 'news@sub.example.com', undef, '' ],
+	[ '*.example.com', 'news@a.b.example.com', undef, '' ],
+	[ '*.example.com', 'news@example.com', undef, 'from_address' ],
+	[ '*.example.com', 'news@notexample.com', undef, 'from_address' ],
+	[ 'a.test, example.com', 'news@example.com', undef, '' ],
+	[ 'a.test,*.b.test , c@c.test', 'c@c.test', undef, '' ],
+	[ 'news@example.com', 'News@Example.com', undef, '' ],
+	[ 'news@example.com', 'xnews@example.com', undef, 'from_address' ],
+	[ 'news@example.com', 'news@example.org', undef, 'from_address' ],
+	[ 'news@example.com, b+{{verp}}@example.com', 'news@example.com',
+		'b+{{verp}}@example.com', '' ],
+	[ 'news@example.com', 'news@example.com', 'b+{{verp}}@example.com',
+		'bounce_address' ],
+	[ 'xn--mnchen-3ya.example', "news\@m\xc3\xbcnchen.example", undef, '' ],
+	[ "m\xc3\xbcnchen.example", 'news@xn--mnchen-3ya.example', undef, '' ],
+	[ 'munchen.example', "news\@m\xc3\xbcnchen.example", undef,
+		'from_address' ])
+{
+	my ($from, $address, $bounce, $refused) = @$case;
+	$node->sql('ALTER SERVER picky OPTIONS (SET "from" '
+		  . Mailman::Cluster::literal($from) . ')');
+	is(is_picky($address, $bounce), $refused,
+		"from '$from': $address"
+		  . (defined $bounce ? ", $bounce" : '')
+		  . ($refused ne '' ? ' is refused' : ''));
+}
+is($picky->status->{opened}, 0, 'nothing has left');
+
+# the worker asks again: an address changed after it was sent, and an option
+$node->sql('ALTER SERVER picky OPTIONS (SET "from" \'example.com\')');
+$node->sql("UPDATE mailman.newsletter SET from_address = 'news\@example.com',"
+	  . " bounce_address = NULL WHERE id = $mine");
+$node->subscribe($mine, 40);
+foreach my $change (
+	"UPDATE mailman.newsletter SET from_address = 'ceo\@example.org'"
+	. " WHERE id = $mine",
+	"ALTER SERVER picky OPTIONS (SET \"from\" 'example.net')")
+{
+	my $before = $picky->pairs;
+	my $words = $change =~ /^ALTER/ ? 'the option' : 'the address';
+	$picky->gate(5);
+	$letter = $node->letter($mine);
+	$node->sql("SET ROLE tenant; SELECT mailman_send($letter); RESET ROLE");
+	ok($picky->wait_for_held(1), "$words is changed in mid-letter");
+	$node->sql($change);
+	$picky->open_gate;
+	ok($node->wait_for_letter($letter, 'paused'), "$words: it pauses");
+	like(
+		$node->sql(
+			"SELECT state_reason FROM mailman.letter WHERE id = $letter"),
+		qr/^relay "picky" does not take mail from the from_address of newsletter/,
+		"$words: and says why");
+	is((grep { $_->{from} !~ /\@example\.com$/ } $picky->messages), 0,
+		"$words: nothing went out that must not");
+	$node->sql("UPDATE mailman.newsletter SET"
+		  . " from_address = 'news\@example.com' WHERE id = $mine");
+	$node->sql('ALTER SERVER picky OPTIONS (SET "from" \'example.com\')');
+	$node->sql("SELECT mailman_resume($letter)");
+	ok($node->wait_for_letter($letter, 'sent'), "$words is mended: sent");
+	is($picky->pairs - $before, 43, "$words: everybody has it");
+}
+
 $node->stop;
 done_testing();
