@@ -101,6 +101,31 @@ SELECT option, value, t.outcome, t.detail, t.hint
   try_server(format('url ''smtp://mx.example.com'', %I %L', option, value)) t
  ORDER BY n, value COLLATE "C";
 
+-- how well its sessions are protected
+SELECT option, value, t.outcome, t.detail, t.hint
+  FROM (VALUES
+	(1, 'allow_clear_password', 'on'), (1, 'allow_clear_password', 'off'),
+	(2, 'allow_clear_password', ''), (2, 'allow_clear_password', 'maybe'),
+	(3, 'tls_min', '1.2'), (3, 'tls_min', '1.3'),
+	(4, 'tls_min', ''), (4, 'tls_min', '1'), (4, 'tls_min', '1.0'),
+	(4, 'tls_min', '1.1'), (4, 'tls_min', '1.4'), (4, 'tls_min', 'TLSv1.2')
+  ) AS v(n, option, value),
+  try_server(format('url ''smtp://mx.example.com'', %I %L', option, value)) t
+ ORDER BY n, value COLLATE "C";
+
+-- whose mail it takes
+SELECT froms, t.outcome, t.detail, t.hint
+  FROM unnest(ARRAY['example.com', '*.example.com', 'news@example.com',
+	'example.com, *.example.com,news@example.org', ' EXAMPLE.com ',
+	'münchen.example', 'Zoë@münchen.example', 'bounces+{{verp}}@example.com',
+	'', ' ', ',', 'example.com,', 'example.com,,example.org',
+	'example.com example.org', 'example.com; example.org', '*', '*.', '.com',
+	'*example.com', '*@example.com', 'news@', '@example.com', 'localhost',
+	'a@b@example.com', 'News <news@example.com>', '192.0.2.1'])
+	WITH ORDINALITY AS f(froms, n),
+  try_server(format('url ''smtp://mx.example.com'', "from" %L', froms)) t
+ ORDER BY n;
+
 -- rates
 SELECT rate, t.outcome, t.detail, t.hint
   FROM unnest(ARRAY['14/s', '1/min', '100/h', '200/d', '1000000/s', ' 14 / s ',
@@ -189,6 +214,40 @@ CREATE USER MAPPING FOR PUBLIC SERVER relay
 :sqlstate
 CREATE USER MAPPING FOR PUBLIC SERVER relay OPTIONS (rate '14/s');
 :sqlstate
+
+-- or a file, or a token, and one of them
+CREATE FUNCTION try_mapping(options text, OUT outcome text, OUT detail text,
+							OUT hint text) AS $$
+BEGIN
+	EXECUTE 'CREATE USER MAPPING FOR CURRENT_USER SERVER relay OPTIONS ('
+		|| options || ')';
+	DROP USER MAPPING FOR CURRENT_USER SERVER relay;
+	outcome := 'ok';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS outcome = MESSAGE_TEXT,
+		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+	outcome := SQLSTATE || ' ' || outcome;
+END
+$$ LANGUAGE plpgsql;
+SELECT options, t.outcome, t.detail, t.hint
+  FROM unnest(ARRAY[
+	'username ''weekly'', password ''word''',
+	'username ''weekly'', token ''ya29.a0Af_b-w~x+y/z==''',
+	'username ''weekly'', password_file ''/run/secrets/relay''',
+	'token ''ya29''', 'password_file ''/run/secrets/relay''',
+	'username ''weekly'', password ''word'', token ''ya29''',
+	'username ''weekly'', token ''ya29'', password_file ''/x''',
+	'username ''weekly'', password_file ''/x'', password ''word''',
+	'username ''weekly'', password_file ''secret''',
+	'username ''weekly'', password_file ''''',
+	'username ''weekly'', token ''''',
+	'username ''weekly'', token ''Bearer ya29''',
+	'username ''weekly'', token E''ya\x0129''',
+	'username ''weekly'', token ''yä29''',
+	'username ''we,ekly'', token ''ya29''',
+	'username ''a=weekly'', token ''ya29''',
+	'username ''a=we,ekly'', password ''word'''
+  ]) WITH ORDINALITY AS o(options, n), try_mapping(options) t ORDER BY n;
 CREATE USER MAPPING FOR PUBLIC SERVER relay;
 DROP USER MAPPING FOR PUBLIC SERVER relay;
 

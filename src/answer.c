@@ -235,7 +235,8 @@ answer_returned(Worker *w, Delivery *d)
 		health->down && health->failures != r->seen)
 	{
 		r->seen = health->failures;
-		route_failed(w, r, health->description, health->permanent);
+		route_failed(w, r, health->description, health->permanent,
+					 health->refused);
 	}
 	if (!answer_must_stop(w, d) && answer_can_move(w, d))
 	{
@@ -265,7 +266,8 @@ answer_again(Worker *w, Delivery *d, const char *reason)
 	}
 	else if (judgement->scope == SCOPE_RELAY &&
 			 transfer_now() >= d->route->retry_us && !d->route->ask)
-		route_failed(w, d->route, reason, judgement->permanent);
+		route_failed(w, d->route, reason, judgement->permanent,
+					 judgement->refused);
 	if (w->stopping || w->pause_reason[0] != '\0')
 		outcome_hand_back(d, d->ended_at, NULL);
 	else if (outcome_is_too_old(w, d))

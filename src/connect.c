@@ -65,17 +65,21 @@ connect_set_security(CURL *easy, const RelayConfig *config)
 					  CURLUSESSL_NONE));
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
 	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	/* nothing older than that */
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)
+					 (config->tls13 ? CURL_SSLVERSION_TLSv1_3 :
+					  CURL_SSLVERSION_TLSv1_2));
 	if (config->ca_file != NULL)
 	{
 		curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
 		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	}
-	if (config->username != NULL)
+	if (config->cert_file != NULL)
 	{
-		curl_easy_setopt(easy, CURLOPT_USERNAME, config->username);
-		curl_easy_setopt(easy, CURLOPT_PASSWORD,
-						 config->password ? config->password : "");
+		curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
+		curl_easy_setopt(easy, CURLOPT_SSLKEY, config->key_file);
+		/* or OpenSSL would ask at the terminal, if there is one */
+		curl_easy_setopt(easy, CURLOPT_KEYPASSWD, "");
 	}
 }
 
@@ -112,20 +116,35 @@ connect_set_options(Connection *conn)
 		curl_easy_setopt(easy, CURLOPT_DEBUGDATA, conn);
 	}
 	connect_set_security(easy, config);
+	login_set_options(easy, config);
+}
+
+static void
+connect_no_memory(Attempt *failure)
+{
+	memset(failure, 0, sizeof(*failure));
+	failure->stage = STAGE_CONNECT;
+	failure->end = END_LOCAL;
+	snprintf(failure->text, sizeof(failure->text), "out of memory");
 }
 
 Connection *
-connect_open(Connector *c, void *owner, ConnectWords *words)
+connect_open(Connector *c, void *owner, ConnectWords *words, Attempt *failure)
 {
-	Connection *conn = calloc(1, sizeof(Connection));
+	Connection *conn;
 	sigset_t	saved;
 	CURLMcode	rc = CURLM_OUT_OF_MEMORY;
 
+	if (!login_refresh(c, failure))
+		return NULL;
+	connect_no_memory(failure); /* if anything fails */
+	conn = calloc(1, sizeof(Connection));
 	if (conn == NULL)
 		return NULL;
 	conn->connector = c;
 	conn->owner = owner;
 	conn->fd = -1;
+	conn->login = c->login;
 	hearing_init(&conn->hearing, &c->config, words);
 	conn->easy = curl_easy_init();
 	if (conn->easy != NULL)

@@ -62,9 +62,21 @@ extern void connector_ready(Connector *c, int fd, bool readable,
 extern void connector_step(Connector *c, int64_t now);
 extern int64_t connector_deadline(const Connector *c);
 
-/* Begin; NULL: out of memory.  words may be NULL and must outlive it. */
+/*
+ * Sessions that begin from now on log in with that token; false: out of
+ * memory, and nothing has changed.
+ */
+extern bool connector_set_token(Connector *c, const char *token);
+
+/*
+ * Begin; NULL: not possible, *failure says why.  words may be NULL and must
+ * outlive it.
+ */
 extern Connection *connect_open(Connector *c, void *owner,
-								ConnectWords *words);
+								ConnectWords *words, Attempt *failure);
+
+/* Did it begin with another password or token than one would now? */
+extern bool connect_is_outdated(const Connection *conn);
 
 /*
  * A connection that came up or failed since, or NULL.  *failure is untouched

@@ -23,6 +23,7 @@ struct Connector
 	RelayConfig config;			/* strings owned */
 	char	   *url;			/* with the EHLO name as path */
 	int64_t		timer;			/* libcurl's, -1: none */
+	unsigned	login;			/* changes with password or token */
 };
 
 struct Connection
@@ -31,6 +32,7 @@ struct Connection
 	Connector  *connector;
 	void	   *owner;
 	int			fd;				/* -1 before it is up */
+	unsigned	login;			/* the connector's when it began */
 	Hearing		hearing;
 	char		error[CURL_ERROR_SIZE];
 };
@@ -38,5 +40,11 @@ struct Connection
 /* Around every libcurl call that may start or join a resolver thread */
 extern void signals_block(sigset_t *saved);
 extern void signals_restore(const sigset_t *saved);
+
+/* ---- login.c ---- */
+
+/* Read the password file, if there is one; false: it cannot be used. */
+extern bool login_refresh(Connector *c, Attempt *failure);
+extern void login_set_options(CURL *easy, const RelayConfig *config);
 
 #endif							/* MAILMAN_CONNECT_PRIVATE_H */

@@ -134,6 +134,10 @@ connector_create(const RelayConfig *config, SocketSet *sockets)
 	c->config.url = config_copy(config->url, &ok);
 	c->config.username = config_copy(config->username, &ok);
 	c->config.password = config_copy(config->password, &ok);
+	c->config.password_file = config_copy(config->password_file, &ok);
+	c->config.token = config_copy(config->token, &ok);
+	c->config.cert_file = config_copy(config->cert_file, &ok);
+	c->config.key_file = config_copy(config->key_file, &ok);
 	c->config.ca_file = config_copy(config->ca_file, &ok);
 	c->config.helo = config_copy(config->helo, &ok);
 	c->url = connector_url(config);
@@ -162,6 +166,10 @@ connector_destroy(Connector *c)
 	free((char *) c->config.url);
 	free((char *) c->config.username);
 	free((char *) c->config.password);
+	free((char *) c->config.password_file);
+	free((char *) c->config.token);
+	free((char *) c->config.cert_file);
+	free((char *) c->config.key_file);
 	free((char *) c->config.ca_file);
 	free((char *) c->config.helo);
 	free(c->url);

@@ -31,6 +31,7 @@ hearing_init(Hearing *h, const RelayConfig *config, ConnectWords *words)
 	h->implicit_tls = strncasecmp(config->url, "smtps:", 6) == 0;
 	h->want_tls = config->tls_required && !h->implicit_tls;
 	h->want_auth = config->username != NULL;
+	h->has_token = h->want_auth && config->token != NULL;
 	h->words = words;
 	reply_reset(&h->reply);
 }
@@ -219,10 +220,49 @@ hearing_is_up(const Hearing *h, bool connected)
 	return h->secured || !(h->want_tls || h->implicit_tls);
 }
 
+/* The base64 (RFC 4648 4) of text, as clean text */
+static void
+hearing_decode(const char *text, char *buf, size_t size)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char		bytes[REPLY_TEXT_MAX];
+	size_t		len = 0;
+	uint32_t	bits = 0;
+	int			nbits = 0;
+	const char *digit;
+
+	for (; *text && (digit = strchr(digits, *text)) != NULL; text++)
+	{
+		bits = (bits << 6 | (uint32_t) (digit - digits)) & 0xfff;
+		nbits += 6;
+		if (nbits < 8)
+			continue;
+		nbits -= 8;
+		bytes[len++] = (char) (bits >> nbits);
+	}
+	reply_clean(buf, size, bytes, len);
+}
+
+/*
+ * A token was refused, with the reason as another challenge; libcurl hangs up
+ * then.  A challenge that says nothing is no refusal.
+ */
+static bool
+hearing_is_challenge(const Hearing *h, char *words, size_t size)
+{
+	if (!h->has_token || !h->answered || h->reply.code != 334)
+		return false;
+	hearing_decode(h->reply.text, words, size);
+	return words[0] != '\0';
+}
+
 void
 hearing_failure(const Hearing *h, HearingEnd end, const char *text,
 				Attempt *failure)
 {
+	char		words[REPLY_TEXT_MAX];
+
 	memset(failure, 0, sizeof(*failure));
 	failure->fresh = true;
 	failure->stage = h->stage;
@@ -254,6 +294,19 @@ hearing_failure(const Hearing *h, HearingEnd end, const char *text,
 				 h->stage != STAGE_AUTH ? "no usable session" :
 				 h->caps.auth ? "no login mechanism in common" :
 				 "login is not offered");
+	}
+
+	/* libcurl's "Login denied", before it has tried */
+	if (end == HEARING_NO_AUTH && h->stage == STAGE_AUTH && h->answered &&
+		h->reply.code / 100 == 2 && !h->authenticated)
+		snprintf(failure->text, sizeof(failure->text),
+				 "no login mechanism in common");
+
+	if (end == HEARING_NO_AUTH && hearing_is_challenge(h, words, sizeof(words)))
+	{
+		failure->end = END_REPLY;
+		failure->code = h->reply.code;
+		snprintf(failure->text, sizeof(failure->text), "%s", words);
 	}
 
 	/* the relay's own refusal says it best */

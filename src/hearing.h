@@ -30,6 +30,7 @@ typedef struct Hearing
 	bool		implicit_tls;	/* smtps:// */
 	bool		want_tls;		/* STARTTLS is required */
 	bool		want_auth;
+	bool		has_token;		/* and by a token */
 	bool		asked_tls;		/* STARTTLS answered by 220 */
 	bool		secured;		/* TLS is up */
 	bool		authenticated;	/* 235 heard */

@@ -386,15 +386,21 @@ letter_check_rights(const Letter *letter, Oid role)
 						letter->newsletter_id, letter->id),
 				 errhint("CREATE SERVER ... FOREIGN DATA WRAPPER mailman_smtp, and put its name into newsletter.relays.")));
 	foreach(cell, letter->relays)
-		relay_check(lfirst(cell), role);
+	{
+		const char *from = relay_check(lfirst(cell), role);
+
+		if (from != NULL)
+			letter_check_from(letter, lfirst(cell), from);
+	}
 	(void) policy_find(letter, &policy);
 }
 
 void
 letter_check_sendable(Letter *letter, Oid role)
 {
-	letter_check_rights(letter, role);
+	/* first what is to be sent: the relays are asked about just that */
 	letter_load_content(letter);
+	letter_check_rights(letter, role);
 }
 
 /* Nobody is sent to before send_at, and nobody waits before it */

@@ -156,6 +156,10 @@ extern void letter_load_links(Letter *letter);
 /* ERROR if role is not a member of the newsletter's owner */
 extern void letter_check_member(const Letter *letter, Oid role);
 
+/* ERROR if a relay with that option "from" does not take its mail */
+extern void letter_check_from(const Letter *letter, const char *relay,
+							  const char *from);
+
 /* ERROR if role may not send the letter: relays, policy */
 extern void letter_check_rights(const Letter *letter, Oid role);
 

@@ -488,6 +488,9 @@ CREATE TABLE mailman.relay_state (
 	retry_at timestamptz,
 	error text,
 	out_key bigint,
+	out_mapping oid,
+	out_until timestamptz,
+	out_tries integer NOT NULL DEFAULT 0,
 	arrival timestamptz,
 	slow_rate float8,
 	slow_from float8,
@@ -505,6 +508,9 @@ COMMENT ON COLUMN mailman.relay_state.failed_at IS 'the last time';
 COMMENT ON COLUMN mailman.relay_state.retry_at IS 'not to be tried before';
 COMMENT ON COLUMN mailman.relay_state.error IS 'what was wrong the last time, in words';
 COMMENT ON COLUMN mailman.relay_state.out_key IS 'it is out for those with these options and credentials, until a person acts';
+COMMENT ON COLUMN mailman.relay_state.out_mapping IS 'oid of their user mapping';
+COMMENT ON COLUMN mailman.relay_state.out_until IS 'it was their token that was refused, which is not to be tried again before, unless there is another one';
+COMMENT ON COLUMN mailman.relay_state.out_tries IS 'how often that was, in a row';
 COMMENT ON COLUMN mailman.relay_state.arrival IS 'theoretical arrival time of the next mail (generic cell rate algorithm)';
 COMMENT ON COLUMN mailman.relay_state.slow_rate IS 'mails per second it was slowed down to, as it asked for less';
 COMMENT ON COLUMN mailman.relay_state.slow_from IS 'mails per second before that';
@@ -784,9 +790,11 @@ COMMENT ON FUNCTION mailman.relay_rate(oid, float8, float8, timestamptz) IS
 
 CREATE VIEW mailman.relay_status AS
 SELECT f.srvname AS relay,
-	   CASE WHEN r.out_key IS NOT NULL THEN 'out'
+	   CASE WHEN r.out_until IS NOT NULL THEN 'token refused'
+			WHEN r.out_key IS NOT NULL THEN 'out'
 			WHEN r.failures > 0 THEN 'backing off' ELSE 'up' END AS state,
-	   CASE WHEN r.out_key IS NULL AND r.failures > 0
+	   CASE WHEN r.out_until IS NOT NULL THEN r.out_until
+			WHEN r.out_key IS NULL AND r.failures > 0
 			THEN r.retry_at END AS until,
 	   CASE WHEN r.out_key IS NOT NULL OR r.failures > 0
 			THEN r.error END AS reason,
@@ -829,7 +837,7 @@ SELECT f.srvname AS relay,
  WHERE w.fdwname = 'mailman_smtp';
 COMMENT ON VIEW mailman.relay_status IS 'how the relays are: a line for each';
 COMMENT ON COLUMN mailman.relay_status.relay IS 'the foreign server';
-COMMENT ON COLUMN mailman.relay_status.state IS 'up; backing off (it failed and will be tried again); out (it will not heal by itself: mend it, then mailman_resume() the letters)';
+COMMENT ON COLUMN mailman.relay_status.state IS 'up; backing off (it failed and will be tried again); token refused (it waits for a new one in the user mapping, and tries the old one now and then); out (it will not heal by itself: mend it, then mailman_resume() the letters)';
 COMMENT ON COLUMN mailman.relay_status.until IS 'when it is tried again';
 COMMENT ON COLUMN mailman.relay_status.reason IS 'why it is not up, in words';
 COMMENT ON COLUMN mailman.relay_status.last_error IS 'what was wrong the last time, even if it is up now';
@@ -1451,3 +1459,16 @@ CREATE EVENT TRIGGER mailman_guard_triggers ON ddl_command_end
 ALTER EVENT TRIGGER mailman_guard_triggers ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER mailman_guard_triggers IS
 'a trigger on a table of mailman would run with the rights of the extension''s owner';
+
+CREATE FUNCTION mailman.guard_relays() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_relays';
+COMMENT ON FUNCTION mailman.guard_relays() IS
+'options of relays and user mappings that name files are set by those who may read the server''s files';
+REVOKE EXECUTE ON FUNCTION mailman.guard_relays() FROM PUBLIC;
+CREATE EVENT TRIGGER mailman_guard_relays ON ddl_command_end
+	WHEN TAG IN ('CREATE SERVER', 'ALTER SERVER', 'CREATE USER MAPPING',
+				 'ALTER USER MAPPING')
+	EXECUTE FUNCTION mailman.guard_relays();
+ALTER EVENT TRIGGER mailman_guard_relays ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER mailman_guard_relays IS
+'anybody could have files of the server read, and sent to a relay';

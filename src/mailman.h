@@ -96,12 +96,17 @@ typedef struct Relay
 {
 	char	   *name;
 	Oid			server;
-	int64		key;			/* hash of the fingerprint */
+	Oid			mapping;		/* the user mapping; InvalidOid: none */
+	int64		key;			/* of the fingerprint, and of secrets that
+								 * may change while its sessions stay */
 	char	   *fingerprint;	/* of what its sessions are made of */
 	RelayConfig config;
 	RatePlan	plan;			/* how fast */
 	int			weight;			/* among equals; 0: it has none */
 } Relay;
+
+/* The relay of that name; InvalidOid: there is none */
+extern Oid	relay_find(const char *name);
 
 extern void relay_defaults_set(Relay *relay);
 extern void relay_apply(Relay *relay, List *options, Oid catalog);
@@ -111,8 +116,11 @@ extern RatePlan *relay_plan(Oid serverid);
 /* WARNING if there is no such relay; it may be made before it is needed. */
 extern void relay_warn(const char *name);
 
-/* May this role send through it?  Else an ERROR that says why not. */
-extern void relay_check(const char *name, Oid role);
+/*
+ * May this role send through it?  Else an ERROR that says why not.  Returns
+ * its option "from", or NULL.
+ */
+extern const char *relay_check(const char *name, Oid role);
 
 /* The same without an ERROR; whatever its mappings */
 extern bool relay_may(const char *name, Oid role);

@@ -90,15 +90,19 @@ judge_session(const Attempt *a)
 /*
  * Everything up to and with AUTH.  A greeting or EHLO with 5xx (RFC 5321 3.1,
  * RFC 7504) is no matter for a person yet: relays say 554 under load, too.  A
- * login refused is; 503 to AUTH is not a refusal.
+ * login refused is; 503 to AUTH is not a refusal, and 504 is one of the
+ * mechanism.  To XOAUTH2 a refusal is a challenge, 334, that tells why.
  */
 static Judgement
 judge_opening(const Attempt *a)
 {
 	Judgement	j = judge_relay(a);
 
+	j.refused = a->stage == STAGE_AUTH && a->end == END_REPLY &&
+		((a->code / 100 == 5 && a->code != 503 && a->code != 504) ||
+		 a->code == 334);
 	j.permanent = a->stage == STAGE_AUTH &&
-		(a->end == END_LOCAL || (a->code / 100 == 5 && a->code != 503));
+		(a->end == END_LOCAL || a->code == 504 || j.refused);
 	return j;
 }
 
@@ -136,7 +140,7 @@ judge_login(const Attempt *a)
 {
 	Judgement	j = judge_session(a);
 
-	j.permanent = a->fresh;
+	j.permanent = j.refused = a->fresh;
 	return j;
 }
 

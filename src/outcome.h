@@ -91,6 +91,7 @@ typedef struct Judgement
 	bool		costs_attempt;
 	bool		permanent;		/* SCOPE_RELAY, SCOPE_LETTER: will not heal by
 								 * itself */
+	bool		refused;		/* if permanent: our login, by a reply */
 	bool		throttled;		/* the relay asked for less speed; any scope */
 	bool		dead_address;	/* the mailbox does not exist */
 } Judgement;

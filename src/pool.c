@@ -93,15 +93,16 @@ pool_return_queued(Transfer *t)
  * once.
  */
 static void
-pool_blame(Transfer *t, const Attempt *attempt, bool permanent,
-		   int others, int64_t began)
+pool_blame(Transfer *t, const Attempt *attempt, int others, int64_t began)
 {
 	RelayHealth *h = &t->health;
+	Judgement	judgement = outcome_judge(attempt);
 	int64_t		delay = OPEN_DELAY_MIN;
 	int			i;
 
 	h->last = *attempt;
-	h->permanent = permanent;
+	h->permanent = judgement.permanent;
+	h->refused = judgement.refused;
 	outcome_describe(attempt, h->description, sizeof(h->description));
 	if (others == 0)
 	{
@@ -224,7 +225,7 @@ pool_done(void *context, Smtp *s, Mail *mail)
 						 sizeof(t->health.throttled));
 	}
 	if (j->scope == SCOPE_RELAY)
-		pool_blame(t, &mail->attempt, j->permanent,
+		pool_blame(t, &mail->attempt,
 				   t->counts.sessions - 1 + t->counts.connecting,
 				   transfer_now());
 	else if (j->scope != SCOPE_SESSION && mail->attempt.end == END_REPLY)
@@ -327,14 +328,10 @@ session_open(Transfer *t)
 	Session    *s = t->free_list;
 	Attempt		failure;
 
-	s->conn = connect_open(t->connector, s, NULL);
+	s->conn = connect_open(t->connector, s, NULL, &failure);
 	if (s->conn == NULL)
 	{
-		memset(&failure, 0, sizeof(failure));
-		failure.stage = STAGE_CONNECT;
-		failure.end = END_LOCAL;
-		snprintf(failure.text, sizeof(failure.text), "out of memory");
-		pool_blame(t, &failure, false,
+		pool_blame(t, &failure,
 				   t->counts.sessions + t->counts.connecting,
 				   transfer_now());
 		return false;
@@ -354,8 +351,13 @@ session_open(Transfer *t)
 void
 session_failed(Transfer *t, Session *s, const Attempt *failure)
 {
+	bool		outdated = failure->stage == STAGE_AUTH &&
+		connect_is_outdated(s->conn);
+
 	session_drop(t, s);
-	pool_blame(t, failure, outcome_judge(failure).permanent,
+	if (outdated)
+		return;					/* the next one has a newer password */
+	pool_blame(t, failure,
 			   t->counts.sessions + t->counts.connecting, s->began);
 }
 
@@ -369,6 +371,7 @@ session_came_up(Transfer *t, Session *s)
 	t->counts.opened++;
 	t->health.down = false;
 	t->health.permanent = false;
+	t->health.refused = false;
 	if (t->level < t->counts.sessions)
 		t->level = t->counts.sessions;
 	if (s->further && s->began > t->refused_at)

@@ -26,6 +26,7 @@ struct Probe
 	const RelayConfig *config;
 	ConnectWords words;
 	Smtp		smtp;
+	Attempt		failure;		/* if it could not begin */
 	bool		up;
 	bool		done;
 	int64_t		deadline;		/* of connecting */
@@ -157,12 +158,7 @@ probe_create(const RelayConfig *config, ProbeReport report, void *context)
 		return NULL;
 	}
 	p->config = connector_config(p->connector);
-	p->conn = connect_open(p->connector, p, &p->words);
-	if (p->conn == NULL)
-	{
-		probe_destroy(p);
-		return NULL;
-	}
+	p->conn = connect_open(p->connector, p, &p->words, &p->failure);
 	p->deadline = transfer_now() +
 		(int64_t) p->config->connect_timeout_ms * 1000;
 	return p;
@@ -195,7 +191,7 @@ probe_deadline(Probe *p)
 	int64_t		deadline = p->up ? p->smtp.deadline : p->deadline;
 	int64_t		timer = connector_deadline(p->connector);
 
-	if (p->done || (p->up && p->smtp.state == SMTP_CLOSED))
+	if (p->conn == NULL || (p->up && p->smtp.state == SMTP_CLOSED))
 		return 0;
 	if (timer >= 0 && (deadline < 0 || timer < deadline))
 		return timer;
@@ -208,6 +204,9 @@ probe_step(Probe *p)
 	int64_t		now = transfer_now();
 	Attempt		failure;
 
+	if (p->conn == NULL && !p->done)
+		probe_fail(p, p->failure.stage == STAGE_AUTH ? "auth" : "connect",
+				   &p->failure);
 	connector_step(p->connector, now);
 	probe_collect(p);
 	if (p->done)

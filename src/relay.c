@@ -22,6 +22,7 @@
 #include "foreign/foreign.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "relay_options.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -60,6 +61,16 @@ relay_server(const char *name, Oid role)
 						 quote_identifier(name),
 						 quote_identifier(GetUserNameFromId(role, false)))));
 	return server;
+}
+
+/* see mailman.h */
+Oid
+relay_find(const char *name)
+{
+	ForeignServer *server = GetForeignServerByName(name, true);
+
+	return server != NULL && server_is_relay(server) ? server->serverid :
+		InvalidOid;
 }
 
 /* One that is not there is nobody's fault */
@@ -113,13 +124,14 @@ relay_has_mappings(Oid serverid)
  * or mail would leave without AUTH where AUTH was meant.
  */
 static List *
-relay_mapping(ForeignServer *server, Oid role)
+relay_mapping(ForeignServer *server, Oid role, Oid *mapping)
 {
 	HeapTuple	tuple;
 	Datum		options;
 	bool		isnull;
 	List	   *list = NIL;
 
+	*mapping = InvalidOid;
 	tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(role),
 							ObjectIdGetDatum(server->serverid));
 	if (!HeapTupleIsValid(tuple))
@@ -137,6 +149,7 @@ relay_mapping(ForeignServer *server, Oid role)
 					 errhint("CREATE USER MAPPING FOR that role, or FOR PUBLIC.")));
 		return NIL;
 	}
+	*mapping = ((Form_pg_user_mapping) GETSTRUCT(tuple))->oid;
 	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple,
 							  Anum_pg_user_mapping_umoptions, &isnull);
 	if (!isnull)
@@ -145,10 +158,16 @@ relay_mapping(ForeignServer *server, Oid role)
 	return list;
 }
 
-void
+const char *
 relay_check(const char *name, Oid role)
 {
-	(void) relay_mapping(relay_server(name, role), role);
+	ForeignServer *server = relay_server(name, role);
+
+	Oid			mapping;
+
+	relay_check_clear(name, server->options,
+					  relay_mapping(server, role, &mapping));
+	return relay_option_text(server->options, "from");
 }
 
 /* How fast mail may go to it, whoever asks; NULL: there is no such relay */
@@ -172,14 +191,17 @@ relay_load(const char *name, Oid role)
 {
 	ForeignServer *server = relay_server(name, role);
 	Relay	   *relay = palloc0(sizeof(Relay));
+	List	   *mapping = relay_mapping(server, role, &relay->mapping);
 
+	relay_check_clear(name, server->options, mapping);
 	relay->name = pstrdup(name);
 	relay->server = server->serverid;
 	relay_defaults_set(relay);
 	relay_apply(relay, server->options, ForeignServerRelationId);
-	relay_apply(relay, relay_mapping(server, role), UserMappingRelationId);
+	relay_apply(relay, mapping, UserMappingRelationId);
 	relay->key = (int64)
 		hash_bytes_extended((const unsigned char *) relay->fingerprint,
 							(int) strlen(relay->fingerprint), 0);
+	relay->key = relay_login_key(&relay->config, relay->key);
 	return relay;
 }

@@ -14,11 +14,9 @@
 
 #include <ctype.h>
 
-#include "catalog/pg_authid.h"
 #include "mailman.h"
-#include "miscadmin.h"
 #include "relay_options.h"
-#include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
 
@@ -31,6 +29,16 @@ relay_option_bad(const char *name, const char *detail, const char *hint)
 			 errmsg("invalid value for option \"%s\"", name),
 			 errdetail("%s", detail),
 			 hint ? errhint("%s", hint) : 0));
+}
+
+/* see relay_options.h */
+void
+relay_option_missing(const char *name, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
+			 errmsg("option \"%s\" is required", name),
+			 errhint("%s", hint)));
 }
 
 /* [A-Za-z0-9.-] or an IPv6 literal in brackets */
@@ -111,13 +119,23 @@ relay_check_file(const char *name, const char *path)
 {
 	if (path[0] != '/')
 		relay_option_bad(name, "It is not an absolute path.", NULL);
-	if (!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to set option \"%s\"", name),
-				 errdetail("Only roles with privileges of the \"%s\" role may set it.",
-						   "pg_read_server_files"),
-				 errhint("Without it the system's certificates are used.")));
+}
+
+/* RFC 6750 2.1 has less; some have more */
+void
+relay_check_token(const char *name, const char *token)
+{
+	const char *hint = "Write the access token alone, as the provider gives it.";
+	const char *at;
+
+	if (token[0] == '\0')
+		relay_option_bad(name, "It is empty.", hint);
+	for (at = token; *at; at++)
+	{
+		if (*at <= ' ' || *at > '~')
+			relay_option_bad(name, "It has characters in it that no token has.",
+							 hint);
+	}
 }
 
 int
@@ -146,6 +164,25 @@ relay_read_time(const char *name, const char *value, int min, int max)
 		relay_option_bad(name, psprintf("It must be from %ds to %ds.",
 										min / 1000, max / 1000), hint);
 	return ms;
+}
+
+bool
+relay_read_tls_min(const char *name, const char *value)
+{
+	if (strcmp(value, "1.2") != 0 && strcmp(value, "1.3") != 0)
+		relay_option_bad(name, "It must be \"1.2\" or \"1.3\".",
+						 "Versions before 1.2 protect nothing (RFC 8996).");
+	return strcmp(value, "1.3") == 0;
+}
+
+bool
+relay_read_switch(const char *name, const char *value)
+{
+	bool		on;
+
+	if (!parse_bool(value, &on))
+		relay_option_bad(name, "It must be \"on\" or \"off\".", NULL);
+	return on;
 }
 
 Rate

@@ -26,6 +26,9 @@ typedef enum RelayOptionKind
 {
 	OPTION_URL,
 	OPTION_TLS,
+	OPTION_TLS_MIN,
+	OPTION_FROM,				/* read by relay_from.c */
+	OPTION_SWITCH,				/* read by relay_login.c */
 	OPTION_FILE,
 	OPTION_HOST,
 	OPTION_NUMBER,
@@ -33,6 +36,7 @@ typedef enum RelayOptionKind
 	OPTION_RATE,				/* "14/s" */
 	OPTION_WARM_UP,				/* a rate per day */
 	OPTION_DATE,
+	OPTION_TOKEN,
 	OPTION_SECRET				/* any line of text */
 } RelayOptionKind;
 
@@ -53,7 +57,10 @@ typedef struct RelayOption
 static const RelayOption relay_options[] = {
 	{"url", IN_SERVER, OPTION_URL, 0, 0, AT(config.url)},
 	{"tls", IN_SERVER, OPTION_TLS, 0, 0, AT(config.tls_required)},
+	{"tls_min", IN_SERVER, OPTION_TLS_MIN, 0, 0, AT(config.tls13)},
+	{"allow_clear_password", IN_SERVER, OPTION_SWITCH, 0, 0, 0},
 	{"ca_file", IN_SERVER, OPTION_FILE, 0, 0, AT(config.ca_file)},
+	{"from", IN_SERVER, OPTION_FROM, 0, 0, 0},
 	{"helo", IN_SERVER, OPTION_HOST, 0, 0, AT(config.helo)},
 	{"connections", IN_SERVER, OPTION_NUMBER, 1, 1000, AT(config.connections)},
 	{"messages", IN_SERVER, OPTION_NUMBER, 0, 1000000, AT(config.messages)},
@@ -71,6 +78,10 @@ static const RelayOption relay_options[] = {
 	{"weight", IN_SERVER, OPTION_NUMBER, 1, 1000, AT(weight)},
 	{"username", IN_MAPPING, OPTION_SECRET, 0, 0, AT(config.username)},
 	{"password", IN_MAPPING, OPTION_SECRET, 0, 0, AT(config.password)},
+	{"password_file", IN_MAPPING, OPTION_FILE, 0, 0, AT(config.password_file)},
+	{"token", IN_MAPPING, OPTION_TOKEN, 0, 0, AT(config.token)},
+	{"cert_file", IN_MAPPING, OPTION_FILE, 0, 0, AT(config.cert_file)},
+	{"key_file", IN_MAPPING, OPTION_FILE, 0, 0, AT(config.key_file)},
 };
 
 static const RelayConfig relay_defaults = {
@@ -156,14 +167,43 @@ relay_option_find(const char *name, Oid catalog)
 	return NULL;
 }
 
+/* see relay_options.h */
+bool
+relay_option_is_file(const char *name)
+{
+	size_t		i;
+
+	for (i = 0; i < lengthof(relay_options); i++)
+	{
+		if (relay_options[i].kind == OPTION_FILE &&
+			strcmp(relay_options[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* see relay_options.h */
+bool
+relay_option_is_way(const char *name)
+{
+	const RelayOption *option = relay_option_find(name,
+												  ForeignServerRelationId);
+
+	return option != NULL &&
+		(option->kind == OPTION_URL || option->kind == OPTION_TLS ||
+		 option->kind == OPTION_TLS_MIN || option->kind == OPTION_SWITCH ||
+		 option->kind == OPTION_FILE);
+}
+
 /*
  * Are sessions made of it?  Then a change replaces them; a new rate or weight
- * must not.
+ * must not, nor a new token, which those need that are not made yet.
  */
 static bool
 relay_option_is_sessions(const RelayOption *option)
 {
-	return option->offset >= offsetof(Relay, config) &&
+	return option->kind != OPTION_TOKEN &&
+		option->offset >= offsetof(Relay, config) &&
 		option->offset < offsetof(Relay, config) + sizeof(RelayConfig);
 }
 
@@ -188,6 +228,16 @@ relay_option_set(const RelayOption *option, char *value, Relay *relay,
 				relay_option_bad(name, "It must be \"require\" or \"none\".",
 								 NULL);
 			*(bool *) field = strcmp(value, "require") == 0;
+			return;
+		case OPTION_TLS_MIN:
+			*(bool *) field = relay_read_tls_min(name, value);
+			return;
+		case OPTION_FROM:
+			if (check)
+				relay_check_from(name, value);
+			return;
+		case OPTION_SWITCH:
+			(void) relay_read_switch(name, value);
 			return;
 		case OPTION_FILE:
 			if (check)
@@ -214,6 +264,10 @@ relay_option_set(const RelayOption *option, char *value, Relay *relay,
 		case OPTION_DATE:
 			*(int64_t *) field = relay_read_date(name, value);
 			return;
+		case OPTION_TOKEN:
+			if (check)
+				relay_check_token(name, value);
+			break;
 		case OPTION_SECRET:
 			if (value[0] == '\0')
 				relay_option_bad(name, "It is empty.", NULL);
@@ -235,21 +289,15 @@ relay_check_whole(const Relay *relay, Oid catalog)
 		missing = "url";
 		hint = "Write OPTIONS (url 'smtps://host:465').";
 	}
-	else if ((config->username == NULL) != (config->password == NULL))
-	{
-		missing = config->username ? "password" : "username";
-		hint = "Credentials are a username and a password.";
-	}
 	else if ((relay->plan.days == 0) != (relay->plan.start_us == 0))
 	{
 		missing = relay->plan.days ? "warm_up_start" : "warm_up";
 		hint = "A warm-up is a rate for each day and the date of the first.";
 	}
 	if (missing != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
-				 errmsg("option \"%s\" is required", missing),
-				 errhint("%s", hint)));
+		relay_option_missing(missing, hint);
+	if (catalog == UserMappingRelationId)
+		relay_check_login(config);
 }
 
 Datum

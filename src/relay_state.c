@@ -28,6 +28,9 @@
 /* Waits for a relay that is down: 1, 2, 4, ... up to this many seconds */
 #define BACKOFF_MAX_S 300
 
+/* The first wait for a token that was refused, in seconds */
+#define TOKEN_AGAIN_S 10
+
 /* No wait and no lease is longer */
 #define RETRY_MOST_US (1000 * USECS_PER_SEC)
 
@@ -41,12 +44,14 @@ enum
 {
 	COL_FAILURES = 1, COL_FAILED_AT, COL_RETRY_AT, COL_ERROR, COL_OUT_KEY,
 	COL_ARRIVAL, COL_SLOW_RATE, COL_SLOW_FROM, COL_SLOWED_AT, COL_COUNTED_AT,
-	COL_SENT, COL_REJECTED, COL_SENT_BEFORE, COL_REJECTED_BEFORE
+	COL_SENT, COL_REJECTED, COL_SENT_BEFORE, COL_REJECTED_BEFORE,
+	COL_OUT_MAPPING, COL_OUT_UNTIL, COL_OUT_TRIES
 };
 
 #define COLUMNS "failures::int8, failed_at, retry_at, error, out_key, arrival," \
 	" slow_rate, slow_from, slowed_at, counted_at, sent, rejected," \
-	" sent_before, rejected_before"
+	" sent_before, rejected_before, out_mapping, out_until," \
+	" out_tries::int8"
 
 /* ---- the row ---- */
 
@@ -72,6 +77,9 @@ relay_state_read(RelayState *s)
 	s->rejected = row_int64(0, COL_REJECTED, 0);
 	s->sent_before = row_int64(0, COL_SENT_BEFORE, 0);
 	s->rejected_before = row_int64(0, COL_REJECTED_BEFORE, 0);
+	s->out_mapping = row_oid(0, COL_OUT_MAPPING);
+	s->out_until = row_int64(0, COL_OUT_UNTIL, 0);
+	s->out_tries = (int) row_int64(0, COL_OUT_TRIES, 0);
 }
 
 /* Read it without a lock; a relay nobody has used yet is well */
@@ -159,14 +167,16 @@ relay_state_write(const RelayState *s)
 		" retry_at = $4, error = $5, out_key = $6, arrival = $7,"
 		" slow_rate = $8, slow_from = $9, slowed_at = $10, counted_at = $11,"
 		" sent = $12, rejected = $13, sent_before = $14,"
-		" rejected_before = $15 WHERE server = $1",
-		.nargs = 15,
+		" rejected_before = $15, out_mapping = $16, out_until = $17,"
+		" out_tries = $18 WHERE server = $1",
+		.nargs = 18,
 		.argtypes = {OIDOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID,
 			INT8OID, TIMESTAMPTZOID, FLOAT8OID, FLOAT8OID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, INT8OID}
+			TIMESTAMPTZOID, INT8OID, INT8OID, INT8OID, INT8OID,
+		OIDOID, TIMESTAMPTZOID, INT4OID}
 	};
-	Datum		values[15] = {ObjectIdGetDatum(s->server)};
-	char		nulls[15] = {' '};
+	Datum		values[18] = {ObjectIdGetDatum(s->server)};
+	char		nulls[18] = {' '};
 
 	state_set(values, nulls, COL_FAILURES, Int32GetDatum(s->failures), false);
 	state_set_time(values, nulls, COL_FAILED_AT, s->failed_at);
@@ -187,6 +197,10 @@ relay_state_write(const RelayState *s)
 			  false);
 	state_set(values, nulls, COL_REJECTED_BEFORE,
 			  Int64GetDatum(s->rejected_before), false);
+	state_set(values, nulls, COL_OUT_MAPPING,
+			  ObjectIdGetDatum(s->out_mapping), !OidIsValid(s->out_mapping));
+	state_set_time(values, nulls, COL_OUT_UNTIL, s->out_until);
+	state_set(values, nulls, COL_OUT_TRIES, Int32GetDatum(s->out_tries), false);
 	statement_run(&write, SPI_OK_UPDATE, values, nulls);
 }
 
@@ -214,28 +228,82 @@ relay_state_failed(RelayState *s, TimestampTz now, TimestampTz seen_at,
 
 /* It is out for all who come with these options and credentials */
 void
-relay_state_out(RelayState *s, TimestampTz now, int64 key, const char *error)
+relay_state_out(RelayState *s, TimestampTz now, int64 key, Oid mapping,
+				const char *error)
 {
 	strlcpy(s->error, error, sizeof(s->error));
 	s->out = true;
 	s->out_key = key;
+	s->out_mapping = mapping;
+	s->out_until = 0;
+	s->out_tries = 0;
 	s->failed_at = now;
 }
 
-/* It has answered about a recipient, whoever's credentials it was asked with */
+/*
+ * Their token is refused.  A new one heals that, and whoever makes them is at
+ * work on it; or the relay could not find out whether it is good.  So it is
+ * tried again now and then.  tries: how often it was for the one who says so.
+ */
 void
-relay_state_well(RelayState *s)
+relay_state_expired(RelayState *s, TimestampTz now, TimestampTz seen_at,
+					int64 key, Oid mapping, int tries, const char *error)
+{
+	bool		known = relay_state_is_expired(s, key);
+	double		seconds;
+
+	strlcpy(s->error, error, sizeof(s->error));
+	if (known && s->failed_at >= seen_at)
+		return;
+	s->out_tries = Max(known ? s->out_tries + 1 : 1, tries);
+	s->out = true;
+	s->out_key = key;
+	s->out_mapping = mapping;
+	s->failed_at = now;
+	seconds = retry_jittered(Min(TOKEN_AGAIN_S << Min(s->out_tries - 1, 10),
+								 BACKOFF_MAX_S));
+	s->out_until = now + (TimestampTz) (seconds * USECS_PER_SEC);
+}
+
+/* Is it refused to those who have that token? */
+bool
+relay_state_is_expired(const RelayState *s, int64 key)
+{
+	return s->out && s->out_until != 0 && s->out_key == key;
+}
+
+/*
+ * It has answered about a recipient, whoever's credentials it was asked with.
+ * That says nothing of another one's token, which is about to be tried again.
+ */
+void
+relay_state_well(RelayState *s, TimestampTz now, Oid mapping)
 {
 	s->failures = 0;
 	s->retry_at = 0;
+	if (!s->out || (s->out_until > now && s->out_mapping != mapping))
+		return;
 	s->out = false;
+	s->out_until = 0;
+	s->out_tries = 0;
+	s->out_mapping = InvalidOid;
 }
 
 /* A time that no wait or lease reaches is a clock that was set back */
-TimestampTz
-relay_state_retry_at(const RelayState *s, TimestampTz now)
+static TimestampTz
+relay_state_not_before(TimestampTz at, TimestampTz now)
 {
-	return s->retry_at > now + RETRY_MOST_US ? now : s->retry_at;
+	return at > now + RETRY_MOST_US ? now : at;
+}
+
+TimestampTz
+relay_state_retry_at(const RelayState *s, TimestampTz now, int64 key)
+{
+	TimestampTz at = relay_state_not_before(s->retry_at, now);
+
+	if (relay_state_is_expired(s, key))
+		at = Max(at, relay_state_not_before(s->out_until, now));
+	return at;
 }
 
 /*
@@ -243,13 +311,14 @@ relay_state_retry_at(const RelayState *s, TimestampTz now)
  * others leave it alone for the time of the lease.
  */
 bool
-relay_state_enter(RelayState *s, TimestampTz now, int64 lease)
+relay_state_enter(RelayState *s, TimestampTz now, int64 lease, int64 key)
 {
-	if (s->failures == 0)
-		return true;
-	if (relay_state_retry_at(s, now) > now)
+	if (relay_state_retry_at(s, now, key) > now)
 		return false;
-	s->retry_at = now + lease;
+	if (s->failures > 0)
+		s->retry_at = now + lease;
+	if (relay_state_is_expired(s, key))
+		s->out_until = now + lease;
 	return true;
 }
 
@@ -354,7 +423,8 @@ relay_state_tell(const RelayState *before, const RelayState *s,
 				 const char *relay, TimestampTz now)
 {
 	if (s->out && (!before->out || before->out_key != s->out_key))
-		event_relay(relay, "out", s->error);
+		event_relay(relay, s->out_until != 0 ? "token refused" : "out",
+					s->error);
 	else if (s->failures > 0 && before->failures == 0)
 		event_relay(relay, "backing off", s->error);
 	else if (s->failures == 0 && !s->out &&

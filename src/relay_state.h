@@ -25,6 +25,9 @@ typedef struct RelayState
 	char		error[RELAY_ERROR_MAX];
 	bool		out;
 	int64		out_key;
+	Oid			out_mapping;
+	TimestampTz out_until;		/* a token was refused; 0: another login */
+	int			out_tries;		/* how often, in a row */
 	TimestampTz arrival;
 	double		slow_rate;		/* per second; 0: not slowed down */
 	double		slow_from;
@@ -44,10 +47,16 @@ extern void relay_state_write(const RelayState *s);
 extern void relay_state_failed(RelayState *s, TimestampTz now,
 							   TimestampTz seen_at, const char *error);
 extern void relay_state_out(RelayState *s, TimestampTz now, int64 key,
-							const char *error);
-extern void relay_state_well(RelayState *s);
-extern TimestampTz relay_state_retry_at(const RelayState *s, TimestampTz now);
-extern bool relay_state_enter(RelayState *s, TimestampTz now, int64 lease);
+							Oid mapping, const char *error);
+extern void relay_state_expired(RelayState *s, TimestampTz now,
+								TimestampTz seen_at, int64 key, Oid mapping,
+								int tries, const char *error);
+extern bool relay_state_is_expired(const RelayState *s, int64 key);
+extern void relay_state_well(RelayState *s, TimestampTz now, Oid mapping);
+extern TimestampTz relay_state_retry_at(const RelayState *s, TimestampTz now,
+										int64 key);
+extern bool relay_state_enter(RelayState *s, TimestampTz now, int64 lease,
+							  int64 key);
 extern void relay_state_count(RelayState *s, TimestampTz now, int sent,
 							  int rejected);
 extern double relay_plan_rate(const RatePlan *plan, TimestampTz now,

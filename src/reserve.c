@@ -94,7 +94,7 @@ route_may_enter(Worker *w, const Route *r)
 static bool
 route_has_news(Worker *w, const Route *r)
 {
-	return r->failed || r->refused || r->well || r->throttled ||
+	return r->failed || r->refused || r->expired || r->well || r->throttled ||
 		r->sent > 0 || r->rejected > 0 ||
 		(route_may_enter(w, r) && transfer_now() >= r->retry_us);
 }
@@ -108,11 +108,15 @@ route_tell(RouteTerms *t, double configured, TimestampTz now)
 
 	relay_state_count(&t->state, now, r->sent, r->rejected);
 	if (r->well || r->sent > 0)
-		relay_state_well(&t->state);
+		relay_state_well(&t->state, now, r->relay->mapping);
 	if (r->failed)
 		relay_state_failed(&t->state, failed_at, r->seen_at, r->trouble);
 	if (r->refused)
-		relay_state_out(&t->state, failed_at, r->key, r->trouble);
+		relay_state_out(&t->state, failed_at, r->key, r->relay->mapping,
+						r->trouble);
+	if (r->expired)
+		relay_state_expired(&t->state, failed_at, r->seen_at, r->key,
+							r->relay->mapping, r->token_tries, r->trouble);
 	if (r->throttled)
 		relay_state_throttled(&t->state, configured, now, r->trouble);
 }
@@ -131,13 +135,13 @@ route_enter(Worker *w, RouteTerms *t, TimestampTz now)
 {
 	const Route *r = t->route;
 
-	if (!route_may_enter(w, r) || r->failed ||
+	if (!route_may_enter(w, r) || r->failed || r->expired ||
 		transfer_now() < r->retry_us)
 		return;
 	t->entered = route_is_forgiven(w, t) ||
 		relay_state_enter(&t->state, now,
 						  (r->relay->config.connect_timeout_ms +
-						   LEASE_MORE_MS) * INT64CONST(1000));
+						   LEASE_MORE_MS) * INT64CONST(1000), r->key);
 }
 
 /* Take the next slots of its rate, no more than our share of what is there */
@@ -243,19 +247,27 @@ route_learn(Worker *w, const RouteTerms *t, const Terms *terms)
 {
 	Route	   *r = t->route;
 	const RelayState *s = &t->state;
-	bool		forgiven = route_is_forgiven(w, t) && !r->failed && !r->refused;
-	bool		out = s->out && s->out_key == r->key && !forgiven;
+	bool		forgiven = route_is_forgiven(w, t) && !r->failed &&
+		!r->refused && !r->expired;
+	bool		expired = relay_state_is_expired(s, r->key);
+	bool		out = s->out && s->out_key == r->key && !expired && !forgiven;
+	bool		down;
 
 	if (out && !r->out)
 		strlcpy(r->trouble, s->error, sizeof(r->trouble));
 	r->out = out;
-	r->probing = (r->probing || t->entered) && s->failures > 0 && !r->failed;
-	if (s->failures == 0 && r->waited)
+	if (expired)
+		r->token_us = s->out_until + terms->to_monotonic;
+	/* the row may have another's by now: then we know it ourselves */
+	down = s->failures > 0 || r->token_us > transfer_now();
+	r->probing = (r->probing || t->entered) && (down || expired) &&
+		!r->failed && !r->expired;
+	if (!down && !expired && r->waited)
 	{
 		w->hurry = true;
 		r->waited = false;
 	}
-	if (r->probing || s->failures == 0 || forgiven)
+	if (r->probing || (!down && !expired) || forgiven)
 	{
 		r->ask = false;
 		r->retry_us = 0;
@@ -263,8 +275,8 @@ route_learn(Worker *w, const RouteTerms *t, const Terms *terms)
 	else if (r->ask || r->begun == 0)
 	{
 		r->ask = r->waited = true;
-		r->retry_us = relay_state_retry_at(s, terms->now) +
-			terms->to_monotonic;
+		r->retry_us = Max(relay_state_retry_at(s, terms->now, r->key) +
+						  terms->to_monotonic, r->token_us);
 		if (r->trouble[0] == '\0')
 			strlcpy(r->trouble, s->error, sizeof(r->trouble));
 	}
@@ -277,7 +289,7 @@ route_apply(Worker *w, const RouteTerms *t, const Terms *terms)
 	Route	   *r = t->route;
 
 	route_learn(w, t, terms);
-	r->failed = r->refused = r->well = r->throttled = false;
+	r->failed = r->refused = r->expired = r->well = r->throttled = false;
 	r->sent = r->rejected = 0;
 	if (t->rate == 0)
 		memset(&r->slots, 0, sizeof(r->slots));

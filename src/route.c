@@ -59,8 +59,12 @@ route_set_relay(Route *r, Relay *relay, int rank)
 	if (r->key == relay->key)
 		return;
 	r->key = relay->key;
-	r->out = r->ask = false;
-	r->retry_us = 0;
+	r->out = r->ask = r->refused = r->expired = false;
+	r->retry_us = r->token_us = 0;
+	r->token_tries = 0;
+	if (route_is_open(r) &&
+		!transfer_set_token(r->transfer, relay->config.token))
+		r->fingerprint[0] = '\0';	/* no memory: then another transfer */
 }
 
 void
@@ -93,7 +97,7 @@ routes_update(Worker *w, List *relays)
 			rank++;
 		weight = relay->weight;
 		route_set_relay(r, relay, rank);
-		if (!r->failed && !r->refused)
+		if (!r->failed && !r->refused && !r->expired)
 			reserve_meet(w, r);
 		w->hurry |= was_out && !r->out;
 		listed[count++] = r;

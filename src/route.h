@@ -71,12 +71,15 @@ typedef struct Route
 	bool		waited;			/* others were told to wait till it is up */
 	int64		retry_us;		/* not before (monotonic) */
 	int64		failed_us;		/* when it last failed */
+	int64		token_us;		/* our token is not to be tried before */
+	int			token_tries;	/* how often it was refused */
 	int			seen;			/* connects failed that we have acted on */
 	char		trouble[RELAY_ERROR_MAX];
 
 	/* for the others, at the next opportunity */
 	bool		failed;
 	bool		refused;		/* for good */
+	bool		expired;		/* or until there is another token */
 	bool		well;
 	bool		throttled;
 	int			sent;
@@ -174,7 +177,7 @@ extern int	routes_sessions(Worker *w);
 
 /* What was heard from it */
 extern void route_failed(Worker *w, Route *r, const char *description,
-						 bool permanent);
+						 bool permanent, bool refused);
 extern void route_answered(Worker *w, Route *r, bool accepted);
 extern bool route_is_throttled(const Route *r);
 extern void route_throttled(Worker *w, Route *r, const char *description);

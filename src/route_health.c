@@ -56,22 +56,29 @@ routes_trouble(Worker *w)
 }
 
 static void
-route_say(const Route *r, const char *description, char *words)
+route_say(const Route *r, const char *fault, const char *description,
+		  char *words)
 {
-	snprintf(words, RELAY_ERROR_MAX, "relay \"%s\": %s",
-			 r->relay ? r->relay->name : "", description);
+	snprintf(words, RELAY_ERROR_MAX, "relay \"%s\": %s%s",
+			 r->relay ? r->relay->name : "", fault, description);
 }
 
 /*
  * It cannot be used at present or, permanently, until a person has acted: the
- * others will be told.
+ * others will be told.  A token that is refused waits for the next.  What was
+ * heard by a transfer for older options tells nothing of these.
  */
 void
-route_failed(Worker *w, Route *r, const char *description, bool permanent)
+route_failed(Worker *w, Route *r, const char *description, bool permanent,
+			 bool refused)
 {
 	char		words[RELAY_ERROR_MAX];
+	bool		token = permanent && refused && r->relay != NULL &&
+		r->relay->config.token != NULL;
 
-	route_say(r, description, words);
+	if (!route_is_open(r))
+		return;
+	route_say(r, token ? "the token is refused: " : "", description, words);
 	HOLD_INTERRUPTS();			/* a cancel is no reason to end */
 	if (strcmp(words, r->trouble) != 0)
 		ereport(LOG,
@@ -81,7 +88,12 @@ route_failed(Worker *w, Route *r, const char *description, bool permanent)
 	r->failed_us = transfer_now();
 	r->retry_us = r->failed_us + LEAVE_ALONE_US;
 	r->ask = true;
-	if (permanent)
+	if (token)
+	{
+		r->expired = true;
+		r->token_tries++;
+	}
+	else if (permanent)
 		r->refused = r->out = true;
 	else
 		r->failed = true;
@@ -98,6 +110,8 @@ route_answered(Worker *w, Route *r, bool accepted)
 		r->sent++;
 	else
 		r->rejected++;
+	r->token_us = 0;
+	r->token_tries = 0;
 	r->seen = 0;				/* the pool begins to count anew, too */
 	if (r->trouble[0] == '\0')
 		return;
@@ -119,7 +133,7 @@ route_is_throttled(const Route *r)
 void
 route_throttled(Worker *w, Route *r, const char *description)
 {
-	route_say(r, description, r->trouble);
+	route_say(r, "", description, r->trouble);
 	r->throttled = true;
 	w->reserve_us = 0;
 }

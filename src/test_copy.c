@@ -389,7 +389,8 @@ test_again(Worker *w, Delivery *d, const char *reason)
 	}
 	if (judgement->scope == SCOPE_RELAY &&
 		transfer_now() >= d->route->retry_us && !d->route->ask)
-		route_failed(w, d->route, reason, judgement->permanent);
+		route_failed(w, d->route, reason, judgement->permanent,
+					 judgement->refused);
 	first = routes_first(w);
 	if (!test_must_stop(w) && first != NULL && first != d->route)
 		return true;

@@ -207,6 +207,18 @@ transfer_create(const RelayConfig *config)
 	return t;
 }
 
+bool
+transfer_set_token(Transfer *t, const char *token)
+{
+	const char *before = t->config->token;
+
+	if (!connector_set_token(t->connector, token))
+		return false;
+	if (t->config->token != before)
+		t->health.down = t->health.permanent = t->health.refused = false;
+	return true;
+}
+
 void
 transfer_submit(Transfer *t, Mail *mail)
 {

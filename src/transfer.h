@@ -33,16 +33,24 @@
  */
 #define TRANSFER_SPARE 4
 
+/* Of a password in a file, with the NUL */
+#define TRANSFER_PASSWORD_MAX 1024
+
 /* How to reach a relay.  Copied by transfer_create(). */
 typedef struct RelayConfig
 {
 	const char *url;			/* smtp://host[:port] or smtps://host[:port] */
 	const char *username;		/* NULL: no AUTH */
 	const char *password;
+	const char *password_file;	/* instead: read for each session */
+	const char *token;			/* instead: see transfer_set_token() */
+	const char *cert_file;		/* our own; NULL: none */
+	const char *key_file;		/* NULL: the key is in cert_file */
 	const char *ca_file;		/* NULL: the system's */
 	const char *helo;			/* NULL: the host's name */
 	bool		tls_required;	/* smtp://: STARTTLS or nothing; false: clear
 								 * text, even if TLS is offered */
+	bool		tls13;			/* TLS 1.3 or nothing; false: 1.2 will do */
 	int			connections;	/* most sessions at once, >= 1 */
 	int			messages;		/* most mails per session, 0: no limit */
 	int			connect_timeout_ms; /* up to and with AUTH */
@@ -92,6 +100,7 @@ typedef struct RelayHealth
 	bool		down;			/* no session could be made and none is up */
 	bool		permanent;		/* AUTH refused or not offered: a person must
 								 * act */
+	bool		refused;		/* by the relay, in so many words */
 	int			failures;		/* in a row, with no mail answered between */
 	Attempt		last;			/* the last such failure */
 	char		description[REPLY_TEXT_MAX + 128];	/* of it, in words */
@@ -117,6 +126,13 @@ extern bool transfer_global_init(void);
 
 /* NULL: out of memory or libcurl failed. */
 extern Transfer *transfer_create(const RelayConfig *config);
+
+/*
+ * Sessions that are made from now on log in with that token; it may be NULL if
+ * it was before.  What the old one was refused for counts no more.  False: out
+ * of memory.
+ */
+extern bool transfer_set_token(Transfer *t, const char *token);
 
 /* Queue a mail.  Nothing is written before the next transfer_step(). */
 extern void transfer_submit(Transfer *t, Mail *mail);
@@ -200,6 +216,13 @@ extern void transfer_destroy(Transfer *t);
 
 extern TransferCounts transfer_counts(const Transfer *t);
 extern const RelayHealth *transfer_health(const Transfer *t);
+
+/*
+ * The one line of a file, without waiting.  Returns NULL, or what is wrong
+ * with it.
+ */
+extern const char *transfer_read_password(const char *path, char *buf,
+										  size_t size);
 
 /*
  * Monotonic clock in microseconds (CLOCK_MONOTONIC), the only clock of this

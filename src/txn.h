@@ -58,7 +58,7 @@ extern bool extension_fits(Oid extension, Oid *owner);
 extern Oid	extension_owner(void);
 extern void extension_callbacks_register(void);
 
-#define STATEMENT_MAX_ARGS 16
+#define STATEMENT_MAX_ARGS 18
 
 /* One SQL text, planned once per process */
 typedef struct Statement

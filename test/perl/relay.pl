@@ -41,8 +41,12 @@
 #	size			SIZE limit announced (and enforced); 0: not announced
 #	keywords		further EHLO lines
 #	starttls, tls_required, implicit_tls, tls_cert, tls_key
-#	auth			list of mechanisms (PLAIN, LOGIN); with user, password,
-#					auth_required
+#	tls_version		as IO::Socket::SSL has it: "TLSv1_2", "!TLSv1_3"
+#	tls_client_ca	file: clients must have a certificate of it
+#	auth			list of mechanisms: PLAIN, LOGIN; with user, password,
+#					auth_required; XOAUTH2, OAUTHBEARER; with user, tokens; any
+#					other is offered, and refused when it is tried
+#	tokens			list of those that are good now
 #	max_connections	at once; the excess gets 421 and is closed
 #	max_mails		per session; the next MAIL gets 421 and is closed
 #	slow			seconds before each reply to a final dot
@@ -95,7 +99,7 @@ use Fcntl qw(O_WRONLY O_APPEND O_CREAT);
 use IO::Handle;
 use IO::Socket::INET;
 use JSON::PP ();
-use MIME::Base64 qw(decode_base64);
+use MIME::Base64 qw(decode_base64 encode_base64);
 use Socket qw(IPPROTO_TCP TCP_NODELAY SOL_SOCKET SO_LINGER SO_RCVBUF);
 use Time::HiRes qw(time);
 
@@ -127,7 +131,10 @@ my %opt = (
 	implicit_tls    => 0,
 	tls_cert        => undef,
 	tls_key         => undef,
+	tls_version     => undef,
+	tls_client_ca   => undef,
 	auth            => [],
+	tokens          => [],
 	user            => undef,
 	password        => undef,
 	auth_required   => 0,
@@ -194,8 +201,7 @@ sub set_options
 			  or die "could not open \"$opt{log}\": $!\n";
 		}
 	}
-	undef $tls_context
-	  if exists $new->{tls_cert} || exists $new->{tls_key};
+	undef $tls_context if grep { /^tls_/ } keys %$new;
 	listen_to_ports() if @listeners;
 	return;
 }
@@ -649,7 +655,16 @@ sub start_tls
 	$tls_context ||= IO::Socket::SSL::SSL_Context->new(
 		SSL_server    => 1,
 		SSL_cert_file => $opt{tls_cert},
-		SSL_key_file  => $opt{tls_key})
+		SSL_key_file  => $opt{tls_key},
+		(defined $opt{tls_version}
+			? (SSL_version => $opt{tls_version})
+			: ()),
+		(defined $opt{tls_client_ca}
+			? (
+				SSL_ca_file     => $opt{tls_client_ca},
+				SSL_verify_mode => IO::Socket::SSL::SSL_VERIFY_PEER()
+				  | IO::Socket::SSL::SSL_VERIFY_FAIL_IF_NO_PEER_CERT())
+			: ()))
 	  || die "TLS context: " . IO::Socket::SSL::errstr() . "\n";
 	my $ok = IO::Socket::SSL->start_SSL(
 		$s->{sock},
@@ -680,7 +695,9 @@ sub continue_tls
 		$s->{state}       = 'command';
 		vec($rvec, $s->{fd}, 1) = 1;
 		vec($wvec, $s->{fd}, 1) = 0;
-		log_event($s, 'tls', what => $s->{tls_version});
+		my $client = $s->{sock}->peer_certificate('commonName');
+		log_event($s, 'tls', what => $s->{tls_version},
+			defined $client ? (client => $client) : ());
 
 		# RFC 3207: forget everything that was said before
 		$s->{ehlo} = 0;
@@ -1133,7 +1150,7 @@ sub command_rcpt
 	return;
 }
 
-# ---- AUTH PLAIN and LOGIN
+# ---- AUTH PLAIN and LOGIN, and with a token
 
 sub command_auth
 {
@@ -1149,7 +1166,13 @@ sub command_auth
 		return;
 	}
 	$s->{auth_step} = $mechanism;
-	if (defined $initial)
+	if ($mechanism !~ /^(?:PLAIN|LOGIN|XOAUTH2|OAUTHBEARER)$/)
+	{
+		delete $s->{auth_step};
+		log_event($s, 'auth', mechanism => $mechanism, ok => '0');
+		answer($s, 'AUTH', $mechanism, '535 5.7.8 Not with this one');
+	}
+	elsif (defined $initial)
 	{
 		auth_continue($s, $initial);
 	}
@@ -1173,6 +1196,12 @@ sub auth_continue
 		answer($s, 'AUTH', $step, '501 5.7.0 Cancelled');
 		return;
 	}
+	if ($step eq 'refused')
+	{
+		answer($s, 'AUTH', $s->{auth_mechanism},
+			'535 5.7.8 Token expired or unknown');
+		return;
+	}
 	if ($step eq 'LOGIN')
 	{
 		$s->{auth_user} = $bytes;
@@ -1186,6 +1215,10 @@ sub auth_continue
 		$s->{auth_user} = $user;
 		$ok = auth_right($user, $password);
 	}
+	elsif ($step eq 'XOAUTH2' || $step eq 'OAUTHBEARER')
+	{
+		$ok = auth_token($s, $step, $bytes);
+	}
 	else
 	{
 		$ok = auth_right($s->{auth_user}, $bytes);
@@ -1195,11 +1228,42 @@ sub auth_continue
 		user      => $s->{auth_user},
 		mechanism => $step,
 		ok        => $ok ? '1' : '0');
+	if (!$ok && $step =~ /^(?:XOAUTH2|OAUTHBEARER)$/)
+	{
+		# what is wrong comes as a challenge, and the refusal after it
+		$s->{auth_mechanism} = $step;
+		$s->{auth_step}      = 'refused';
+		send_reply($s,
+			'334 '
+			  . encode_base64('{"status":"401","schemes":"bearer"}', ''));
+		return;
+	}
 	answer($s, 'AUTH', $step,
 		$ok
 		? '235 2.7.0 Authentication successful'
 		: '535 5.7.8 Authentication credentials invalid');
 	return;
+}
+
+# RFC 7628 3.1, and what Google calls XOAUTH2
+sub auth_token
+{
+	my ($s, $mechanism, $bytes) = @_;
+	my ($user, $token) =
+	  $mechanism eq 'XOAUTH2'
+	  ? $bytes =~ /^user=([^\x01]*)\x01auth=Bearer ([^\x01]*)\x01\x01\z/
+	  : $bytes =~ /^n,a=([^,\x01]*),\x01(?:host=[^\x01]*\x01)?
+		(?:port=\d+\x01)?auth=Bearer\ ([^\x01]*)\x01\x01\z/x;
+
+	if (!defined $token)
+	{
+		violation($s, "not the form of $mechanism", $bytes);
+		return 0;
+	}
+	$s->{auth_user} = $user;
+	return defined $opt{user}
+	  && $user eq $opt{user}
+	  && scalar grep { $_ eq $token } @{ $opt{tokens} };
 }
 
 sub auth_right

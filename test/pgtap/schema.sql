@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(487);
+SELECT plan(494);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -160,6 +160,9 @@ relay_state|failed_at|timestamp with time zone|t
 relay_state|retry_at|timestamp with time zone|t
 relay_state|error|text|t
 relay_state|out_key|bigint|t
+relay_state|out_mapping|oid|t
+relay_state|out_until|timestamp with time zone|t
+relay_state|out_tries|integer|f
 relay_state|arrival|timestamp with time zone|t
 relay_state|slow_rate|double precision|t
 relay_state|slow_from|double precision|t
@@ -373,8 +376,8 @@ SELECT is_empty(format($$
 	('letter', '{state_reason,mail_order,run,run_at,failed_runs,last_error,
 	 resumed_at,doubts,rate,rate_at,sender,sender_oid,whole,line_at}'),
 	('posting', '{low,folded,recipients,skipped,failed,doubtful}'),
-	('relay_state', '{failures,failed_at,retry_at,error,out_key,arrival,
-	 slow_rate,slow_from,slowed_at,counted_at,sent,rejected,sent_before,
+	('relay_state', '{failures,failed_at,retry_at,error,out_key,out_mapping,
+	 out_until,out_tries,arrival,slow_rate,slow_from,slowed_at,counted_at,sent,rejected,sent_before,
 	 rejected_before}'), ('domain_state', '{arrival}'))
 	v(tab, cols);
 SELECT matches(pg_get_indexdef('mailman.letter_open_idx'::regclass),
@@ -439,6 +442,11 @@ SELECT is((SELECT evtenabled::text || evtevent || evttags::text
 			 FROM pg_event_trigger WHERE evtname = 'mailman_guard_triggers'),
 		  'Addl_command_end{"CREATE TRIGGER"}',
 		  'triggers are looked at when they are made');
+SELECT is((SELECT evtenabled::text || evtevent || evttags::text
+			 FROM pg_event_trigger WHERE evtname = 'mailman_guard_relays'),
+		  'Addl_command_end{"CREATE SERVER","ALTER SERVER",'
+		  || '"CREATE USER MAPPING","ALTER USER MAPPING"}',
+		  'so are options that name files');
 
 -- a publication FOR ALL TABLES refuses UPDATE and DELETE of a table whose rows
 -- cannot be told apart

@@ -16,7 +16,7 @@ TRANSFER_FLAGS += -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined
 endif
 
 TRANSFER_SRC = $(addprefix $(TRANSFER_DIR)../../src/, outcome.c reply.c \
-	sockets.c hearing.c connector.c connect.c smtp.c smtp_write.c \
+	sockets.c hearing.c login.c connector.c connect.c smtp.c smtp_write.c \
 	smtp_dialogue.c smtp_envelope.c pool.c transfer.c probe.c) \
 	$(addprefix $(TRANSFER_DIR), transfer_test.c transfer_judge_test.c \
 	transfer_outcome_test.c transfer_dialogue_test.c \

@@ -27,7 +27,8 @@ typedef struct Row
 	int			session;
 	Scope		scope;
 	Verdict		verdict;
-	const char *flags;			/* p permanent, t throttled, d dead */
+	const char *flags;			/* p permanent, r refused by a reply, t throttled,
+								 * d dead */
 } Row;
 
 /* In the order of the design's table */
@@ -88,13 +89,15 @@ static const Row rows[] = {
 
 	/* AUTH 535, AUTH not offered: the relay, for a person */
 	{STAGE_AUTH, END_REPLY, 535, {5, 7, 8}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_AUTH, END_REPLY, 534, {5, 7, 9}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_AUTH, END_REPLY, 504, {5, 5, 4}, FRESH,
 	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	{STAGE_AUTH, END_REPLY, 334, {0}, FRESH,
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_AUTH, END_REPLY, 538, {5, 7, 11}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_AUTH, END_LOCAL, 0, {0}, FRESH,
 	SCOPE_RELAY, VERDICT_AGAIN, "p"},
 
@@ -190,19 +193,19 @@ static const Row rows[] = {
 	{STAGE_MAIL, END_REPLY, 535, {5, 7, 8}, USED,
 	SCOPE_SESSION, VERDICT_AGAIN, ""},
 	{STAGE_MAIL, END_REPLY, 530, {5, 7, 0}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_MAIL, END_REPLY, 534, {0}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_MAIL, END_REPLY, 535, {5, 7, 8}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_MAIL, END_REPLY, 538, {5, 7, 11}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_RCPT, END_REPLY, 530, {5, 7, 57}, USED,
 	SCOPE_SESSION, VERDICT_AGAIN, ""},
 	{STAGE_RCPT, END_REPLY, 530, {5, 7, 57}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_DOT, END_REPLY, 530, {0}, FRESH,
-	SCOPE_RELAY, VERDICT_AGAIN, "p"},
+	SCOPE_RELAY, VERDICT_AGAIN, "pr"},
 	{STAGE_RCPT, END_REPLY, 535, {0}, FRESH,
 	SCOPE_RECIPIENT, VERDICT_FAILED, ""},
 
@@ -552,6 +555,7 @@ test_judgements(void)
 		ok(j.scope == r->scope && j.verdict == r->verdict &&
 		   j.costs_attempt == (r->verdict != VERDICT_AGAIN) &&
 		   j.permanent == (strchr(r->flags, 'p') != NULL) &&
+		   j.refused == (strchr(r->flags, 'r') != NULL) &&
 		   j.throttled == (strchr(r->flags, 't') != NULL) &&
 		   j.dead_address == (strchr(r->flags, 'd') != NULL), title);
 	}

@@ -19,9 +19,10 @@ use warnings;
 
 use IO::Socket::SSL::Utils;
 
-# Write ca.pem, server.pem and server.key into an existing directory.
-# names: the subject's alternative names (localhost and 127.0.0.1).
-# Returns the paths as a hash: ca, cert, key.
+# Write ca.pem, server.pem, server.key, client.pem and client.key into an
+# existing directory.  names: the subject's alternative names (localhost and
+# 127.0.0.1).  Returns the paths as a hash: ca, cert, key, client_cert,
+# client_key.
 sub make
 {
 	my ($class, $dir, %options) = @_;
@@ -29,7 +30,9 @@ sub make
 	my %file  = (
 		ca   => "$dir/ca.pem",
 		cert => "$dir/server.pem",
-		key  => "$dir/server.key");
+		key  => "$dir/server.key",
+		client_cert => "$dir/client.pem",
+		client_key  => "$dir/client.key");
 
 	my $ca_key = KEY_create_ec();
 	my ($ca) = CERT_create(
@@ -45,15 +48,23 @@ sub make
 			map { [ (/^[\d.]+$/ ? 'IP' : 'DNS') => $_ ] } @names
 		],
 		purpose => 'server');
+	my $client_key = KEY_create_ec();
+	my ($client) = CERT_create(
+		key     => $client_key,
+		issuer  => [ $ca, $ca_key ],
+		subject => { commonName => 'mailman test client' },
+		purpose => 'client');
 
 	PEM_cert2file($ca,   $file{ca});
 	PEM_cert2file($cert, $file{cert});
 	PEM_key2file($key, $file{key});
-	chmod 0644, $file{ca}, $file{cert};
-	chmod 0600, $file{key};
+	PEM_cert2file($client, $file{client_cert});
+	PEM_key2file($client_key, $file{client_key});
+	chmod 0644, @file{qw(ca cert client_cert)};
+	chmod 0600, @file{qw(key client_key)};
 
-	CERT_free($_) foreach $ca, $cert;
-	KEY_free($_) foreach $ca_key, $key;
+	CERT_free($_) foreach $ca, $cert, $client;
+	KEY_free($_) foreach $ca_key, $key, $client_key;
 	return %file;
 }
 

@@ -292,7 +292,8 @@ sub relay
 	  if !exists $options{tls} && $url =~ /^smtp:/;
 	delete $options{tls} unless defined $options{tls};
 	$self->sql("CREATE SERVER $name FOREIGN DATA WRAPPER mailman_smtp OPTIONS ("
-		  . join(', ', map { "$_ " . literal($options{$_}) } sort keys %options)
+		  . join(', ',
+			map { "\"$_\" " . literal($options{$_}) } sort keys %options)
 		  . ')');
 	if (defined $username)
 	{
