@@ -22,7 +22,7 @@
 
 #include <idn2.h>
 
-#include "mb/pg_wchar.h"
+#include "unicode.h"
 
 #define ADDRESS_MAX	254			/* 4.5.3.1.3, less the angle brackets */
 #define LABEL_MAX	63			/* RFC 1035 2.3.4 */
@@ -42,24 +42,6 @@ is_atext(unsigned char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
 		(c >= '0' && c <= '9') || c >= 0x80 ||
 		(c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
-}
-
-/*
- * Is the character at s one that nobody sees?  C1 controls, spaces, marks of
- * direction and width: legal by RFC 6531, but in practice debris of copy and
- * paste that makes a known mailbox unknown, or a way to disguise an address.
- */
-static bool
-is_invisible(const unsigned char *s, size_t len)
-{
-	uint32		c;
-
-	if (len < 2 || s[0] < 0xC2 || s[0] > 0xEF || pg_utf_mblen(s) > (int) len)
-		return false;
-	c = utf8_to_unicode(s);
-	return (c >= 0x80 && c <= 0xA0) || c == 0xAD ||
-		(c >= 0x2000 && c <= 0x200F) || (c >= 0x2028 && c <= 0x202F) ||
-		(c >= 0x205F && c <= 0x206F) || c == 0x3000 || c == 0xFEFF;
 }
 
 /* The fault of a Dot-string local part, or NULL */
@@ -207,26 +189,34 @@ address_convert_domain(char *wire, const char *domain, size_t len)
 	return NULL;
 }
 
-/* What is wrong with any single character of the address, or NULL */
+/*
+ * What is wrong with any single character of the address, or NULL.  Characters
+ * that nobody sees are legal by RFC 6531, but in practice debris of copy and
+ * paste that makes a known mailbox unknown, or a way to disguise an address.
+ */
 static const char *
 address_text_fault(const unsigned char *s, size_t len)
 {
+	const char *fault = NULL;
 	size_t		i;
+	size_t		n;
+	uint32_t	c;
 
 	for (i = 0; i < len; i++)
 	{
 		if (s[i] < 0x20 || s[i] == 0x7F)
 			return "The address contains a control character.";
 	}
-	if (pg_encoding_verifymbstr(PG_UTF8, (const char *) s, (int) len) !=
-		(int) len)
-		return "The address is not valid UTF-8.";
-	for (i = 0; i < len; i++)
+	for (i = 0; i < len; i += n)
 	{
-		if (s[i] >= 0x80 && is_invisible(s + i, len - i))
-			return "The address contains an invisible character.";
+		if ((n = unicode_decode(s + i, len - i, &c)) == 0)
+			return "The address is not valid UTF-8.";
+		if (unicode_is_noncharacter(c))
+			fault = "The address contains a code point that is not a character.";
+		else if (unicode_is_unseen(c))
+			fault = "The address contains an invisible character.";
 	}
-	return NULL;
+	return fault;
 }
 
 /*

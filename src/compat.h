@@ -26,6 +26,9 @@
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+#if PG_VERSION_NUM < 160000
+#include "utils/guc_tables.h"
+#endif
 
 #if PG_VERSION_NUM < 150000
 #error mailman needs PostgreSQL 15 or newer
@@ -96,6 +99,31 @@ compat_primary_key(Relation rel)
 #else
 #define COMPAT_DATCONNLIMIT_INVALID (-2)
 #endif
+
+/*
+ * 16: nothing resets it within a transaction.  Before, RESET gave it this value;
+ * returns the one that it had.
+ */
+static inline bool
+compat_set_read_only_reset(bool value)
+{
+#if PG_VERSION_NUM < 160000
+	static struct config_bool *setting = NULL;
+	bool		before;
+	int			i;
+
+	for (i = 0; setting == NULL; i++)
+	{
+		if (strcmp(get_guc_variables()[i]->name, "transaction_read_only") == 0)
+			setting = (struct config_bool *) get_guc_variables()[i];
+	}
+	before = setting->reset_val;
+	setting->reset_val = value;
+	return before;
+#else
+	return value;
+#endif
+}
 
 /* 16: what a check hook hands to its assign hook has an allocator */
 #if PG_VERSION_NUM >= 160000

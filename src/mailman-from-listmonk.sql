@@ -156,10 +156,11 @@ TRUNCATE migration_report;
 
 -- ---- texts
 
--- a line of a header has no control characters
+-- a line of a header has no control characters, and a name nothing that turns
+-- the direction of writing
 CREATE FUNCTION pg_temp.line(value text) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
-	SELECT nullif(btrim(regexp_replace(value, '[\x01-\x1f\x7f]+', ' ', 'g')),
+	SELECT nullif(btrim(regexp_replace(value, '[\x01-\x1f\x7f\u202a-\u202e\u2066-\u2069]+', ' ', 'g')),
 				  '')
 $$;
 

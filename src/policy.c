@@ -4,16 +4,17 @@
  *	  Call newsletter.policy, behind a fence.
  *
  * The function is code of the newsletter's owner, and it is called by a
- * process that could do anything.  So it runs as that owner,
- * security-restricted, in a subtransaction that reads only and is rolled back
- * whatever it has done: settings, too, are as they were when it is over.
+ * process that could do anything, or by somebody who may do more than the
+ * owner.  So it runs behind a fence (policy_fence.c), in a subtransaction that
+ * is rolled back whatever it has done: settings, too, are as they were when it
+ * is over.
  *
  * It has a time limit.  Code that catches the cancellation and goes on is
  * given as long again; then the process ends, which it cannot catch.
  *
- * Locks of the session are beyond any fence: a plain role's
- * pg_advisory_unlock_all() drops the one that makes a worker the only one of
- * its letter.  Whoever asks in a worker must look afterwards: see decide.c.
+ * Locks of the session are not rolled back, and one of them makes a worker the
+ * only one of its letter.  The fence refuses the functions for them; whoever
+ * asks in a worker looks afterwards all the same: see decide.c.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -27,6 +28,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
+#include "outcome.h"
 #include "policy.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -40,6 +42,9 @@
 #include "utils/syscache.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
+
+/* More than is kept of an error in any case */
+#define POLICY_MASKED_MAX	1024
 
 static TimeoutId overrun_timeout;
 static bool overrun_registered = false;
@@ -105,46 +110,7 @@ policy_find(const Letter *letter, Policy *policy)
 	return true;
 }
 
-/* ---- behind the fence ---- */
-
-/* As the server has it, whatever we have pinned for our own statements */
-static void
-policy_unpin(const char *name)
-{
-	const char *value = GetConfigOptionResetString(name);
-
-	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION,
-							 GUC_ACTION_LOCAL, true, 0, false);
-}
-
-/*
- * Ours end with the subtransaction.  Not SET LOCAL of the caller's: what the
- * function finds is the same whoever asks it.
- */
-static void
-policy_fence(const Policy *policy)
-{
-	static const char *const pinned[] = {
-		"row_security", "jit", "plan_cache_mode", "enable_seqscan",
-		"enable_bitmapscan", "enable_hashjoin", "enable_mergejoin",
-		"enable_material", "enable_memoize", "enable_tidscan"
-	};
-	Oid			userid;
-	int			sec_context;
-	size_t		i;
-
-	for (i = 0; i < lengthof(pinned); i++)
-		policy_unpin(pinned[i]);
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
-							 true, 0, false);
-	(void) set_config_option("transaction_read_only", "on", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
-	GetUserIdAndSecContext(&userid, &sec_context);
-	SetUserIdAndSecContext(policy->owner, sec_context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-}
+/* ---- behind the fence: policy_fence.c ---- */
 
 static void
 policy_overrun(void)
@@ -228,13 +194,15 @@ policy_ask(const Policy *policy, Datum letter, const Datum *subscriptions,
 	MemoryContext memory = AllocSetContextCreate(caller, "mailman policy",
 												 ALLOCSET_DEFAULT_SIZES);
 	FmgrInfo	flinfo;
+	PolicyFence fence;
 
 	*error = NULL;
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
+	policy_fence_measure(&fence);
 	PG_TRY();
 	{
-		policy_fence(policy);
+		policy_fence_raise(policy);
 		fmgr_info(policy->function, &flinfo);
 		policy_arm(deadline);
 		while (answered < count && size < POLICY_ANSWERS_MAX)
@@ -257,6 +225,7 @@ policy_ask(const Policy *policy, Datum letter, const Datum *subscriptions,
 	}
 	PG_END_TRY();
 	RollbackAndReleaseCurrentSubTransaction();
+	policy_fence_lower(&fence);
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(memory);
 	CurrentResourceOwner = owner;
@@ -271,6 +240,20 @@ policy_is_late(const ErrorData *error)
 	return error->sqlerrcode == ERRCODE_QUERY_CANCELED;
 }
 
+/*
+ * An error often shows the value that it is about, so addresses are masked as
+ * in the words of a relay: this goes to the log, letter.state_reason and
+ * mailman.event, too.
+ */
+static char *
+policy_masked(const char *words)
+{
+	char		masked[POLICY_MASKED_MAX];
+
+	outcome_mask(masked, sizeof(masked), words);
+	return policy_words(masked, strlen(masked));
+}
+
 char *
 policy_describe(const Policy *policy, const ErrorData *error)
 {
@@ -283,14 +266,14 @@ policy_describe(const Policy *policy, const ErrorData *error)
 		appendStringInfo(&words, " DETAIL: %s", error->detail);
 	if (error->hint)
 		appendStringInfo(&words, " HINT: %s", error->hint);
-	return policy_words(words.data, words.len);
+	return policy_masked(words.data);
 }
 
 char *
 policy_describe_relay(const Policy *policy, const char *name)
 {
 	return psprintf("policy %s names relay \"%s\", which newsletter.relays does not list",
-					policy->name, policy_words(name, strlen(name)));
+					policy->name, policy_masked(name));
 }
 
 char *

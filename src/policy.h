@@ -11,6 +11,7 @@
 #ifndef MAILMAN_POLICY_H
 #define MAILMAN_POLICY_H
 
+#include "catalog/objectaccess.h"
 #include "mailman.h"
 
 typedef enum PolicyAction
@@ -42,6 +43,27 @@ typedef struct Policy
 /* An answer may have so many bytes; and those that are kept at once */
 #define POLICY_ANSWER_MAX	((size_t) 4 * 1024 * 1024)
 #define POLICY_ANSWERS_MAX	((size_t) 16 * 1024 * 1024)
+
+/* ---- policy_fence.c ---- */
+
+/* Who the session was before */
+typedef struct PolicyFence
+{
+	Oid			session;
+	bool		session_is_superuser;
+	Oid			role;			/* of SET ROLE, or InvalidOid */
+	bool		read_only_reset;	/* what RESET gave */
+	object_access_hook_type hook;
+} PolicyFence;
+
+/*
+ * In a subtransaction: remember how things are, raise the fence, and when the
+ * subtransaction was rolled back, lower it.  In between run as the newsletter's
+ * owner and nobody else, read only.
+ */
+extern void policy_fence_measure(PolicyFence *fence);
+extern void policy_fence_raise(const Policy *policy);
+extern void policy_fence_lower(const PolicyFence *fence);
 
 /* ---- policy.c ---- */
 

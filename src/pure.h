@@ -34,8 +34,9 @@
  * Is this an addr-spec we would mail?  dot-atom or quoted local part of at
  * most 64 octets (RFC 5321 4.5.3.1.1), a domain name of at least two labels
  * (no "localhost"), at most 254 octets in all, no address literal, no
- * comment, no encoded-word, no control or invisible character; UTF-8 allowed
- * in both halves (RFC 6531), domain convertible by libidn2.  Else false, and
+ * comment, no encoded-word, no control or invisible character, and none that
+ * Unicode says is no character; UTF-8 allowed in both halves (RFC 6531), domain
+ * convertible by libidn2.  Else false, and
  * *why names the fault as a sentence for errdetail ("The domain part is
  * empty.").
  */

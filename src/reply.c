@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "reply.h"
+#include "unicode.h"
 
 void
 reply_reset(Reply *r)
@@ -28,44 +29,13 @@ reply_reset(Reply *r)
 	r->text[0] = '\0';
 }
 
-/*
- * Length of the well-formed UTF-8 sequence at s (RFC 3629 4), 0 if there is
- * none.  C1 controls count as none.
- */
-static size_t
-reply_utf8_len(const unsigned char *s, size_t len)
-{
-	size_t		n;
-	size_t		i;
-
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		n = 2;
-	else if (s[0] >= 0xe0 && s[0] <= 0xef)
-		n = 3;
-	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	if (n > len)
-		return 0;
-	for (i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xc2 && s[1] < 0xa0) ||	/* C1 controls */
-		(s[0] == 0xe0 && s[1] < 0xa0) ||	/* overlong */
-		(s[0] == 0xed && s[1] > 0x9f) ||	/* surrogates */
-		(s[0] == 0xf0 && s[1] < 0x90) ||	/* overlong */
-		(s[0] == 0xf4 && s[1] > 0x8f))	/* beyond U+10FFFF */
-		return 0;
-	return n;
-}
-
 size_t
 reply_clean(char *dst, size_t size, const char *src, size_t len)
 {
 	const unsigned char *s = (const unsigned char *) src;
 	size_t		out = 0;
 	size_t		i = 0;
+	uint32_t	c;
 
 	while (i < len && out + 1 < size)
 	{
@@ -75,10 +45,11 @@ reply_clean(char *dst, size_t size, const char *src, size_t len)
 			dst[out++] = src[i];
 		else if (s[i] < 0x80)
 			dst[out++] = ' ';
-		else if ((n = reply_utf8_len(s + i, len - i)) == 0)
+		else if ((n = unicode_decode(s + i, len - i, &c)) == 0 ||
+				 unicode_is_unfit(c))
 		{
 			dst[out++] = '?';
-			n = 1;
+			n = n > 0 ? n : 1;
 		}
 		else if (out + n < size)
 		{

@@ -45,8 +45,9 @@ extern ReplyStatus reply_feed(Reply *reply, const char *data, size_t len,
 
 /*
  * Copy src as printable, valid UTF-8, never cutting a character: controls
- * become spaces, bytes that are not UTF-8 "?".  NUL-terminates; returns the
- * length.  size must be at least 1.
+ * become spaces; bytes that are not UTF-8, and characters that would change
+ * what stands around them (unicode_is_unfit()), "?".  NUL-terminates; returns
+ * the length.  size must be at least 1.
  */
 extern size_t reply_clean(char *dst, size_t size, const char *src,
 						  size_t len);

@@ -15,47 +15,9 @@
 #include <ctype.h>
 
 #include "outcome.h"
+#include "unicode.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"	/* U+FFFD */
-
-/*
- * The character at s, which is neither ASCII nor NUL, if it is well-formed
- * UTF-8 (RFC 3629): its length, and itself; else 0.
- */
-static int
-utf8_decode(const unsigned char *s, uint32 *character)
-{
-	int			len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-	uint32		c = s[0] & (0x7f >> len);
-	static const uint32 least[] = {0, 0, 0x80, 0x800, 0x10000};
-	int			i;
-
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-	for (i = 1; i < len; i++)
-	{
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (s[i] & 0x3f);
-	}
-	if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
-		return 0;
-	*character = c;
-	return len;
-}
-
-/*
- * Would it change the page around it, or has XML 1.0 no place for it?  C1
- * controls, noncharacters, and what overrides the direction of writing.
- */
-static bool
-character_is_unfit(uint32 c)
-{
-	return (c >= 0x80 && c <= 0x9f) || (c & 0xfffe) == 0xfffe ||
-		(c >= 0xfdd0 && c <= 0xfdef) || c == 0x200e || c == 0x200f ||
-		c == 0x2028 || c == 0x2029 || c == 0x061c || c == 0xfeff ||
-		(c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-}
 
 static void
 html_ascii(StringInfo out, unsigned char c)
@@ -99,8 +61,8 @@ void
 html_text(StringInfo out, const char *text)
 {
 	const unsigned char *s = (const unsigned char *) text;
-	uint32		c;
-	int			len;
+	uint32_t	c;
+	size_t		len;
 
 	while (s != NULL && *s != '\0')
 	{
@@ -114,8 +76,9 @@ html_text(StringInfo out, const char *text)
 			html_ascii(out, *s++);
 			continue;
 		}
-		len = utf8_decode(s, &c);
-		if (len == 0 || character_is_unfit(c))
+		/* a NUL ends what is cut short */
+		len = unicode_decode(s, 4, &c);
+		if (len == 0 || unicode_is_unfit(c))
 			appendStringInfoString(out, REPLACEMENT);
 		else
 			appendBinaryStringInfo(out, (const char *) s, len);

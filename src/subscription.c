@@ -20,11 +20,13 @@
 #include "mailman.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "unicode.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(mailman_check_address);
 PG_FUNCTION_INFO_V1(mailman_check_line);
+PG_FUNCTION_INFO_V1(mailman_check_name);
 PG_FUNCTION_INFO_V1(mailman_is_address);
 PG_FUNCTION_INFO_V1(mailman_subscribe);
 
@@ -82,20 +84,17 @@ mailman_check_address(PG_FUNCTION_ARGS)
 /* What becomes a field of a header need not be longer */
 #define LINE_MAX_BYTES	(64 * 1024)
 
-/* mailman.check_line(text, what): true, or ERROR 23514 */
-Datum
-mailman_check_line(PG_FUNCTION_ARGS)
+/* No control characters, and not too long; else ERROR 23514 */
+static void
+line_check(const char *bytes, int len, text *what)
 {
-	text	   *value = PG_GETARG_TEXT_PP(0);
-	const char *bytes = VARDATA_ANY(value);
-	int			len = VARSIZE_ANY_EXHDR(value);
 	int			i;
 
 	if (len > LINE_MAX_BYTES)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("%s must not be longer than %d bytes",
-						text_to_cstring(PG_GETARG_TEXT_PP(1)), LINE_MAX_BYTES),
+						text_to_cstring(what), LINE_MAX_BYTES),
 				 errdetail("It has %d.", len)));
 	for (i = 0; i < len; i++)
 	{
@@ -106,10 +105,54 @@ mailman_check_line(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_CHECK_VIOLATION),
 				 errmsg("%s must not contain control characters",
-						text_to_cstring(PG_GETARG_TEXT_PP(1))),
+						text_to_cstring(what)),
 				 errdetail("Byte 0x%02x at position %d of \"%s\".", c, i + 1,
 						   text_shown(bytes, len)),
 				 errhint("It becomes part of a mail's header, where a line end would start another field.")));
+	}
+}
+
+/* mailman.check_line(text, what): true, or ERROR 23514 */
+Datum
+mailman_check_line(PG_FUNCTION_ARGS)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+
+	line_check(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value),
+			   PG_GETARG_TEXT_PP(1));
+	PG_RETURN_BOOL(true);
+}
+
+/*
+ * mailman.check_name(text, what): true, or ERROR 23514
+ *
+ * A name is shown beside other things: an address, a button, the end of a
+ * file's name.  Whatever turns the direction of writing makes these look other
+ * than they are.  Names in scripts from right to left need none of it.
+ */
+Datum
+mailman_check_name(PG_FUNCTION_ARGS)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+	const char *bytes = VARDATA_ANY(value);
+	size_t		len = VARSIZE_ANY_EXHDR(value);
+	size_t		i;
+	size_t		n;
+	uint32_t	c;
+
+	line_check(bytes, (int) len, PG_GETARG_TEXT_PP(1));
+	for (i = 0; i < len; i += Max(n, 1))
+	{
+		n = unicode_decode((const unsigned char *) bytes + i, len - i, &c);
+		if (n == 0 || !unicode_turns(c))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_CHECK_VIOLATION),
+				 errmsg("%s must not contain characters that turn the direction of writing",
+						text_to_cstring(PG_GETARG_TEXT_PP(1))),
+				 errdetail("U+%04X at byte %d.", (unsigned int) c,
+						   (int) i + 1),
+				 errhint("Remove them: regexp_replace(..., '[\\u202a-\\u202e\\u2066-\\u2069]', '', 'g').")));
 	}
 	PG_RETURN_BOOL(true);
 }

@@ -184,13 +184,15 @@ worker_pin_settings(void)
 }
 
 /*
- * The relay's options, or credentials, may have changed.  A hash of 0 means
- * that any of them may: messages were missed.  Under debug_discard_caches that
- * is also said at each look for messages.  If none has come since, nothing has
- * changed, and a worker that believed it would never send.
+ * The relay's options or credentials may have changed, or what the sender may
+ * do: as a member of the newsletter's owner and of roles that may use the
+ * relays.  A hash of 0 means that any of it may: messages were missed.  Under
+ * debug_discard_caches that is also said at each look for messages.  If none
+ * has come since, nothing has changed, and a worker that believed it would
+ * never send.
  */
 static void
-worker_relay_changed(Datum arg, int cacheid, uint32 hashvalue)
+worker_may_differ(Datum arg, int cacheid, uint32 hashvalue)
 {
 	Worker	   *w = (Worker *) DatumGetPointer(arg);
 
@@ -198,6 +200,23 @@ worker_relay_changed(Datum arg, int cacheid, uint32 hashvalue)
 		return;
 	w->relay_messages = SharedInvalidMessageCounter;
 	w->relay_stale = true;
+}
+
+/*
+ * What turn_prepare() asks of, beside the rows: any change of a role may end
+ * somebody's membership, as roles inherit from each other, or do not.
+ */
+static void
+worker_watch(Worker *w)
+{
+	static const int caches[] = {
+		FOREIGNSERVEROID, USERMAPPINGOID, AUTHMEMMEMROLE, AUTHOID
+	};
+	size_t		i;
+
+	for (i = 0; i < lengthof(caches); i++)
+		CacheRegisterSyscacheCallback(caches[i], worker_may_differ,
+									  PointerGetDatum(w));
 }
 
 /*
@@ -340,10 +359,7 @@ worker_start(int64 letter_id)
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 				 errmsg("could not initialize libcurl")));
-	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, worker_relay_changed,
-								  PointerGetDatum(w));
-	CacheRegisterSyscacheCallback(USERMAPPINGOID, worker_relay_changed,
-								  PointerGetDatum(w));
+	worker_watch(w);
 	farewell_arm(w);
 	return w;
 }

@@ -11,7 +11,7 @@ FUZZ_TOP := $(patsubst %/test/fuzz/fuzz.mk,%,$(abspath \
 	$(lastword $(MAKEFILE_LIST))))
 FUZZ_CLANG := $(shell $(FUZZ_TOP)/test/fuzz/find-clang)
 
-FUZZ_PURE := work address template template_scan template_link template_find \
+FUZZ_PURE := work unicode address template template_scan template_link template_find \
 	template_render \
 	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp \
 	dkim dkim_key pace report_text

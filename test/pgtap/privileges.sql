@@ -39,6 +39,7 @@ SELECT set_eq($$
 	  aclexplode(coalesce(proacl, acldefault('f', proowner))) a
 	 WHERE a.grantee = 0$$,
 	ARRAY['mailman.check_address(text)', 'mailman.check_line(text,text)',
+		  'mailman.check_name(text,text)',
 		  'mailman.check_value(text,text)', 'mailman.check_headers(jsonb)',
 		  'mailman.check_retry_schedule(text)', 'mailman.check_rate(text)',
 		  'mailman.check_domain_pattern(text)',

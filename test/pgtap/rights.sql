@@ -124,6 +124,7 @@ CREATE TEMP TABLE wanted_functions (level text, function text);
 COPY wanted_functions FROM stdin (DELIMITER '|');
 public|mailman.check_address(text)
 public|mailman.check_line(text,text)
+public|mailman.check_name(text,text)
 public|mailman.check_value(text,text)
 public|mailman.check_headers(jsonb)
 public|mailman.check_retry_schedule(text)

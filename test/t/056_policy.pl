@@ -275,10 +275,31 @@ subtest 'it catches the cancellation and goes on' => sub {
 	states_are($letter, 'pending 30', 'nobody is lost');
 };
 
-subtest 'it releases the locks of the session' => sub {
+subtest 'it would release the locks of the session' => sub {
 	my $policy = policy($node, 'unlocks', q{
 		IF (s.data->>'number')::int = 41 THEN
 			PERFORM pg_advisory_unlock_all();
+		END IF;
+		RETURN NULL;});
+	my $letter = letter_with(
+		$node, $policy, 60,
+		letter => { subject => 'Locked' });
+
+	$node->send($letter);
+	ok($node->wait_for_letter($letter, 'sent'), 'sent');
+	states_are($letter, 'delivered 59 failed 1', 'unlocks');
+	like(
+		reasons($letter, 'failed'),
+		qr/^policy app\.unlocks: a policy cannot take or release advisory locks of its session \(SQLSTATE 42501\)/,
+		'that one failed, with the reason');
+};
+
+subtest 'it releases them in a way that only a superuser can give it' => sub {
+	$node->sql('CREATE FUNCTION app.let_go() RETURNS void LANGUAGE internal'
+		  . q{ AS 'pg_advisory_unlock_all'});
+	my $policy = policy($node, 'lets_go', q{
+		IF (s.data->>'number')::int = 41 THEN
+			PERFORM app.let_go();
 		END IF;
 		RETURN NULL;});
 	my $letter = letter_with(
@@ -288,11 +309,11 @@ subtest 'it releases the locks of the session' => sub {
 	$node->send($letter);
 	ok($node->wait_for_letter($letter, 'paused'), 'paused');
 	is( one('state_reason', $letter),
-		'policy app.unlocks has released the locks of its session', 'why');
-	policy($node, 'unlocks', 'RETURN NULL;');
+		'policy app.lets_go has released the locks of its session', 'why');
+	policy($node, 'lets_go', 'RETURN NULL;');
 	$node->sql("SELECT mailman_resume($letter)");
 	ok($node->wait_for_letter($letter, 'sent'), 'mended: sent');
-	states_are($letter, 'delivered 60', 'unlocks');
+	states_are($letter, 'delivered 60', 'lets go');
 	is(mails_at($relays{a}, 'Unlocked'), 60, 'nobody got it twice');
 };
 

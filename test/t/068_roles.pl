@@ -56,8 +56,6 @@ my $later = $node->letter($newsletter,
 $person{Bob}->query("SELECT mailman_send($later)");
 my $done = $node->letter($newsletter);
 drop_role('Bob');
-# what was loaded is looked at again
-$node->sql("ALTER SERVER relay OPTIONS (SET connections '3')");
 $relay->open_gate;
 ok($node->wait_for_letter($letter, 'paused'), 'which is dropped: paused');
 is( $node->sql("SELECT state_reason FROM mailman.letter WHERE id = $letter"),

@@ -15,7 +15,7 @@ ifdef SANITIZE
 TRANSFER_FLAGS += -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined
 endif
 
-TRANSFER_SRC = $(addprefix $(TRANSFER_DIR)../../src/, outcome.c reply.c \
+TRANSFER_SRC = $(addprefix $(TRANSFER_DIR)../../src/, outcome.c unicode.c reply.c \
 	sockets.c hearing.c login.c connector.c connect.c smtp.c smtp_write.c \
 	smtp_dialogue.c smtp_envelope.c pool.c transfer.c probe.c) \
 	$(addprefix $(TRANSFER_DIR), transfer_test.c transfer_judge_test.c \
@@ -23,7 +23,7 @@ TRANSFER_SRC = $(addprefix $(TRANSFER_DIR)../../src/, outcome.c reply.c \
 	transfer_failure_test.c transfer_pool_test.c transfer_tired_test.c \
 	transfer_limit_test.c transfer_drip_test.c transfer_pieces_test.c \
 	fake_smtp.c driver.c bench.c)
-TRANSFER_HEADERS = $(addprefix $(TRANSFER_DIR)../../src/, outcome.h piece.h transfer.h \
+TRANSFER_HEADERS = $(addprefix $(TRANSFER_DIR)../../src/, outcome.h unicode.h unicode_table.h piece.h transfer.h \
 	reply.h sockets.h hearing.h connect.h connect_private.h smtp.h \
 	smtp_private.h pool.h) $(wildcard $(TRANSFER_DIR)*.h)
 

@@ -92,7 +92,13 @@ test_parser(void)
 	parsed("250-2.1.0 one\r\n250-2.1.0 two\r\n250 2.1.0 three\r\n",
 		   REPLY_DONE, 250, "one two three");
 	parsed("550 5.7.1 na\303\257ve\377\001\302\205x\n", REPLY_DONE, 550,
-		   "na\303\257ve? ??x");
+		   "na\303\257ve? ?x");
+	/* what would turn the words around it, and the mark of an end */
+	parsed("550 a\342\200\256b\342\201\251c\330\234d\342\200\250e\n",
+		   REPLY_DONE, 550, "a?b?c?d?e");
+	parsed("550 \360\237\214\261 \327\251\342\200\213\357\267\220\n",
+		   REPLY_DONE, 550,
+		   "\360\237\214\261 \327\251\342\200\213?");
 	parsed("250-a\r\n251 b\r\n", REPLY_BAD, 0, "251 b");
 	parsed("hello\r\n", REPLY_BAD, 0, "hello");
 	parsed("150 no\r\n", REPLY_BAD, 0, "150 no");

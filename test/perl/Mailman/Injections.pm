@@ -22,6 +22,7 @@ my $next = "\r\n.\r\nMAIL FROM:<eve\@evil.example>\r\n"
 
 # How errors begin: state and primary message
 my $control = qr/23514: \w+ must not contain control characters/;
+my $turns   = qr/23514: \w+ must not contain characters that turn/;
 my $address = qr/23514: ".*" is not a mail address/;
 my $field   = qr/23514: ".*" cannot be a header field of a letter/;
 my $type    = qr/23514: ".*" is not a valid content_type/;
@@ -64,6 +65,10 @@ sub attempts
 	[ 'subscription.email', "ann\@b\x{ff1e}.example",               $address ],
 	[ 'subscription.email', "ann\@b\x{ff20}evil.example",           $address ],
 	[ 'subscription.email', "ann\x{202e}\@b.example",               $address ],
+	[ 'subscription.email', "ann\x{61c}\@b.example",                $address ],
+	[ 'subscription.email', "\x{3164}\@b.example",                  $address ],
+	[ 'subscription.email', "\"ann\x{2800}\"\@b.example",           $address ],
+	[ 'subscription.email', "ann\x{e0001}\@b.example",              $address ],
 	[ 'subscription.email', "\"ann\r\n\"\@b.example",               $address ],
 	[ 'subscription.email', '"ann" "eve"@b.example',                $address ],
 	[ 'subscription.email', ('a' x 65) . '@b.example',              $address ],
@@ -187,7 +192,10 @@ sub attempts
 	[ 'attachment.name', "a.pdf;filename*=utf-8''evil.exe",         undef ],
 	[ 'attachment.name', "a%22%0D%0A%00'*ü\\",                      undef ],
 	[ 'attachment.name', '=?UTF-8?Q?evil=2Eexe?=',                  undef ],
-	[ 'attachment.name', "a\x{85}$evil\x{2028}$evil\x{202e}fdp.exe", undef ],
+	[ 'attachment.name', "a\x{85}$evil\x{2028}$evil",             undef ],
+	[ 'attachment.name', "a\x{202e}fdp.exe",                       $turns ],
+	[ 'subscription.name', "\x{2066}Ann",                          $turns ],
+	[ 'newsletter.from_name', "moc.knab\x{202e} Example",          $turns ],
 	[ 'attachment.name', '../../etc/passwd',                        undef ],
 	[ 'attachment.content_type', "text/html\r\n$evil",              $control ],
 	[ 'attachment.content_type', "text/html; x=\"\r\n$evil\"",      $control ],
