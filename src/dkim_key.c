@@ -26,7 +26,8 @@
 
 #include "mime.h"
 
-#define RSA_BITS_MIN	1024	/* RFC 8301 3.2 */
+#define RSA_BITS_MIN	1024	/* RFC 8301 3.2: what signs must have */
+#define RSA_BITS_GOOD	2048	/* and what it should have */
 #define RSA_BITS_MAX	4096	/* what a verifier must be able to verify */
 
 /* OpenSSL asks for a passphrase: there is none, and nobody to ask */
@@ -138,6 +139,15 @@ dkim_key_free(DkimKey *key)
 	EVP_PKEY_free(key->key);
 	ERR_clear_error();
 	pfree(key);
+}
+
+/* see pure.h */
+int
+dkim_key_weak_bits(const DkimKey *key)
+{
+	int			bits = EVP_PKEY_bits(key->key);
+
+	return key->ed25519 || bits >= RSA_BITS_GOOD ? 0 : bits;
 }
 
 /* see dkim.h */

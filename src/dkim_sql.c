@@ -4,8 +4,9 @@
  *	  mailman_set_dkim_key(): the key that signs a newsletter's mails.
  *
  * The key goes in and never comes out again: what is returned is its public
- * half, ready for the DNS.  A worker at it takes the new key with its next
- * turn (see letter_mark.c).
+ * half, ready for the DNS.  The statement that brings it is kept out of the log
+ * (log_mask.c), and out of pg_stat_activity as soon as it is here.  A worker at
+ * it takes the new key with its next turn (see letter_mark.c).
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -17,9 +18,12 @@
 #include "fmgr.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(mailman_set_dkim_key);
+
+#define HINT_MAKE_KEY "Make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048"
 
 /* The record to publish; an ERROR if it is no key to sign with */
 static char *
@@ -28,6 +32,7 @@ dkim_public_record(const char *pem)
 	StringInfoData record;
 	DkimKey    *key;
 	char	   *why;
+	int			bits;
 	bool		ok;
 
 	key = dkim_key_load(pem, &why);
@@ -36,14 +41,21 @@ dkim_public_record(const char *pem)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the key cannot be used for DKIM"),
 				 errdetail("%s", why),
-				 errhint("Make one with: openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048")));
+				 errhint(HINT_MAKE_KEY)));
 	initStringInfo(&record);
 	ok = dkim_key_record(&record, key);
+	bits = dkim_key_weak_bits(key);
 	dkim_key_free(key);
 	if (!ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 				 errmsg("could not write the public key")));
+	if (bits > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("the RSA key has only %d bits", bits),
+				 errdetail("Receivers may take a signature with less than 2048 bits for none."),
+				 errhint(HINT_MAKE_KEY)));
 	return record.data;
 }
 
@@ -73,6 +85,7 @@ mailman_set_dkim_key(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("newsletter_id must not be null")));
+	pgstat_report_activity(STATE_RUNNING, "SELECT mailman_set_dkim_key(...)");
 	extension_enter(&scope, &use_dkim_key);
 	newsletter_check_member(PG_GETARG_INT64(0), role);
 	if (PG_ARGISNULL(1))

@@ -1451,7 +1451,7 @@ REVOKE EXECUTE ON PROCEDURE @extschema@.mailman_purge(interval, integer)
 FROM PUBLIC;
 
 -- ---------------------------------------------------------------------------
--- The last of all, as it looks at every trigger that is made from here on
+-- The last trigger of all, as it looks at every one that is made from here on
 -- ---------------------------------------------------------------------------
 
 CREATE FUNCTION mailman.guard_triggers() RETURNS event_trigger
@@ -1478,3 +1478,65 @@ CREATE EVENT TRIGGER mailman_guard_relays ON ddl_command_end
 ALTER EVENT TRIGGER mailman_guard_relays ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER mailman_guard_relays IS
 'anybody could have files of the server read, and sent to a relay';
+
+-- ---------------------------------------------------------------------------
+-- Who may what does not depend on ALTER DEFAULT PRIVILEGES
+-- ---------------------------------------------------------------------------
+
+-- What it gave to anybody is taken back: mailman_grant() gives what an
+-- application needs, and nobody reads secrets.  What PUBLIC has of functions was
+-- seen to above.
+DO $$
+DECLARE
+	given record;
+BEGIN
+	FOR given IN
+		SELECT DISTINCT m.what, i.identity,
+			   CASE x.grantee WHEN 0 THEN 'PUBLIC'
+			   ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(x.grantee))
+			   END AS grantee
+		  FROM (SELECT c.tableoid AS catalog, c.oid, c.relowner AS owner,
+					   CASE c.relkind WHEN 'S' THEN 'SEQUENCE'
+					   ELSE 'TABLE' END AS what, c.relacl AS acl
+				  FROM pg_catalog.pg_class c
+				 UNION ALL
+				SELECT p.tableoid, p.oid, p.proowner, 'ROUTINE', p.proacl
+				  FROM pg_catalog.pg_proc p
+				 UNION ALL
+				SELECT n.tableoid, n.oid, n.nspowner, 'SCHEMA', n.nspacl
+				  FROM pg_catalog.pg_namespace n) m
+		  JOIN pg_catalog.pg_depend d
+			ON d.classid = m.catalog AND d.objid = m.oid AND d.deptype = 'e'
+		  JOIN pg_catalog.pg_extension e
+			ON d.refclassid = e.tableoid AND d.refobjid = e.oid
+		   AND e.extname = 'mailman'
+		 CROSS JOIN LATERAL pg_catalog.aclexplode(m.acl) x
+		 CROSS JOIN LATERAL
+			   pg_catalog.pg_identify_object(m.catalog, m.oid, 0) i
+		 WHERE x.grantee <> m.owner
+		   AND (x.grantee <> 0 OR m.what <> 'ROUTINE')
+	LOOP
+		EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s CASCADE',
+								  given.what, given.identity, given.grantee);
+	END LOOP;
+END
+$$;
+
+-- and what it took from PUBLIC is given
+GRANT EXECUTE ON FUNCTION
+	mailman.check_address(text), mailman.check_line(text, text),
+	mailman.check_unsubscribe_url(text), mailman.check_value(text, text),
+	mailman.check_headers(jsonb), mailman.check_retry_schedule(text),
+	mailman.check_rate(text), mailman.check_domain_pattern(text),
+	mailman.obstacle(),
+	mailman.relay_rate(oid, float8, float8, timestamptz)
+TO PUBLIC;
+
+-- Secrets are nobody's even if somebody is granted all tables, as members of
+-- pg_read_all_data are: there is no policy that would show him a row.  They go
+-- past it who have BYPASSRLS; the extension's owner, as whom its functions run,
+-- does.
+ALTER TABLE mailman.secret ENABLE ROW LEVEL SECURITY;
+ALTER TABLE mailman.dkim_key ENABLE ROW LEVEL SECURITY;
+ALTER TABLE mailman.forgotten ENABLE ROW LEVEL SECURITY;
+ALTER TABLE mailman.origin ENABLE ROW LEVEL SECURITY;

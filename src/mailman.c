@@ -26,6 +26,7 @@ void
 _PG_init(void)
 {
 	guc_define();
+	log_mask_register();
 	extension_callbacks_register();
 	launch_callbacks_register();
 	wish_callbacks_register();

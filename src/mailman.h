@@ -69,6 +69,10 @@ extern void guc_pin(const char *const pins[][2]);
 /* mailman.retry_schedule, read; it lives until it is set again */
 extern const RetrySchedule *guc_retry_schedule(void);
 
+/* ---- log_mask.c: what this process logs shows no private key ---- */
+
+extern void log_mask_register(void);
+
 /* ---- argument.c ---- */
 
 /* ERROR 22004 if the argument of that number, from 0, is null */

@@ -266,6 +266,9 @@ typedef struct DkimKey DkimKey;
 extern DkimKey *dkim_key_load(const char *pem, char **why);
 extern void dkim_key_free(DkimKey *key);
 
+/* Bits of an RSA key that are fewer than RFC 8301 wants; 0: it is strong */
+extern int	dkim_key_weak_bits(const DkimKey *key);
+
 /* Append the TXT record to publish: "v=DKIM1; k=rsa; p=..." */
 extern bool dkim_key_record(StringInfo out, const DkimKey *key);
 
