@@ -51,7 +51,7 @@ UPDATE mailman.newsletter SET relays = '{theirs}';
 :sqlstate
 UPDATE mailman.newsletter SET policy = 'public.policy';
 :sqlstate
--- the rest is a matter of what was granted
+-- nor anything else
 UPDATE mailman.newsletter SET name = 'Weekly', relays = '{relay}';
 -- a member of both hands it over
 SET ROLE regress_mailman_both;

@@ -154,6 +154,9 @@ extern void letter_load_links(Letter *letter);
 /* ERROR if role is not a member of the newsletter's owner */
 extern void letter_check_member(const Letter *letter, Oid role);
 
+/* ERROR, the same whether there is such a letter or not */
+extern void letter_deny(int64 letter_id, Oid role);
+
 /* ERROR if role may not send the letter: relays, policy */
 extern void letter_check_rights(const Letter *letter, Oid role);
 

@@ -588,10 +588,16 @@ $$;
 -- Guards: who may change what, whatever was granted and however it is written
 -- ---------------------------------------------------------------------------
 
+-- A right and no more: to have EXECUTE on it is to see and write everybody's.
+CREATE FUNCTION mailman.admin() RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_admin';
+COMMENT ON FUNCTION mailman.admin() IS
+'does nothing; roles with EXECUTE on it see and write everybody''s newsletters: mailman_grant(role, ''admin'')';
+
 CREATE FUNCTION mailman.guard_newsletter() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_newsletter';
 COMMENT ON FUNCTION mailman.guard_newsletter() IS
-'owner, relays and policy are set by members of the owner, old and new, only';
+'a newsletter is written by members of its owner only; owner, relays and policy by members of the owner, old and new';
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON mailman.newsletter
 	FOR EACH ROW EXECUTE FUNCTION mailman.guard_newsletter();
 ALTER TABLE mailman.newsletter ENABLE ALWAYS TRIGGER guard;
@@ -599,8 +605,8 @@ ALTER TABLE mailman.newsletter ENABLE ALWAYS TRIGGER guard;
 CREATE FUNCTION mailman.guard_subscription() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_subscription';
 COMMENT ON FUNCTION mailman.guard_subscription() IS
-'a subscription does not change newsletters';
-CREATE TRIGGER guard BEFORE UPDATE OF id, newsletter_id ON mailman.subscription
+'subscriptions are written by members of the newsletter''s owner only, and do not change newsletters';
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON mailman.subscription
 	FOR EACH ROW EXECUTE FUNCTION mailman.guard_subscription();
 ALTER TABLE mailman.subscription ENABLE ALWAYS TRIGGER guard;
 
@@ -617,14 +623,14 @@ CREATE FUNCTION mailman.guard_partial() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_partial';
 COMMENT ON FUNCTION mailman.guard_partial() IS
 'partials are written by members of the newsletter''s owner only';
-CREATE TRIGGER guard AFTER INSERT OR UPDATE OR DELETE ON mailman.partial
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON mailman.partial
 	FOR EACH ROW EXECUTE FUNCTION mailman.guard_partial();
 ALTER TABLE mailman.partial ENABLE ALWAYS TRIGGER guard;
 
 CREATE FUNCTION mailman.guard_letter() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_guard_letter';
 COMMENT ON FUNCTION mailman.guard_letter() IS
-'a letter in the post is not edited or deleted; its state and tally are the extension''s';
+'a letter is written by members of the newsletter''s owner only, and not while it is in the post; its state and tally are the extension''s';
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON mailman.letter
 	FOR EACH ROW EXECUTE FUNCTION mailman.guard_letter();
 ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER guard;
@@ -1349,13 +1355,13 @@ CREATE FUNCTION @extschema@.mailman_grant(role name, what text) RETURNS void
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_grant';
 COMMENT ON FUNCTION @extschema@.mailman_grant(name, text) IS
-'give a role what an application needs to read, or to send (and read); for the extension''s owner';
+'give a role what an application needs to read, to send (and read), or to be admin: see and write everybody''s; for the extension''s owner';
 
 CREATE FUNCTION @extschema@.mailman_revoke(role name, what text) RETURNS void
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_revoke';
 COMMENT ON FUNCTION @extschema@.mailman_revoke(name, text) IS
-'take back what mailman_grant() gave: send (the role may still read), or read and all';
+'take back what mailman_grant() gave: admin (the role may still send), send (it may still read), or read and all';
 
 REVOKE EXECUTE ON PROCEDURE
 	@extschema@.mailman_wait(bigint, interval, text)
@@ -1363,6 +1369,7 @@ FROM PUBLIC;
 REVOKE EXECUTE ON FUNCTION
 	@extschema@.mailman_grant(name, text),
 	@extschema@.mailman_revoke(name, text),
+	mailman.admin(),
 	mailman.guard_newsletter(), mailman.guard_subscription(),
 	mailman.guard_forgotten(), mailman.guard_partial(),
 	mailman.guard_letter(), mailman.guard_attachment(),

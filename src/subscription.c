@@ -115,26 +115,34 @@ mailman_check_line(PG_FUNCTION_ARGS)
 }
 
 /* see mailman.h */
+bool
+newsletter_may(int64 newsletter_id, Oid role)
+{
+	char	   *name;
+	Oid			owner;
+
+	return role_may(role, newsletter_find_owner(newsletter_id, &name, &owner) ?
+					owner : InvalidOid);
+}
+
+/* see mailman.h */
 void
 newsletter_check_member(int64 newsletter_id, Oid role)
 {
 	char	   *name;
 	Oid			owner;
 
-	if (!newsletter_find_owner(newsletter_id, &name, &owner))
+	bool		found = newsletter_find_owner(newsletter_id, &name, &owner);
+
+	if (!role_may(role, found ? owner : InvalidOid))
+		newsletter_deny(newsletter_id, role);
+	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("newsletter " INT64_FORMAT " does not exist",
 						newsletter_id),
 				 errhint("Newsletters are rows of mailman.newsletter.")));
 	owner_check_exists(newsletter_id, name, owner);
-	if (!has_privs_of_role(role, owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for newsletter " INT64_FORMAT,
-						newsletter_id),
-				 errdetail("Role \"%s\" is not a member of its owner \"%s\".",
-						   GetUserNameFromId(role, false), name)));
 }
 
 /*

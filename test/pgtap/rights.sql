@@ -12,7 +12,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(99);
+SELECT plan(105);
 
 \ir verdict.psql
 CREATE FUNCTION pg_temp.answer(role name, query text) RETURNS text AS $$
@@ -119,6 +119,23 @@ send|failure_summary|SELECT
 send|relay_status|SELECT
 send|event|SELECT
 send|test|SELECT
+admin|newsletter|DELETE,INSERT,SELECT,UPDATE
+admin|subscription|DELETE,INSERT,SELECT,UPDATE
+admin|letter|DELETE,INSERT,SELECT,UPDATE
+admin|attachment|DELETE,INSERT,SELECT,UPDATE
+admin|partial|DELETE,INSERT,SELECT,UPDATE
+admin|delivery|SELECT
+admin|newsletter_email|SELECT
+admin|posting|SELECT
+admin|domain_limit|DELETE,INSERT,SELECT,UPDATE
+admin|line|SELECT
+admin|progress|SELECT
+admin|worker|SELECT
+admin|recipient|SELECT
+admin|failure_summary|SELECT
+admin|relay_status|SELECT
+admin|event|SELECT
+admin|test|SELECT
 \.
 CREATE TEMP TABLE wanted_functions (level text, function text);
 COPY wanted_functions FROM stdin (DELIMITER '|');
@@ -142,10 +159,7 @@ never|mailman.guard_accounts()
 never|mailman.guard_origin()
 never|mailman.guard_triggers()
 never|mailman.smtp_validator(text[],oid)
-never|mailman_set_dkim_key(bigint,text)
-never|mailman_wake()
 never|mailman_adopt()
-never|mailman_purge(interval,integer)
 never|mailman_grant(name,text)
 never|mailman_revoke(name,text)
 read|mailman_is_address(text)
@@ -167,6 +181,10 @@ send|mailman_pause(bigint)
 send|mailman_resume(bigint)
 send|mailman_cancel(bigint)
 send|mailman_retry(bigint,text[])
+admin|mailman.admin()
+admin|mailman_set_dkim_key(bigint,text)
+admin|mailman_wake()
+admin|mailman_purge(interval,integer)
 \.
 SELECT set_eq($$
 	SELECT relname::text FROM members JOIN pg_class c ON c.oid = objid
@@ -188,7 +206,8 @@ SELECT set_eq(format('SELECT * FROM pg_temp.relations_of(%L)', role),
  UNION ALL
 SELECT set_eq(format('SELECT pg_temp.functions_of(%L)', role),
 	format('SELECT function FROM wanted_functions
-			 WHERE level = %L OR level = ''read'' AND %1$L = ''send''', level_),
+			 WHERE level = %L OR level = ''read'' AND %1$L IN (''send'', ''admin'')
+				OR level = ''send'' AND %1$L = ''admin''', level_),
 	description || ': functions')
  UNION ALL
 SELECT set_eq(format('SELECT pg_temp.others_of(%L)', role),
@@ -369,7 +388,7 @@ DROP POLICY mine ON mailman.subscription;
 --
 SELECT is(pg_temp.verdict(current_user, statement), verdict, statement) FROM (VALUES
 	('SELECT mailman_grant(''tap_read'', ''write'')',
-	 '22023 | unknown set of rights "write" | There are read and send.'),
+	 '22023 | unknown set of rights "write" | There are read, send and admin.'),
 	('SELECT mailman_grant(''tap_nobody'', ''read'')',
 	 '42704 | role "tap_nobody" does not exist'),
 	('SELECT mailman_grant(''public'', ''read'')',
@@ -391,6 +410,10 @@ REVOKE EXECUTE ON FUNCTION mailman_grant(name, text),
 REVOKE USAGE ON FOREIGN SERVER tap_relay FROM tap_send;
 SELECT mailman_grant('tap_send', 'read') \g /dev/null
 SELECT pg_temp.has('tap_send', 'send', 'granted read, too');
+SELECT mailman_grant('tap_send', 'admin') \g /dev/null
+SELECT pg_temp.has('tap_send', 'admin', 'granted admin');
+SELECT mailman_revoke('tap_send', 'admin') \g /dev/null
+SELECT pg_temp.has('tap_send', 'send', 'revoked admin');
 SELECT mailman_revoke('tap_send', 'send') \g /dev/null
 SELECT pg_temp.has('tap_send', 'read', 'revoked send');
 SELECT mailman_revoke('tap_send', 'read') \g /dev/null
