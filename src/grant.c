@@ -71,6 +71,7 @@ static const struct
 	{RIGHTS_READ, "SELECT", "TABLE mailman.test"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_is_address(text)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_retry_delay(integer, text, double precision)"},
+	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_find(bigint, text)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_preview(bigint, bigint)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_preview_all(bigint)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_report(bigint)"},

@@ -23,6 +23,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
+PG_FUNCTION_INFO_V1(mailman_find);
 PG_FUNCTION_INFO_V1(mailman_check_address);
 PG_FUNCTION_INFO_V1(mailman_check_line);
 PG_FUNCTION_INFO_V1(mailman_is_address);
@@ -200,5 +201,39 @@ mailman_subscribe(PG_FUNCTION_ARGS)
 	statement_run(&upsert, SPI_OK_INSERT_RETURNING, values, nulls);
 	id = row_int64(0, 1, 0);
 	extension_leave(&scope);
+	PG_RETURN_INT64(id);
+}
+
+/*
+ * mailman_find(newsletter_id, email) RETURNS bigint
+ *
+ * The subscription of that address, or null.  lower() is not leakproof, so a
+ * query of a tenant's would read all readers of the newsletter.
+ */
+Datum
+mailman_find(PG_FUNCTION_ARGS)
+{
+	static Statement find = {
+		.sql = "SELECT id FROM mailman.subscription"
+		" WHERE newsletter_id = $1 AND lower(email) = lower($2)",
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID}
+	};
+	Oid			role = GetUserId();
+	Datum		values[2] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	ExtensionScope scope;
+	bool		found;
+	int64		id = 0;
+
+	argument_check(fcinfo, 0, "newsletter_id");
+	argument_check(fcinfo, 1, "email");
+	extension_enter_reading(&scope);
+	newsletter_check_member(PG_GETARG_INT64(0), role);
+	found = statement_look(&find, values, NULL) > 0;
+	if (found)
+		id = row_int64(0, 1, 0);
+	extension_leave(&scope);
+	if (!found)
+		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);
 }

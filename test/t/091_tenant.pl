@@ -57,9 +57,14 @@ sub fingerprint
 	return $node->sql(
 		join(' UNION ALL ',
 			map { "SELECT md5(string_agg(x::text, ',' ORDER BY x::text))"
-				  . " FROM mailman.$_ x" }
-			  qw(newsletter subscription letter attachment partial delivery
-			  test posting domain_limit forgotten)));
+				  . " FROM mailman.$_" }
+			  "newsletter x WHERE id = $newsletter{bob}",
+			(map { "$_ x WHERE newsletter_id = $newsletter{bob}" }
+				  qw(subscription letter partial forgotten)),
+			(map { "$_ x WHERE letter_id IN (SELECT id FROM mailman.letter"
+				  . " WHERE newsletter_id = $newsletter{bob})" }
+				  qw(attachment delivery test posting)),
+			'domain_limit x'));
 }
 
 # Refused, or nothing done; all the same what is bob's stays as it is
