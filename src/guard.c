@@ -151,7 +151,10 @@ mailman_guard_subscription(PG_FUNCTION_ARGS)
 						guard_text(trigger, trigger->tg_trigtuple, "id")),
 				 errhint("Subscribe the address to the other newsletter.")));
 	if (!guard_lets_pass())
+	{
 		guard_check_rows(fcinfo);
+		guard_check_id(fcinfo);
+	}
 	return PointerGetDatum(guard_row(trigger));
 }
 

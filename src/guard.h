@@ -51,6 +51,9 @@ extern void guard_check_newsletter(FunctionCallInfo fcinfo,
 								   int64 newsletter_id);
 extern void guard_check_letter(FunctionCallInfo fcinfo, int64 letter_id);
 
+/* Ids come from the sequence, which says nothing of those of others */
+extern void guard_check_id(FunctionCallInfo fcinfo);
+
 /* By its newsletter_id; the second: of the row, or both, a trigger fires for */
 extern void guard_check_row(FunctionCallInfo fcinfo, HeapTuple row);
 extern void guard_check_rows(FunctionCallInfo fcinfo);

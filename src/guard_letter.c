@@ -179,6 +179,7 @@ mailman_guard_letter(PG_FUNCTION_ARGS)
 		return PointerGetDatum(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ?
 							   row : guard_letter_sender(trigger, row));
 	guard_check_rows(fcinfo);
+	guard_check_id(fcinfo);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 	{
 		guard_letter_insert(trigger, row);
@@ -248,6 +249,7 @@ mailman_guard_attachment(PG_FUNCTION_ARGS)
 	if (!isnull)
 	{
 		guard_check_letter(fcinfo, letter_id);
+		guard_check_id(fcinfo);
 		guard_letter_files(letter_id,
 						   TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
 						   guard_is_owner());

@@ -105,7 +105,6 @@ guard_newsletter_update(TriggerData *trigger, const char *owner, Oid role)
 	static const char *const columns[] = {"owner", "relays", "policy"};
 	size_t		i;
 
-	guard_newsletter_writes(trigger, trigger->tg_trigtuple);
 	for (i = 0; i < lengthof(columns); i++)
 	{
 		if (!guard_changes(trigger, columns[i]))
@@ -134,6 +133,9 @@ mailman_guard_newsletter(PG_FUNCTION_ARGS)
 		return PointerGetDatum(row);	/* NOT NULL will say so */
 	row = guard_remember_role(trigger, row, "owner", "owner_oid");
 	role = guard_role(trigger, row, "owner_oid");
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		guard_newsletter_writes(trigger, trigger->tg_trigtuple);
+	guard_check_id(fcinfo);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		guard_owner_member(owner, role, false, "the owner");
 	else

@@ -20,6 +20,9 @@
 #include "mailman.h"
 #include "miscadmin.h"
 #include "owned.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 /* What a statement has found out, in fn_extra of its trigger */
@@ -94,6 +97,64 @@ guard_check_rows(FunctionCallInfo fcinfo)
 	guard_check_row(fcinfo, trigger->tg_trigtuple);
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
 		guard_check_row(fcinfo, trigger->tg_newtuple);
+}
+
+/* Has this session just been given that id by the table's own sequence? */
+static bool
+guard_id_was_given(Relation rel, int64 id)
+{
+	Oid			sequence = get_relname_relid(psprintf("%s_id_seq",
+													  RelationGetRelationName(rel)),
+											 RelationGetNamespace(rel));
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool given = false;
+	Oid			role;
+	int			sec_context;
+
+	/* it is granted to nobody */
+	GetUserIdAndSecContext(&role, &sec_context);
+	SetUserIdAndSecContext(rel->rd_rel->relowner,
+						   sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	PG_TRY();
+	{
+		given = DatumGetInt64(DirectFunctionCall1(currval_oid,
+												  ObjectIdGetDatum(sequence))) == id;
+	}
+	PG_CATCH();
+	{
+		/* it has given none; what is left open goes with the error to come */
+		if (geterrcode() != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	SetUserIdAndSecContext(role, sec_context);
+	return given;
+}
+
+/* see guard.h */
+void
+guard_check_id(FunctionCallInfo fcinfo)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Relation	rel = trigger->tg_relation;
+	bool		isnull;
+	Datum		id;
+
+	if (guard_is_admin(fcinfo) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		return;
+	id = guard_value(trigger, guard_row(trigger), "id", &isnull);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+		!guard_changes(trigger, "id") :
+		isnull || guard_id_was_given(rel, DatumGetInt64(id)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to choose the id of a %s",
+					RelationGetRelationName(rel)),
+			 errdetail("Ids are of all owners: one that is taken, or will be, could be somebody else's."),
+			 errhint("Leave the id out, and read it with RETURNING; roles that were granted 'admin' choose ids.")));
 }
 
 /* see guard.h */

@@ -239,21 +239,25 @@ SELECT is_empty($$
 --
 -- Enough: the whole life of a letter
 --
+-- ids are the sequence's to give
+ALTER SEQUENCE mailman.newsletter_id_seq RESTART 900001;
+ALTER SEQUENCE mailman.subscription_id_seq RESTART 900001;
+ALTER SEQUENCE mailman.letter_id_seq RESTART 900001;
 SELECT is(pg_temp.verdict('tap_send', statement), 'ok', description) FROM (VALUES
-	($$INSERT INTO mailman.newsletter (id, owner, name, from_address, relays)
-	VALUES (900001, 'tap_owner', 'Weekly', 'weekly@example.com',
+	($$INSERT INTO mailman.newsletter (owner, name, from_address, relays)
+	VALUES ('tap_owner', 'Weekly', 'weekly@example.com',
 			'{tap_relay}')$$, 'makes a newsletter'),
 	($$UPDATE mailman.newsletter SET unsubscribe_url =
 	'https://example.com/u/{{token}}' WHERE id = 900001$$, 'changes it'),
-	($$INSERT INTO mailman.subscription (id, newsletter_id, email)
-	VALUES (900001, 900001, 'ada@Example.com'),
-		   (900002, 900001, 'eve@example.com')$$, 'loads subscriptions'),
+	($$INSERT INTO mailman.subscription (newsletter_id, email)
+	VALUES (900001, 'ada@Example.com'),
+		   (900001, 'eve@example.com')$$, 'loads subscriptions'),
 	($$SELECT mailman_subscribe(900001, 'bob@example.com')$$, 'subscribes'),
 	($$INSERT INTO mailman.partial VALUES (900001, 'footer', 'Bye')$$,
 	'writes a partial'),
-	($$INSERT INTO mailman.letter (id, newsletter_id, subject, text_body)
-	VALUES (900001, 900001, 'Hello', 'Hello {{name}} {{>footer}}'),
-		   (900002, 900001, 'Hello', 'Hello {{name}}')$$, 'drafts letters'),
+	($$INSERT INTO mailman.letter (newsletter_id, subject, text_body)
+	VALUES (900001, 'Hello', 'Hello {{name}} {{>footer}}'),
+		   (900001, 'Hello', 'Hello {{name}}')$$, 'drafts letters'),
 	($$INSERT INTO mailman.attachment (letter_id, name, content)
 	VALUES (900001, 'a.txt', 'a')$$, 'attaches a file'),
 	($$INSERT INTO mailman.letter (newsletter_id, subject) VALUES

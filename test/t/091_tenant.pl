@@ -80,6 +80,10 @@ sub harmless
 	return;
 }
 
+$node->sql("UPDATE mailman.newsletter SET ref = 'same' WHERE id ="
+	  . " $newsletter{bob}; UPDATE mailman.letter SET ref = 'same' WHERE id ="
+	  . " $draft{bob}");
+
 # ---- what is bob's, by plain SQL
 
 foreach my $who (qw(nemo alice))
@@ -152,6 +156,31 @@ harmless('alice', "UPDATE mailman.letter SET newsletter_id = $newsletter{bob}"
 harmless('alice',
 	"SELECT mailman_send($draft{alice}, ARRAY[$reader]::bigint[])");
 
+# ids are given, and tell nothing of those of others
+my $next = $node->sql('SELECT last_value FROM mailman.subscription_id_seq');
+foreach my $id ($reader, $next + 1, $next + 1000, -1)
+{
+	my ($output, $error) = $person{alice}->try(
+		'INSERT INTO mailman.subscription (id, newsletter_id, email)'
+		  . " VALUES ($id, $newsletter{alice}, 'x\@example.com')");
+	like(
+		$error,
+		qr/^ERROR:  42501: permission denied to choose the id of a subscription/,
+		"alice: takes no id of her own choice: $id");
+}
+harmless('alice', $_)
+  foreach (
+	"UPDATE mailman.letter SET id = $draft{bob} WHERE id = $draft{alice}",
+	"UPDATE mailman.letter SET id = 999 WHERE id = $draft{alice}",
+	"UPDATE mailman.newsletter SET id = 999 WHERE id = $newsletter{alice}",
+	"INSERT INTO mailman.letter (id, newsletter_id, subject)"
+	  . " VALUES ($draft{bob}, $newsletter{alice}, 'x')"
+	  . " ON CONFLICT (id) DO UPDATE SET subject = 'x'");
+is( $node->sql("SELECT count(*) FROM mailman.letter WHERE id = 999")
+	  . $node->sql('SELECT count(*) FROM mailman.newsletter WHERE id = 999'),
+	'00',
+	'nor gives one to what she has');
+
 # ---- what is one's own
 
 sub does
@@ -174,6 +203,14 @@ does('alice', $_)
 	"INSERT INTO mailman.subscription (newsletter_id, email)"
 	  . " SELECT $newsletter{alice}, 'n' || n || '\@example.com'"
 	  . ' FROM generate_series(1, 3) n',
+	"INSERT INTO mailman.subscription (id, newsletter_id, email)"
+	  . " VALUES (DEFAULT, $newsletter{alice}, 'd1\@example.com'),"
+	  . " (DEFAULT, $newsletter{alice}, 'd2\@example.com')",
+	"INSERT INTO mailman.subscription (newsletter_id, email)"
+	  . " SELECT $newsletter{alice}, email FROM (VALUES ('z\@example.com'),"
+	  . " ('y\@example.com')) v(email) ORDER BY email DESC",
+	"UPDATE mailman.newsletter SET ref = 'same' WHERE id = $newsletter{alice}",
+	"UPDATE mailman.letter SET ref = 'same' WHERE id = $draft{alice}",
 	"DELETE FROM mailman.subscription WHERE newsletter_id ="
 	  . " $newsletter{alice} AND email = 'n1\@example.com'",
 	"WITH n AS (INSERT INTO mailman.newsletter (name, from_address) VALUES"
