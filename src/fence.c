@@ -153,6 +153,8 @@ turn_prepare(Worker *w, const Look *look)
 		letter->files = w->files;
 	if (look->mode != MODE_SEND)
 		letter->resumed_at = Max(letter->resumed_at, look->asked_at);
+	owner_check_exists(letter->newsletter_id, letter->owner,
+					   letter->owner_oid);
 	letter_check_member(letter, sender);
 	letter_check_sendable(letter, sender);
 	foreach(cell, letter->relays)

@@ -64,15 +64,22 @@ forget_find(int64 subscription_id, Oid role)
 		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(subscription_id)};
-	int64		newsletter_id;
+	bool		found = statement_run(&find, SPI_OK_SELECT, values, NULL) > 0;
+	int64		newsletter_id = found ? row_int64(0, 1, 0) : 0;
 
-	if (statement_run(&find, SPI_OK_SELECT, values, NULL) == 0)
+	if (!newsletter_may(newsletter_id, role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for subscription " INT64_FORMAT,
+						subscription_id),
+				 errdetail("No newsletter whose owner role \"%s\" is a member of has such a subscription.",
+						   GetUserNameFromId(role, false))));
+	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("subscription " INT64_FORMAT " does not exist",
 						subscription_id),
 				 errhint("Subscriptions are rows of mailman.subscription.")));
-	newsletter_id = row_int64(0, 1, 0);
 	newsletter_check_member(newsletter_id, role);
 	return newsletter_id;
 }

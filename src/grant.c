@@ -28,15 +28,20 @@ typedef enum RightsLevel
 {
 	RIGHTS_READ,
 	RIGHTS_SEND,
+	RIGHTS_ADMIN,
 	RIGHTS_LEVELS
 } RightsLevel;
 
-static const char *const rights_names[RIGHTS_LEVELS] = {"read", "send"};
+static const char *const rights_names[RIGHTS_LEVELS] = {
+	"read", "send", "admin"
+};
 
 /*
  * The list.  Never in it: secret, dkim_key, origin, forgotten (who they were
- * could be guessed), what only workers read, and what concerns everybody's
- * newsletters: mailman_wake(), mailman_adopt(), writing domain_limit.
+ * could be guessed), what only workers read, and mailman_adopt().
+ *
+ * To read and to send is to see and write what belongs to newsletters of whose
+ * owner one is a member; to be admin, what is everybody's.
  */
 static const struct
 {
@@ -66,6 +71,7 @@ static const struct
 	{RIGHTS_READ, "SELECT", "TABLE mailman.test"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_is_address(text)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_retry_delay(integer, text, double precision)"},
+	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_find(bigint, text)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_preview(bigint, bigint)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_preview_all(bigint)"},
 	{RIGHTS_READ, "EXECUTE", "FUNCTION mailman_report(bigint)"},
@@ -89,6 +95,12 @@ static const struct
 	{RIGHTS_SEND, "EXECUTE", "FUNCTION mailman_resume(bigint)"},
 	{RIGHTS_SEND, "EXECUTE", "FUNCTION mailman_cancel(bigint)"},
 	{RIGHTS_SEND, "EXECUTE", "FUNCTION mailman_retry(bigint, text[])"},
+
+	{RIGHTS_ADMIN, "EXECUTE", "FUNCTION mailman.admin()"},
+	{RIGHTS_ADMIN, "INSERT, UPDATE, DELETE", "TABLE mailman.domain_limit"},
+	{RIGHTS_ADMIN, "EXECUTE", "FUNCTION mailman_set_dkim_key(bigint, text)"},
+	{RIGHTS_ADMIN, "EXECUTE", "FUNCTION mailman_wake()"},
+	{RIGHTS_ADMIN, "EXECUTE", "PROCEDURE mailman_purge(interval, integer)"},
 };
 
 static RightsLevel
@@ -104,7 +116,7 @@ rights_level(const char *what)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unknown set of rights \"%s\"", what),
-			 errhint("There are read and send.")));
+			 errhint("There are read, send and admin.")));
 }
 
 /*
@@ -205,7 +217,7 @@ mailman_grant(PG_FUNCTION_ARGS)
  * mailman_revoke(role name, what text) RETURNS void
  *
  * What a set has beyond the sets before it goes, and the sets after it: who
- * may send no more may still read, who may not read may do nothing.
+ * is no admin any more may still send, who may not read may do nothing.
  */
 Datum
 mailman_revoke(PG_FUNCTION_ARGS)

@@ -133,77 +133,43 @@ guard_changes(TriggerData *trigger, const char *column)
 						   attribute->attlen);
 }
 
-/* Deliveries refer to it: its identity stays */
+/*
+ * Deliveries refer to it: its identity stays.  BEFORE INSERT OR UPDATE OR
+ * DELETE ON mailman.subscription FOR EACH ROW
+ */
 Datum
 mailman_guard_subscription(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = guard_trigger(fcinfo);
 
-	if (guard_changes(trigger, "newsletter_id") ||
-		guard_changes(trigger, "id"))
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		(guard_changes(trigger, "newsletter_id") ||
+		 guard_changes(trigger, "id")))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("subscription %s cannot change its id or newsletter",
 						guard_text(trigger, trigger->tg_trigtuple, "id")),
 				 errhint("Subscribe the address to the other newsletter.")));
+	if (!guard_lets_pass())
+	{
+		guard_check_rows(fcinfo);
+		guard_check_id(fcinfo);
+	}
 	return PointerGetDatum(guard_row(trigger));
 }
 
-/* The owner of a newsletter; false if no newsletter has that id */
-static bool
-guard_find_owner(int64 newsletter_id, char **name, Oid *owner)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	ExtensionScope scope;
-	bool		found;
-
-	extension_enter_reading(&scope);
-	found = newsletter_find_owner(newsletter_id, name, owner);
-	if (found)
-		*name = MemoryContextStrdup(caller, *name);
-	extension_leave(&scope);
-	return found;
-}
-
-/* The current user must be a member of the owner of the partial's newsletter */
-static void
-guard_partial_row(TriggerData *trigger, HeapTuple row)
-{
-	bool		isnull;
-	Datum		newsletter = guard_value(trigger, row, "newsletter_id",
-										 &isnull);
-	char	   *owner;
-	Oid			role;
-
-	if (!guard_find_owner(DatumGetInt64(newsletter), &owner, &role) ||
-		has_privs_of_role(GetUserId(), role))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for partial \"%s\" of newsletter " INT64_FORMAT,
-					guard_text(trigger, row, "name"),
-					DatumGetInt64(newsletter)),
-			 errdetail("Role \"%s\" is not a member of \"%s\", the newsletter's owner.",
-					   GetUserNameFromId(GetUserId(), false), owner),
-			 errhint("Only members of newsletter.owner write its partials.")));
-}
-
 /*
- * What a partial says goes out in the name of the newsletter.  AFTER the
- * foreign key has seen to it that there is one: before, somebody else's might
- * not be visible yet.
+ * What a partial says goes out in the name of the newsletter.  BEFORE INSERT OR
+ * UPDATE OR DELETE ON mailman.partial FOR EACH ROW
  */
 Datum
 mailman_guard_partial(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = guard_trigger(fcinfo);
 
-	if (guard_lets_pass() || guard_is_owner())
-		return PointerGetDatum(NULL);
-	guard_partial_row(trigger, trigger->tg_trigtuple);
-	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		guard_partial_row(trigger, trigger->tg_newtuple);
-	return PointerGetDatum(NULL);
+	if (!guard_lets_pass())
+		guard_check_rows(fcinfo);
+	return PointerGetDatum(guard_row(trigger));
 }
 
 /* Which function is meant to be used instead? */

@@ -42,6 +42,22 @@ extern char *guard_text(TriggerData *trigger, HeapTuple row,
 /* Does the UPDATE change this column?  (byte-wise: TOASTed as they are) */
 extern bool guard_changes(TriggerData *trigger, const char *column);
 
+/* ---- guard_owned.c: ERROR 42501 unless what is written is the user's ---- */
+
+/* Does everything count as the user's?  Asked once per statement. */
+extern bool guard_is_admin(FunctionCallInfo fcinfo);
+
+extern void guard_check_newsletter(FunctionCallInfo fcinfo,
+								   int64 newsletter_id);
+extern void guard_check_letter(FunctionCallInfo fcinfo, int64 letter_id);
+
+/* Ids come from the sequence, which says nothing of those of others */
+extern void guard_check_id(FunctionCallInfo fcinfo);
+
+/* By its newsletter_id; the second: of the row, or both, a trigger fires for */
+extern void guard_check_row(FunctionCallInfo fcinfo, HeapTuple row);
+extern void guard_check_rows(FunctionCallInfo fcinfo);
+
 /* ---- role.c ---- */
 
 /* The role in a column of oids, if it is still there */

@@ -178,6 +178,8 @@ mailman_guard_letter(PG_FUNCTION_ARGS)
 	if (guard_is_replica())
 		return PointerGetDatum(TRIGGER_FIRED_BY_DELETE(trigger->tg_event) ?
 							   row : guard_letter_sender(trigger, row));
+	guard_check_rows(fcinfo);
+	guard_check_id(fcinfo);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 	{
 		guard_letter_insert(trigger, row);
@@ -245,9 +247,13 @@ mailman_guard_attachment(PG_FUNCTION_ARGS)
 	letter_id = DatumGetInt64(guard_value(trigger, trigger->tg_trigtuple,
 										  "letter_id", &isnull));
 	if (!isnull)
+	{
+		guard_check_letter(fcinfo, letter_id);
+		guard_check_id(fcinfo);
 		guard_letter_files(letter_id,
 						   TRIGGER_FIRED_BY_INSERT(trigger->tg_event) &&
 						   guard_is_owner());
+	}
 	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
 		guard_changes(trigger, "letter_id"))
 		ereport(ERROR,

@@ -3,8 +3,10 @@
  * guard_newsletter.c
  *	  Whose newsletter is it, and are there its relays?
  *
- * owner, relays and policy decide whose rights, servers and code are used:
- * they are set by members of the owner, old and new.
+ * A newsletter is written by members of its owner, and by roles that write
+ * everybody's.  owner, relays and policy decide whose rights, servers and code
+ * are used: they are set by members of the owner, old and new, and not even by
+ * those others, who would get the rights of every owner.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -53,22 +55,22 @@ guard_owner_member(const char *name, Oid role, bool was, const char *what)
 				 errhint("Only members of the old and the new owner set owner, relays and policy.")));
 }
 
+/* May the current user write this newsletter at all? */
+static void
+guard_newsletter_writes(TriggerData *trigger, HeapTuple row)
+{
+	bool		isnull;
+	Datum		id = guard_value(trigger, row, "id", &isnull);
+
+	if (!role_may(GetUserId(), guard_role(trigger, row, "owner_oid")))
+		newsletter_deny(DatumGetInt64(id), GetUserId());
+}
+
 /* With it go its partials, secret and key, and what it has forgotten */
 static void
 guard_newsletter_delete(TriggerData *trigger, HeapTuple row)
 {
-	char	   *owner = guard_text(trigger, row, "owner");
-
-	if (!superuser() &&
-		!has_privs_of_role(GetUserId(),
-						   guard_role(trigger, row, "owner_oid")))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to delete newsletter %s",
-						guard_text(trigger, row, "id")),
-				 errdetail("Role \"%s\" is not a member of \"%s\", the newsletter's owner.",
-						   GetUserNameFromId(GetUserId(), false), owner),
-				 errhint("Only members of newsletter.owner delete it.")));
+	guard_newsletter_writes(trigger, row);
 	extension_check_tables(&use_newsletter_goes);
 }
 
@@ -131,6 +133,9 @@ mailman_guard_newsletter(PG_FUNCTION_ARGS)
 		return PointerGetDatum(row);	/* NOT NULL will say so */
 	row = guard_remember_role(trigger, row, "owner", "owner_oid");
 	role = guard_role(trigger, row, "owner_oid");
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		guard_newsletter_writes(trigger, trigger->tg_trigtuple);
+	guard_check_id(fcinfo);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		guard_owner_member(owner, role, false, "the owner");
 	else

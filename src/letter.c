@@ -169,9 +169,25 @@ letter_check_not_purged(const Letter *letter)
 				 errhint("Make a new letter.")));
 }
 
+/* In the same words if there is no such letter: ids of others are not told */
+void
+letter_deny(int64 letter_id, Oid role)
+{
+	const char *name = GetUserNameFromId(role, false);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for letter " INT64_FORMAT, letter_id),
+			 errdetail("No newsletter whose owner role \"%s\" is a member of has such a letter.",
+					   name),
+			 errhint("Let newsletter.owner be a role whose members may send.")));
+}
+
 static Letter *
 letter_exists(int64 letter_id, Letter *letter)
 {
+	if (letter == NULL && !role_is_admin(extension_caller()))
+		letter_deny(letter_id, extension_caller());
 	if (letter == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -360,17 +376,10 @@ letter_load_content(Letter *letter)
 void
 letter_check_member(const Letter *letter, Oid role)
 {
+	if (!role_may(role, letter->owner_oid))
+		letter_deny(letter->id, role);
 	owner_check_exists(letter->newsletter_id, letter->owner,
 					   letter->owner_oid);
-	if (!has_privs_of_role(role, letter->owner_oid))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for letter " INT64_FORMAT,
-						letter->id),
-				 errdetail("Role \"%s\" does not have the privileges of \"%s\", the owner of newsletter " INT64_FORMAT ".",
-						   GetUserNameFromId(role, false), letter->owner,
-						   letter->newsletter_id),
-				 errhint("Let newsletter.owner be a role whose members may send.")));
 }
 
 void

@@ -160,6 +160,9 @@ extern void letter_check_member(const Letter *letter, Oid role);
 extern void letter_check_from(const Letter *letter, const char *relay,
 							  const char *from);
 
+/* ERROR, the same whether there is such a letter or not */
+extern void letter_deny(int64 letter_id, Oid role);
+
 /* ERROR if role may not send the letter: relays, policy */
 extern void letter_check_rights(const Letter *letter, Oid role);
 

@@ -244,8 +244,10 @@ INSERT INTO mailman.newsletter (ref, name, from_name, from_address, relays,
 SELECT 'listmonk-list-' || uuid, coalesce(pg_temp.line(name), 'List ' || id),
 	   (pg_temp.mailbox(:'from'))[1], (pg_temp.mailbox(:'from'))[2],
 	   :'relays'::text[], nullif(:'unsubscribe_url', ''), NULL
-  FROM listmonk_list ORDER BY id
-    ON CONFLICT (ref) DO NOTHING;
+  FROM listmonk_list
+ WHERE NOT EXISTS (SELECT FROM mailman.newsletter n
+					WHERE n.ref = 'listmonk-list-' || uuid)
+ ORDER BY id;
 
 CREATE TEMP VIEW migrated_list AS
 SELECT l.id, l.name, l.optin, n.id AS newsletter_id, n.from_name, n.from_address
@@ -371,7 +373,7 @@ SELECT l.newsletter_id, c.ref || '-' || l.id, c.subject,
   JOIN listmonk_campaign_list cl ON cl.campaign_id = c.id
   JOIN migrated_list l ON l.id = cl.list_id
  ORDER BY c.id, l.id
-    ON CONFLICT (ref) DO NOTHING;
+    ON CONFLICT (newsletter_id, ref) DO NOTHING;
 
 INSERT INTO migration_report
 SELECT 'campaign', c.name, 'not converted: ' || g

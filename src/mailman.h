@@ -86,6 +86,18 @@ extern Oid	role_known(Oid role);
 /* What it is called now; name if it is gone */
 extern char *role_called(Oid role, char *name);
 
+/*
+ * May it see and write what is everybody's?  Superusers, the extension's owner,
+ * and those with 'admin'.
+ */
+extern bool role_is_admin(Oid role);
+
+/* The same, or is it a member of this owner, who may be gone? */
+extern bool role_may(Oid role, Oid owner);
+
+/* ERROR, the same whether there is such a newsletter or not */
+extern void newsletter_deny(int64 newsletter_id, Oid role);
+
 /* ERROR if it is gone, or was not there when the newsletter was loaded */
 extern void owner_check_exists(int64 newsletter_id, const char *name,
 							   Oid owner);
@@ -186,7 +198,10 @@ extern void secret_load(int64 newsletter_id, Secret *secret);
 /* A piece of untrusted text that can stand in a message */
 extern char *text_shown(const char *value, int len);
 
-/* ERROR if role is not a member of the newsletter's owner, or there is none */
+/* May role write it?  If there is no such newsletter, those may who may all */
+extern bool newsletter_may(int64 newsletter_id, Oid role);
+
+/* ERROR if not, or if it or its owner is gone */
 extern void newsletter_check_member(int64 newsletter_id, Oid role);
 
 /* ---- forget.c ---- */

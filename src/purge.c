@@ -346,8 +346,7 @@ mailman_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("batch must be between 1 and 1000000")));
 	p.role = GetUserId();
-	p.all = has_privs_of_role(p.role,
-							  extension_owner());
+	p.all = role_is_admin(p.role);
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	SPI_commit();				/* the caller's transaction ends here */
 	while (more)

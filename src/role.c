@@ -10,6 +10,10 @@
  * guards find the oid of the row that is loaded; what is written into that
  * column is ignored.
  *
+ * Members of the owner write a newsletter and what belongs to it.  The right to
+ * write everybody's is EXECUTE on mailman.admin(): a plain grant, which a dump
+ * carries, and of which no role has anything that it was not given.
+ *
  * Copyright (c) 2026, the mailman authors
  *
  *-------------------------------------------------------------------------
@@ -17,7 +21,9 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "guard.h"
 #include "mailman.h"
@@ -26,6 +32,8 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+
+PG_FUNCTION_INFO_V1(mailman_admin);
 
 /* see mailman.h */
 Oid
@@ -43,6 +51,60 @@ role_called(Oid role, char *name)
 	char	   *now = OidIsValid(role) ? GetUserNameFromId(role, true) : NULL;
 
 	return now ? now : name;
+}
+
+/* Has it EXECUTE on mailman.admin(), which mailman_grant() gives? */
+static bool
+role_has_admin(Oid role)
+{
+	Oid			schema = get_namespace_oid("mailman", true);
+	oidvector  *none = buildoidvector(NULL, 0);
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+										   CStringGetDatum("admin"),
+										   PointerGetDatum(none),
+										   ObjectIdGetDatum(schema));
+
+	pfree(none);
+	return OidIsValid(function) &&
+		compat_function_aclcheck(function, role) == ACLCHECK_OK;
+}
+
+/* mailman.admin() RETURNS void: to be granted, not to be called */
+Datum
+mailman_admin(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_VOID();
+}
+
+/* see mailman.h */
+bool
+role_is_admin(Oid role)
+{
+	return superuser_arg(role) || role_has_admin(role) ||
+		has_privs_of_role(role, extension_owner());
+}
+
+/* see mailman.h */
+bool
+role_may(Oid role, Oid owner)
+{
+	return (OidIsValid(owner) && has_privs_of_role(role, owner)) ||
+		role_is_admin(role);
+}
+
+/* see mailman.h */
+void
+newsletter_deny(int64 newsletter_id, Oid role)
+{
+	const char *name = GetUserNameFromId(role, false);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for newsletter " INT64_FORMAT,
+					newsletter_id),
+			 errdetail("Role \"%s\" is not a member of the owner of a newsletter of that id.",
+					   name),
+			 errhint("Members of newsletter.owner write it and what belongs to it, and roles that were granted 'admin'.")));
 }
 
 /* see mailman.h */
@@ -73,7 +135,7 @@ newsletter_find_owner(int64 newsletter_id, char **name, Oid *owner)
 	};
 	Datum		values[1] = {Int64GetDatum(newsletter_id)};
 
-	if (statement_run(&find, SPI_OK_SELECT, values, NULL) == 0)
+	if (statement_run_now(&find, SPI_OK_SELECT, values, NULL) == 0)
 		return false;
 	*owner = role_known(row_oid(0, 2));
 	*name = role_called(*owner, row_text(0, 1));

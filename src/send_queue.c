@@ -82,6 +82,9 @@ send_refuse_stranger(const Letter *letter, Datum recipients)
 						letter->id)));
 	id = row_int64(0, 1, 0);
 	newsletter = row_int64(0, 2, 0);
+	/* one of somebody else's is not told from one that is not there */
+	if (newsletter != 0 && !newsletter_may(newsletter, extension_caller()))
+		newsletter = 0;
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 newsletter == 0 ?

@@ -27,7 +27,7 @@ sender_may(const Letter *letter)
 	ListCell   *cell;
 
 	if (!OidIsValid(letter->sender_oid) ||
-		!has_privs_of_role(letter->sender_oid, letter->owner_oid))
+		!role_may(letter->sender_oid, letter->owner_oid))
 		return false;
 	foreach(cell, letter->relays)
 	{

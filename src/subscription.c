@@ -24,6 +24,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
+PG_FUNCTION_INFO_V1(mailman_find);
 PG_FUNCTION_INFO_V1(mailman_check_address);
 PG_FUNCTION_INFO_V1(mailman_check_line);
 PG_FUNCTION_INFO_V1(mailman_check_name);
@@ -158,26 +159,34 @@ mailman_check_name(PG_FUNCTION_ARGS)
 }
 
 /* see mailman.h */
+bool
+newsletter_may(int64 newsletter_id, Oid role)
+{
+	char	   *name;
+	Oid			owner;
+
+	return role_may(role, newsletter_find_owner(newsletter_id, &name, &owner) ?
+					owner : InvalidOid);
+}
+
+/* see mailman.h */
 void
 newsletter_check_member(int64 newsletter_id, Oid role)
 {
 	char	   *name;
 	Oid			owner;
 
-	if (!newsletter_find_owner(newsletter_id, &name, &owner))
+	bool		found = newsletter_find_owner(newsletter_id, &name, &owner);
+
+	if (!role_may(role, found ? owner : InvalidOid))
+		newsletter_deny(newsletter_id, role);
+	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("newsletter " INT64_FORMAT " does not exist",
 						newsletter_id),
 				 errhint("Newsletters are rows of mailman.newsletter.")));
 	owner_check_exists(newsletter_id, name, owner);
-	if (!has_privs_of_role(role, owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for newsletter " INT64_FORMAT,
-						newsletter_id),
-				 errdetail("Role \"%s\" is not a member of its owner \"%s\".",
-						   GetUserNameFromId(role, false), name)));
 }
 
 /*
@@ -235,5 +244,39 @@ mailman_subscribe(PG_FUNCTION_ARGS)
 	statement_run(&upsert, SPI_OK_INSERT_RETURNING, values, nulls);
 	id = row_int64(0, 1, 0);
 	extension_leave(&scope);
+	PG_RETURN_INT64(id);
+}
+
+/*
+ * mailman_find(newsletter_id, email) RETURNS bigint
+ *
+ * The subscription of that address, or null.  lower() is not leakproof, so a
+ * query of a tenant's would read all readers of the newsletter.
+ */
+Datum
+mailman_find(PG_FUNCTION_ARGS)
+{
+	static Statement find = {
+		.sql = "SELECT id FROM mailman.subscription"
+		" WHERE newsletter_id = $1 AND lower(email) = lower($2)",
+		.nargs = 2,
+		.argtypes = {INT8OID, TEXTOID}
+	};
+	Oid			role = GetUserId();
+	Datum		values[2] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)};
+	ExtensionScope scope;
+	bool		found;
+	int64		id = 0;
+
+	argument_check(fcinfo, 0, "newsletter_id");
+	argument_check(fcinfo, 1, "email");
+	extension_enter_reading(&scope);
+	newsletter_check_member(PG_GETARG_INT64(0), role);
+	found = statement_look(&find, values, NULL) > 0;
+	if (found)
+		id = row_int64(0, 1, 0);
+	extension_leave(&scope);
+	if (!found)
+		PG_RETURN_NULL();
 	PG_RETURN_INT64(id);
 }

@@ -42,6 +42,9 @@
 static const Writing not_writing = {InvalidOid, 0};
 static Writing now_writing = {InvalidOid, 0};
 
+/* Who has called us, as long as we are in a scope */
+static Oid	now_caller = InvalidOid;
+
 /* What was written when a subtransaction began, the innermost first */
 typedef struct WritingBefore
 {
@@ -132,6 +135,12 @@ bool
 extension_is_writing(void)
 {
 	return OidIsValid(now_writing.role) && GetUserId() == now_writing.role;
+}
+
+Oid
+extension_caller(void)
+{
+	return now_caller;
 }
 
 Writing
@@ -250,6 +259,11 @@ extension_enter_reading_as(ExtensionScope *scope, Oid owner)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->writing = now_writing;
+	scope->caller = now_caller;
+	/* the extension's owner in a fence: we have called ourselves */
+	if (scope->userid != owner ||
+		(scope->sec_context & SECURITY_LOCAL_USERID_CHANGE) == 0)
+		now_caller = scope->userid;
 	scope->guc_nest = NewGUCNestLevel();
 	SetUserIdAndSecContext(owner, scope->sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
@@ -276,6 +290,7 @@ void
 extension_leave(ExtensionScope *scope)
 {
 	now_writing = scope->writing;
+	now_caller = scope->caller;
 	AtEOXact_GUC(true, scope->guc_nest);
 	SetUserIdAndSecContext(scope->userid, scope->sec_context);
 	SPI_finish();

@@ -33,6 +33,7 @@ typedef struct ExtensionScope
 	int			sec_context;
 	int			guc_nest;
 	Writing		writing;
+	Oid			caller;
 } ExtensionScope;
 
 /*
@@ -47,6 +48,9 @@ extern void extension_enter_reading_as(ExtensionScope *scope, Oid owner);
 extern void extension_enter(ExtensionScope *scope, const TableUse *use);
 extern void extension_leave(ExtensionScope *scope);
 extern bool extension_is_writing(void);
+
+/* Within a scope: the role that called us, from outside of all scopes */
+extern Oid	extension_caller(void);
 
 /* To be kept over a subtransaction that fails, and set again after it */
 extern Writing extension_writing(void);

@@ -243,7 +243,8 @@ SELECT col_is_pk('mailman', tab, cols, 'primary key of ' || tab)
 	('event', '{id}')) v(tab, cols);
 SELECT col_is_unique('mailman', tab, cols,
 					 format('%s is unique in %s', cols, tab))
-  FROM (VALUES ('newsletter'::name, '{ref}'::name[]), ('letter', '{ref}'),
+  FROM (VALUES ('newsletter'::name, '{owner_oid,ref}'::name[]),
+	('letter', '{newsletter_id,ref}'),
 	('subscription', '{newsletter_id,ref}'),
 	('attachment', '{letter_id,content_id}'), ('domain_limit', '{id}'),
 	('newsletter_email', '{letter_id,subscription_id}')) v(tab, cols);

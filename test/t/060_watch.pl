@@ -119,7 +119,7 @@ ok( $node->wait_for(
 	'it has come to a halt');
 
 # without rights to see the activity of others
-$node->sql('CREATE ROLE reader LOGIN');
+$node->sql('CREATE ROLE reader LOGIN BYPASSRLS');
 $node->sql("SELECT mailman_grant('reader', 'read')");
 my $reader = $node->session(user => 'reader');
 is( $reader->query(

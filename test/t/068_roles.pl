@@ -133,12 +133,11 @@ $node->sql('CREATE ROLE team; GRANT team TO creator');
 $node->sql("SELECT mailman_grant('creator', 'send')");
 like(
 	($person{creator}->try("SELECT mailman_preview($renamed)"))[1],
-	qr/42501: permission denied for letter $renamed.*"staff"/s,
+	qr/42501: permission denied for letter $renamed\b/,
 	'a new role of the old name owns nothing');
-like(
-	($person{creator}->try(
-		"UPDATE mailman.newsletter SET policy = 'public.x'"))[1],
-	qr/42501: permission denied to set policy/,
+my $row = $node->sql('SELECT n FROM mailman.newsletter n');
+$person{creator}->query("UPDATE mailman.newsletter SET policy = 'public.x'");
+is($node->sql('SELECT n FROM mailman.newsletter n'), $row,
 	'and sets no policy');
 $person{ann} = $node->session(user => 'ann');
 $person{ann}->query("UPDATE mailman.newsletter SET name = 'New', owner = 'team',"
@@ -156,28 +155,30 @@ $node->sql('GRANT USAGE ON FOREIGN SERVER relay TO carol');
 $node->sql("UPDATE mailman.newsletter SET owner = 'carol'");
 my $orphan = $node->letter($newsletter);
 drop_role('carol');
+like($node->sql_error("SELECT mailman_send($orphan)"),
+	qr/42704: owner "carol" of newsletter $newsletter does not exist/,
+	'an owner that is gone is named to those who may mend it');
 my ($output, $said) = $person{ann}->try("SELECT mailman_send($orphan)");
 like(
 	$said,
-	qr/42704: owner "carol" of newsletter $newsletter does not exist/,
-	'an owner that is gone is named');
+	qr/42501: permission denied for letter $orphan\b/,
+	'and to nobody else');
 $person{creator}->query('CREATE ROLE carol LOGIN');
 $node->sql("SELECT mailman_grant('carol', 'send')");
 $node->sql('GRANT USAGE ON FOREIGN SERVER relay TO carol');
 my $carol = $node->session(user => 'carol');
 like(
 	($carol->try("SELECT mailman_send($orphan)"))[1],
-	qr/42704: owner "carol".*not given to it/s,
+	qr/42501: permission denied for letter $orphan\b/,
 	'a new role of that name owns nothing');
-foreach my $set ("owner = 'carol'", "policy = 'public.x'",
-	"relays = '{x}'", "owner_oid = 'carol'::regrole")
+$row = $node->sql('SELECT n FROM mailman.newsletter n');
+foreach my $set (
+	"owner = 'carol'", "policy = 'public.x'",
+	"relays = '{x}'",  "owner_oid = 'carol'::regrole")
 {
-	my (undef, $refused) =
-	  $carol->try("UPDATE mailman.newsletter SET $set");
-	# what says nothing new changes nothing
-	next if $set =~ /^owner/;
-	like($refused, qr/42704: role "carol" does not exist/,
-		"nor may it set $set");
+	$carol->query("UPDATE mailman.newsletter SET $set");
+	is($node->sql('SELECT n FROM mailman.newsletter n'),
+		$row, "nor may it set $set");
 }
 is( $node->sql('SELECT owner_oid IN (SELECT oid FROM pg_roles)'
 		  . ' FROM mailman.newsletter'),
@@ -186,7 +187,7 @@ is( $node->sql('SELECT owner_oid IN (SELECT oid FROM pg_roles)'
 like(
 	($carol->try("SELECT mailman_subscribe($newsletter, 'x\@example.com')"))
 	[1],
-	qr/42704: owner "carol"/,
+	qr/42501: permission denied for newsletter $newsletter\b/,
 	'nor may it subscribe anybody');
 
 # the owner of the extension gives it away
