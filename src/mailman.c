@@ -28,6 +28,7 @@ _PG_init(void)
 	guc_define();
 	log_mask_register();
 	extension_callbacks_register();
+	statement_callbacks_register();
 	launch_callbacks_register();
 	wish_callbacks_register();
 	letter_known_register();

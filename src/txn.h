@@ -18,7 +18,7 @@
 
 #include "table_use.h"
 
-/* ---- txn.c: who we are while we write, and statements ---- */
+/* ---- txn.c: who we are while we write ---- */
 
 /* As whom, and which tables: we have locked them and seen who runs there */
 typedef struct Writing
@@ -61,6 +61,10 @@ extern Oid	extension_hold(Oid known, bool wait);
 extern bool extension_fits(Oid extension, Oid *owner);
 extern Oid	extension_owner(void);
 extern void extension_callbacks_register(void);
+
+/* ---- statement.c ---- */
+
+extern void statement_callbacks_register(void);
 
 #define STATEMENT_MAX_ARGS 18
 
