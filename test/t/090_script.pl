@@ -555,6 +555,6 @@ is( join("\n", sort split(/\n/, $super->query($look))),
 	'all of it');
 $super->quit;
 
-note("$attempts attempts");
+diag("$attempts attempts, none of use");
 $node->stop;
 done_testing();
