@@ -8,7 +8,8 @@
  * a transaction of its own (notify.c).
  *
  * One event per change of state, never per mail: a relay that is down for an
- * hour is one event, a letter that is sent three.
+ * hour is one event, a letter that is sent three.  What people change is one,
+ * too: see audit.c.
  *
  * Mail comes first.  If an event cannot be written, the change is made without
  * it; only a lock on the table is waited for and tried again, like any other.
@@ -23,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "guard.h"
 #include "mailman.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/rel.h"
@@ -78,24 +80,48 @@ detail_add_number(StringInfo detail, const char *key, int64 value)
 
 /* ---- writing it ---- */
 
+/*
+ * Who did it: the user of the session, and the one whose rights counted, by
+ * SET ROLE or in a function that is SECURITY DEFINER.  NULL: a process of ours.
+ */
+static char *
+event_actor(void)
+{
+	StringInfoData actor;
+
+	if (MyBackendType == B_BG_WORKER)
+		return NULL;
+	detail_begin(&actor);
+	detail_add(&actor, "session", GetUserNameFromId(GetSessionUserId(), true));
+	detail_add(&actor, "current", GetUserNameFromId(extension_caller(), true));
+	appendStringInfoChar(&actor, '}');
+	return actor.data;
+}
+
 static void
-event_insert(const char *kind, int64 letter_id, const char *detail)
+event_insert(const char *kind, const EventAbout *about, const char *detail)
 {
 	static Statement insert = {
-		.sql = "INSERT INTO mailman.event (kind, letter_id, detail)"
-		" VALUES ($1, nullif($2, 0), $3)",
-		.nargs = 3,
-		.argtypes = {TEXTOID, INT8OID, JSONBOID}
+		.sql = "INSERT INTO mailman.event"
+		" (kind, letter_id, newsletter_id, actor, detail)"
+		" VALUES ($1, nullif($2, 0), nullif($3, 0), $4::jsonb, $5)",
+		.nargs = 5,
+		.argtypes = {TEXTOID, INT8OID, INT8OID, TEXTOID, JSONBOID}
 	};
-	Datum		values[3];
+	char	   *actor = event_actor();
+	Datum		values[5] = {0};
+	char		nulls[5] = {' ', ' ', ' ', actor ? ' ' : 'n', ' '};
 
 	values[0] = CStringGetTextDatum(kind);
-	values[1] = Int64GetDatum(letter_id);
-	values[2] = DirectFunctionCall1(jsonb_in, CStringGetDatum(detail));
+	values[1] = Int64GetDatum(about->letter_id);
+	values[2] = Int64GetDatum(about->newsletter_id);
+	if (actor != NULL)
+		values[3] = CStringGetTextDatum(actor);
+	values[4] = DirectFunctionCall1(jsonb_in, CStringGetDatum(detail));
 	extension_may_write(&use_event);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	statement_run(&insert, SPI_OK_INSERT, values, NULL);
+	statement_run(&insert, SPI_OK_INSERT, values, nulls);
 	SPI_finish();
 }
 
@@ -116,7 +142,7 @@ error_is_passing(int sqlerrcode)
 
 /* In a subtransaction, so that an event which fails is all that fails */
 static void
-event_record(const char *kind, int64 letter_id, StringInfo detail)
+event_record(const char *kind, EventAbout about, StringInfo detail)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -127,7 +153,7 @@ event_record(const char *kind, int64 letter_id, StringInfo detail)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		event_insert(kind, letter_id, detail->data);
+		event_insert(kind, &about, detail->data);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -170,7 +196,7 @@ event_letter(int64 letter_id, const char *from, const char *to,
 	detail_add(&detail, "from", from);
 	detail_add(&detail, "to", to);
 	detail_add(&detail, "reason", reason);
-	event_record("letter", letter_id, &detail);
+	event_record("letter", (EventAbout) {.letter_id = letter_id}, &detail);
 }
 
 /*
@@ -210,7 +236,7 @@ event_relay(const char *relay, const char *state, const char *reason)
 	detail_add(&detail, "relay", relay);
 	detail_add(&detail, "state", state);
 	detail_add(&detail, "reason", reason);
-	event_record("relay", 0, &detail);
+	event_record("relay", (EventAbout) {0}, &detail);
 }
 
 /* So many of a letter are in doubt in all, so many of them newly */
@@ -222,7 +248,7 @@ event_doubt(int64 letter_id, int64 doubts, int64 newly)
 	detail_begin(&detail);
 	detail_add_number(&detail, "doubts", doubts);
 	detail_add_number(&detail, "new", newly);
-	event_record("doubt", letter_id, &detail);
+	event_record("doubt", (EventAbout) {.letter_id = letter_id}, &detail);
 }
 
 /* Somebody has taken the place of a letter's sender */
@@ -234,7 +260,7 @@ event_sender(int64 letter_id, const char *before, const char *sender)
 	detail_begin(&detail);
 	detail_add(&detail, "before", before);
 	detail_add(&detail, "sender", sender);
-	event_record("sender", letter_id, &detail);
+	event_record("sender", (EventAbout) {.letter_id = letter_id}, &detail);
 }
 
 /* This copy of a database may send from now on */
@@ -244,5 +270,38 @@ event_adopt(void)
 	StringInfoData detail;
 
 	detail_begin(&detail);
-	event_record("adopt", 0, &detail);
+	event_record("adopt", (EventAbout) {0}, &detail);
+}
+
+/* ---- what people have changed: audit.c ---- */
+
+/* Names of columns, and no values: anybody who may read events reads these */
+void
+event_changed(const char *kind, EventAbout about, const char *const *columns,
+			  int count)
+{
+	StringInfoData detail;
+	int			i;
+
+	detail_begin(&detail);
+	detail_add_key(&detail, "changed");
+	for (i = 0; i < count; i++)
+	{
+		appendStringInfoString(&detail, i == 0 ? "[" : ", ");
+		escape_json(&detail, columns[i]);
+	}
+	appendStringInfoChar(&detail, ']');
+	event_record(kind, about, &detail);
+}
+
+/* A role was given rights, or they were taken from it */
+void
+event_right(const char *role, const char *what, bool granted)
+{
+	StringInfoData detail;
+
+	detail_begin(&detail);
+	detail_add(&detail, granted ? "granted" : "revoked", what);
+	detail_add(&detail, "role", role);
+	event_record("right", (EventAbout) {0}, &detail);
 }

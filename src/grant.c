@@ -202,6 +202,7 @@ rights_change(FunctionCallInfo fcinfo, bool grant)
 		if (grant ? rights[i].level <= level : rights[i].level >= level)
 			rights_run(i, schema, role, grant);
 	}
+	event_right(role, rights_names[level], grant);
 	extension_leave(&scope);
 	PG_RETURN_VOID();
 }

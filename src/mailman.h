@@ -219,6 +219,17 @@ extern void event_adopt(void);
 extern void event_sender(int64 letter_id, const char *before,
 						 const char *sender);
 
+/* What an event is about; 0: nothing of that kind */
+typedef struct EventAbout
+{
+	int64		letter_id;
+	int64		newsletter_id;
+} EventAbout;
+
+extern void event_changed(const char *kind, EventAbout about,
+						  const char *const *columns, int count);
+extern void event_right(const char *role, const char *what, bool granted);
+
 /* Does this process know of events nobody was told of, or might there be? */
 extern bool event_is_pending(void);
 extern void event_set_pending(bool is_pending);

@@ -65,7 +65,8 @@ notify_batch(void)
 	static Statement tell = {
 		.sql = "SELECT e.id, pg_catalog.pg_notify('mailman',"
 		" jsonb_strip_nulls(jsonb_build_object('id', e.id, 'kind', e.kind,"
-		" 'letter_id', e.letter_id, 'from', e.detail->'from',"
+		" 'letter_id', e.letter_id, 'newsletter_id', e.newsletter_id,"
+		" 'from', e.detail->'from',"
 		" 'to', e.detail->'to', 'relay', e.detail->'relay',"
 		" 'state', e.detail->'state', 'doubts', e.detail->'doubts'))::text)"
 		" FROM (SELECT * FROM mailman.event WHERE NOT notified"

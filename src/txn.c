@@ -249,9 +249,12 @@ extension_enter_reading_as(ExtensionScope *scope, Oid owner)
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->writing = now_writing;
 	scope->caller = now_caller;
-	/* the extension's owner in a fence: we have called ourselves */
+	/*
+	 * The extension's owner in a fence: we have called ourselves.  In a
+	 * function of its that is SECURITY DEFINER, it is restricted in nothing.
+	 */
 	if (scope->userid != owner ||
-		(scope->sec_context & SECURITY_LOCAL_USERID_CHANGE) == 0)
+		(scope->sec_context & SECURITY_RESTRICTED_OPERATION) == 0)
 		now_caller = scope->userid;
 	scope->guc_nest = NewGUCNestLevel();
 	SetUserIdAndSecContext(owner, scope->sec_context |

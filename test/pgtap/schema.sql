@@ -182,6 +182,8 @@ event|id|bigint|f
 event|at|timestamp with time zone|f
 event|kind|text|f
 event|letter_id|bigint|t
+event|newsletter_id|bigint|t
+event|actor|jsonb|t
 event|notified|boolean|f
 event|detail|jsonb|f
 origin|id|bigint|f
@@ -331,7 +333,7 @@ SELECT is(
 	('delivery_state_check',
 	 '{deferred,delivered,doubtful,failed,pending,sending,skipped}'),
 	('letter_on_doubt_check', '{hold,resend}'),
-	('event_kind_check', '{adopt,bounce,doubt,letter,relay,sender,test}'))
+	('event_kind_check', '{adopt,bounce,doubt,key,letter,newsletter,relay,right,sender,test}'))
 	v(con, states);
 SELECT set_eq(
 	'SELECT jsonb_object_keys(mail_order) FROM (SELECT (SELECT
@@ -432,9 +434,10 @@ SELECT is(pg_stat_get_xact_tuples_hot_updated('mailman.letter'::regclass),
 SELECT is((SELECT array_agg(tgenabled ORDER BY tgname) FROM pg_trigger
 			WHERE tgrelid = ('mailman.' || tab)::regclass AND NOT tgisinternal),
 		  enabled::"char"[], tab || ' is guarded always')
-  FROM (VALUES ('newsletter', '{A}'), ('subscription', '{A,A}'), ('partial', '{A}'),
-	('letter', '{A,A}'), ('delivery', '{A}'), ('newsletter_email', '{A}'),
-	('posting', '{A}'), ('secret', '{A}'), ('forgotten', '{A}'), ('origin', '{A,A}'),
+  FROM (VALUES ('newsletter', '{A,A}'), ('subscription', '{A,A}'),
+	('partial', '{A,A}'), ('attachment', '{A,A}'), ('dkim_key', '{A,A}'),
+	('letter', '{A,A,A}'), ('delivery', '{A}'), ('newsletter_email', '{A}'),
+	('posting', '{A}'), ('secret', '{A,A}'), ('forgotten', '{A}'), ('origin', '{A,A}'),
 	('relay_state', '{A}'), ('domain_state', '{A}'), ('event', '{A}'))
 	v(tab, enabled);
 
