@@ -152,6 +152,7 @@ statement_run_referring(Statement *statement, int expected,
 	SessionReplicationRole = SESSION_REPLICATION_ROLE_REPLICA;
 	rows = statement_execute(statement, expected, values, nulls, false,
 							 InvalidSnapshot, InvalidSnapshot);
+	referring_end();
 	return rows;
 }
 

@@ -104,9 +104,7 @@ extension_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 		before_pop(false);
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
-	{
 		before_pop(true);
-		}
 }
 
 void
