@@ -23,6 +23,7 @@
 #define CONFIG_TLS			2	/* tls 'require' */
 #define CONFIG_LOGIN		4
 #define CONFIG_QUIET		8	/* nobody asks for the words */
+#define CONFIG_TOKEN		16	/* the login is a token's */
 
 #define EVENT_TCP	1			/* the first byte of a line that is none */
 #define EVENT_TLS	2
@@ -142,6 +143,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 		"smtp://relay.example.com";
 	config.tls_required = (flags & (CONFIG_TLS | CONFIG_IMPLICIT_TLS)) != 0;
 	config.username = flags & CONFIG_LOGIN ? "me" : NULL;
+	config.token = (flags & CONFIG_LOGIN) && (flags & CONFIG_TOKEN) ? "t" : NULL;
 	memset(&words, 0, sizeof(words));
 	hearing_init(&h, &config, flags & CONFIG_QUIET ? NULL : &words);
 	while (s < end)
