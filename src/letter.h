@@ -254,6 +254,9 @@ extern bool letter_check_names(const Letter *letter, bool sends);
 
 extern void letter_known_register(void);
 
+/* lock_table.c: LOCK TABLE of ours is for those who write everybody's */
+extern void lock_table_register(void);
+
 /* Its templates, after letter_hold(): parsed, and nothing to warn of */
 extern bool letter_is_known(const Letter *letter);
 extern void letter_remember(const Letter *letter);

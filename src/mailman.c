@@ -32,6 +32,7 @@ _PG_init(void)
 	launch_callbacks_register();
 	wish_callbacks_register();
 	letter_known_register();
+	lock_table_register();
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 	{
 		shmem_define();

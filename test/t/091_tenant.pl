@@ -181,6 +181,36 @@ is( $node->sql("SELECT count(*) FROM mailman.letter WHERE id = 999")
 	'00',
 	'nor gives one to what she has');
 
+# locks of whole tables are everybody's matter
+foreach my $mode ('ACCESS EXCLUSIVE', 'EXCLUSIVE', 'SHARE ROW EXCLUSIVE',
+	'SHARE', 'SHARE UPDATE EXCLUSIVE')
+{
+	foreach my $table (qw(letter subscription recipient))
+	{
+		my ($output, $error) = $person{nemo}->try(
+			"BEGIN; LOCK TABLE mailman.$table IN $mode MODE");
+		like(
+			$error,
+			qr/^ERROR:  42501: permission denied to lock table "$table"/,
+			"nemo: LOCK TABLE mailman.$table IN $mode MODE");
+		$person{nemo}->query('ROLLBACK');
+	}
+}
+$node->sql('CREATE SCHEMA nemo AUTHORIZATION nemo');
+$person{nemo}->query('CREATE TABLE nemo.t (id bigint);'
+	  . ' CREATE VIEW nemo.v AS SELECT * FROM nemo.t'
+	  . ' WHERE id IN (SELECT id FROM mailman.letter)');
+like(
+	($person{nemo}->try('BEGIN; LOCK TABLE nemo.v'))[1],
+	qr/^ERROR:  42501: permission denied to lock table "v"/,
+	'nemo: nor by way of a view of his own');
+$person{nemo}->query('ROLLBACK');
+$person{nemo}->query('BEGIN; LOCK TABLE nemo.t; ROLLBACK');
+$person{nemo}
+  ->query('BEGIN; LOCK TABLE mailman.letter IN ROW SHARE MODE; ROLLBACK')
+  if $node->pg_version >= 16;
+$node->sql('BEGIN; LOCK TABLE mailman.letter; ROLLBACK');
+
 # ---- what is one's own
 
 sub does
