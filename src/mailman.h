@@ -113,8 +113,8 @@ typedef struct Relay
 	char	   *name;
 	Oid			server;
 	Oid			mapping;		/* the user mapping; InvalidOid: none */
-	int64		key;			/* of the fingerprint, and of secrets that
-								 * may change while its sessions stay */
+	int64		key;			/* of the fingerprint, and of secrets that may
+								 * change while its sessions stay */
 	char	   *fingerprint;	/* of what its sessions are made of */
 	RelayConfig config;
 	RatePlan	plan;			/* how fast */

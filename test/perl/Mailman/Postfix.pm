@@ -22,6 +22,8 @@ use strict;
 use warnings;
 
 use Carp;
+use Digest::SHA ();
+use MIME::Base64 ();
 use Time::HiRes qw(sleep time);
 
 # The object, or (undef, reason)
@@ -53,6 +55,27 @@ sub password   { return $_[0]->{password}; }
 sub domain     { return $_[0]->{domain}; }
 sub ca_file    { return $_[0]->{ca_file}; }
 sub maildir    { return $_[0]->{maildir}; }
+sub certs      { return $_[0]->{certs}; }
+sub client_cert { return $_[0]->{client_cert}; }
+sub client_key  { return $_[0]->{client_key}; }
+
+# Dovecot's submission: a port; or why there is none
+sub tokens    { return $_[0]->{tokens}; }
+sub no_tokens { return $_[0]->{no_tokens}; }
+
+# A token for it, good for so many seconds (RFC 7519)
+sub token
+{
+	my ($self, $seconds) = @_;
+	my $now  = int time;
+	my @part = map { MIME::Base64::encode_base64url($_) } (
+		'{"alg":"HS256","typ":"JWT"}',
+		sprintf('{"sub":"%s","email":"%s","iat":%d,"nbf":%d,"exp":%d}',
+			$self->user, $self->user, $now - 10, $now - 10, $now + $seconds));
+	my $text = join('.', @part);
+	my $sign = Digest::SHA::hmac_sha256_base64($text, $self->{token_key});
+	return "$text." . ($sign =~ tr,+/,-_,r);
+}
 
 # Files of mails delivered so far
 sub files
