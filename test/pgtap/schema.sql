@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(494);
+SELECT plan(500);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -435,7 +435,7 @@ SELECT is((SELECT array_agg(tgenabled ORDER BY tgname) FROM pg_trigger
 			WHERE tgrelid = ('mailman.' || tab)::regclass AND NOT tgisinternal),
 		  enabled::"char"[], tab || ' is guarded always')
   FROM (VALUES ('newsletter', '{A,A}'), ('subscription', '{A,A}'),
-	('partial', '{A,A}'), ('attachment', '{A,A}'), ('dkim_key', '{A,A}'),
+	('partial', '{A,A}'), ('attachment', '{A,A,A}'), ('dkim_key', '{A,A}'),
 	('letter', '{A,A,A}'), ('delivery', '{A}'), ('newsletter_email', '{A}'),
 	('posting', '{A}'), ('secret', '{A,A}'), ('forgotten', '{A}'), ('origin', '{A,A}'),
 	('relay_state', '{A}'), ('domain_state', '{A}'), ('event', '{A}'))
