@@ -104,9 +104,7 @@ extension_subxact_callback(SubXactEvent event, SubTransactionId mySubid,
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 		before_pop(false);
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
-	{
 		before_pop(true);
-		}
 }
 
 void
@@ -249,6 +247,7 @@ extension_enter_reading_as(ExtensionScope *scope, Oid owner)
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->writing = now_writing;
 	scope->caller = now_caller;
+
 	/*
 	 * The extension's owner in a fence: we have called ourselves.  In a
 	 * function of its that is SECURITY DEFINER, it is restricted in nothing.
