@@ -136,6 +136,11 @@ SELECT subscription_id, state, reason, variables FROM mailman.delivery
 SELECT low, high, recipients, skipped FROM mailman.posting
  ORDER BY id DESC LIMIT 2;
 
+-- what the caller writes afterwards is looked up as ever
+SHOW session_replication_role;
+CREATE TABLE chosen (subscription_id bigint REFERENCES mailman.subscription);
+INSERT INTO chosen VALUES (100000);
+
 -- its owner is known by the name of today
 UPDATE mailman.newsletter SET owner = 'regress_mailman_known' WHERE id = 1;
 SELECT mailman_send(1, next_reader());

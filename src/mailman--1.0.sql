@@ -1686,9 +1686,13 @@ $$;
 -- and what it took from PUBLIC is given
 GRANT EXECUTE ON FUNCTION
 	mailman.check_address(text), mailman.check_line(text, text),
+	mailman.check_name(text, text),
 	mailman.check_unsubscribe_url(text), mailman.check_value(text, text),
 	mailman.check_headers(jsonb), mailman.check_retry_schedule(text),
 	mailman.check_rate(text), mailman.check_domain_pattern(text),
+	mailman.sees_support(internal), mailman.sees_all(),
+	mailman.sees_owner(oid), mailman.sees_newsletter(bigint),
+	mailman.sees_letter(bigint), mailman.sees_relay(text),
 	mailman.obstacle(),
 	mailman.relay_rate(oid, float8, float8, timestamptz)
 TO PUBLIC;

@@ -145,7 +145,7 @@ statement_run_referring(Statement *statement, int expected,
 
 	if (statement->plan == NULL)
 		statement_prepare(statement);
-	if (code_minds_role(statement->writes))
+	if (referring || code_minds_role(statement->writes))
 		return statement_run(statement, expected, values, nulls);
 	role_before_referring = SessionReplicationRole;
 	referring = true;

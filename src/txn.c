@@ -247,6 +247,7 @@ extension_enter_reading_as(ExtensionScope *scope, Oid owner)
 	GetUserIdAndSecContext(&scope->userid, &scope->sec_context);
 	scope->writing = now_writing;
 	scope->caller = now_caller;
+
 	/*
 	 * The extension's owner in a fence: we have called ourselves.  In a
 	 * function of its that is SECURITY DEFINER, it is restricted in nothing.
