@@ -13,7 +13,7 @@ GRANT USAGE ON SCHEMA mailman TO regress_mailman_app, regress_mailman_other;
 GRANT SELECT, INSERT, UPDATE, DELETE ON mailman.newsletter,
 	mailman.subscription, mailman.letter, mailman.attachment
 	TO regress_mailman_app;
-GRANT EXECUTE ON FUNCTION mailman_set_dkim_key(bigint, text),
+GRANT EXECUTE ON FUNCTION mailman_set_dkim_key(bigint, text, text),
 	mailman_send(bigint), mailman_pause(bigint), mailman_resume(bigint),
 	mailman_preview(bigint, bigint)
 	TO regress_mailman_app, regress_mailman_other;
@@ -209,13 +209,14 @@ SELECT mailman_preview(1) = mailman_preview(1);
 -- without a domain nothing is signed, whatever the key
 UPDATE mailman.newsletter SET dkim_domain = NULL, dkim_selector = NULL;
 SELECT count(*) FROM trial.shown(1) AS line WHERE line ~ '^DKIM';
-SELECT mailman_set_dkim_key(1, NULL);
-SELECT mailman_set_dkim_key(1, NULL);
+SELECT mailman_set_dkim_key(1, NULL, 's1');
+SELECT mailman_set_dkim_key(1, NULL, 's1');
 SELECT mailman_set_dkim_key(1, '-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
------END PRIVATE KEY-----') IS NULL;
+-----END PRIVATE KEY-----', 's2') IS NULL;
 RESET ROLE;
-SELECT newsletter_id, left(key, 27) FROM mailman.dkim_key;
+SELECT newsletter_id, selector, left(convert_from(key, 'UTF8'), 27)
+  FROM mailman.dkim_key;
 SELECT trial.try('UPDATE mailman.dkim_key SET key = ''x''');
 SELECT trial.try('DELETE FROM mailman.dkim_key WHERE false');
 

@@ -196,15 +196,15 @@ forget_keep_hash(int64 newsletter_id, int64 subscription_id)
 	};
 	Datum		values[3] = {Int64GetDatum(subscription_id)};
 	char	   *email;
-	Secret		secret;
+	Secrets		secrets;
 	bytea	   *hash;
 
 	if (statement_run_now(&load, SPI_OK_SELECT, values, NULL) == 0)
 		return;
 	email = row_text(0, 1);
 	values[2] = CStringGetTextDatum(row_text(0, 2));
-	secret_load(newsletter_id, &secret);
-	if ((hash = forgotten_hash(email, &secret)) == NULL)
+	secrets_load(newsletter_id, &secrets);
+	if ((hash = forgotten_hash(email, &secrets.list[0])) == NULL)
 		elog(ERROR, "subscription " INT64_FORMAT " has no valid address",
 			 subscription_id);
 	values[0] = Int64GetDatum(newsletter_id);

@@ -81,11 +81,12 @@ forgotten_revive(int64 newsletter_id, const char *email)
 		.argtypes = {INT8OID, BYTEAOID}
 	};
 	Datum		values[2] = {Int64GetDatum(newsletter_id)};
-	Secret		secret;
+	Secrets		secrets;
 	bytea	   *hash;
 
-	if (!secret_find(newsletter_id, &secret) ||
-		(hash = forgotten_hash(email, &secret)) == NULL)
+	secrets_find(newsletter_id, &secrets);
+	if (secrets.count == 0 ||
+		(hash = forgotten_hash(email, &secrets.list[0])) == NULL)
 		return;
 	values[1] = PointerGetDatum(hash);
 	statement_run_now(&revive, SPI_OK_DELETE, values, NULL);
@@ -138,6 +139,7 @@ forgotten_of_statement(FunctionCallInfo fcinfo, int64 newsletter_id)
 	Forgotten  *f = fcinfo->flinfo->fn_extra;
 	ExtensionScope scope;
 	MemoryContext old;
+	Secrets		secrets;
 
 	if (f == NULL)
 		f = fcinfo->flinfo->fn_extra =
@@ -151,7 +153,10 @@ forgotten_of_statement(FunctionCallInfo fcinfo, int64 newsletter_id)
 	{
 		extension_enter_reading(&scope);
 		old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-		f->any = secret_find(newsletter_id, &f->secret);
+		secrets_find(newsletter_id, &secrets);
+		f->any = secrets.count > 0;
+		if (f->any)
+			f->secret = secrets.list[0];
 		MemoryContextSwitchTo(old);
 		extension_leave(&scope);
 	}

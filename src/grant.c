@@ -98,7 +98,8 @@ static const struct
 
 	{RIGHTS_ADMIN, "EXECUTE", "FUNCTION mailman.admin()"},
 	{RIGHTS_ADMIN, "INSERT, UPDATE, DELETE", "TABLE mailman.domain_limit"},
-	{RIGHTS_ADMIN, "EXECUTE", "FUNCTION mailman_set_dkim_key(bigint, text)"},
+	{RIGHTS_ADMIN, "EXECUTE", "FUNCTION mailman_set_dkim_key(bigint, text, text)"},
+	{RIGHTS_ADMIN, "EXECUTE", "FUNCTION mailman_rotate_secret(bigint, interval)"},
 	{RIGHTS_ADMIN, "EXECUTE", "FUNCTION mailman_wake()"},
 	{RIGHTS_ADMIN, "EXECUTE", "PROCEDURE mailman_purge(interval, integer)"},
 };

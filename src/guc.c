@@ -28,6 +28,7 @@ int			mailman_pause_rejections = 10;
 int			mailman_pause_failures = 50;
 int			mailman_max_message_size = 25 * 1024;
 char	   *mailman_retry_schedule = NULL;
+char	   *mailman_key_file = NULL;
 
 static const RetrySchedule *retry_schedule = NULL;
 
@@ -154,5 +155,13 @@ guc_define(void)
 							   PGC_SIGHUP, GUC_LIST_INPUT,
 							   retry_schedule_check, retry_schedule_assign,
 							   NULL);
+	DefineCustomStringVariable("mailman.key_file",
+							   "File with the keys that wrap secrets and "
+							   "private keys in the database.",
+							   "A key a line, 64 hexadecimal digits: the "
+							   "first wraps, all unwrap.",
+							   &mailman_key_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	MarkGUCPrefixReserved("mailman");
 }

@@ -282,7 +282,8 @@ letter_load_links(Letter *letter)
 		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(letter->newsletter_id)};
-	Secret		secret;
+	Secrets		secrets;
+	const Secret *latest;
 
 	if (statement_run(&load, SPI_OK_SELECT, values, NULL) != 1)
 		elog(ERROR, "newsletter " INT64_FORMAT " is gone",
@@ -290,9 +291,12 @@ letter_load_links(Letter *letter)
 	letter->render.letter_id = letter->id;
 	letter->render.newsletter_id = letter->newsletter_id;
 	letter->render.unsubscribe_url = row_text(0, 1);
-	secret_load(letter->newsletter_id, &secret);
-	letter->render.secret = secret.key;
-	letter->render.secret_len = secret.len;
+	secrets_load(letter->newsletter_id, &secrets);
+	latest = &secrets.list[secrets.count - 1];
+	letter->render.secret = latest->key;
+	letter->render.secret_len = latest->len;
+	letter->render.first_secret = secrets.list[0].key;
+	letter->render.first_secret_len = secrets.list[0].len;
 }
 
 /* A column of jsonb as templates see it */

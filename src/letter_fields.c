@@ -19,7 +19,8 @@
 enum
 {
 	COL_LIST_ID = 1, COL_MAILTO, COL_FEEDBACK_ID, COL_PRECEDENCE,
-	COL_DKIM_DOMAIN, COL_DKIM_SELECTOR, COL_DKIM_KEY, COL_HEADERS
+	COL_DKIM_DOMAIN, COL_DKIM_SELECTOR, COL_DKIM_KEY,
+	COL_WRAPPED_BY, COL_HEADERS
 };
 
 /* letter.headers, which a CHECK has let in */
@@ -80,7 +81,8 @@ letter_read_dkim(Letter *letter, const char *domain, const char *selector,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("newsletter " INT64_FORMAT " has no DKIM key",
 						letter->newsletter_id),
-				 errdetail("Its dkim_domain is \"%s\".", domain),
+				 errdetail("Its dkim_domain is \"%s\", its dkim_selector \"%s\".",
+						   domain, selector),
 				 errhint("Set one with mailman_set_dkim_key(), or set dkim_domain and dkim_selector to null.")));
 	callback = palloc0(sizeof(MemoryContextCallback));
 	signer = palloc0(sizeof(DkimSigner));
@@ -146,10 +148,12 @@ letter_load_fields(Letter *letter, const Partials *partials)
 {
 	static Statement load = {
 		.sql = "SELECT n.list_id, n.unsubscribe_mailto, n.feedback_id,"
-		" n.precedence, n.dkim_domain, n.dkim_selector, k.key, l.headers"
+		" n.precedence, n.dkim_domain, n.dkim_selector, k.key,"
+		" k.wrapped_by, l.headers"
 		" FROM mailman.letter l"
 		" JOIN mailman.newsletter n ON n.id = l.newsletter_id"
 		" LEFT JOIN mailman.dkim_key k ON k.newsletter_id = n.id"
+		" AND k.selector = n.dkim_selector"
 		" WHERE l.id = $1",
 		.nargs = 1,
 		.argtypes = {INT8OID}
@@ -157,6 +161,8 @@ letter_load_fields(Letter *letter, const Partials *partials)
 	Datum		values[1] = {Int64GetDatum(letter->id)};
 	RenderLetter *render = &letter->render;
 	char	   *sender_id;
+	char	   *selector;
+	Datum		key;
 	Jsonb	   *headers;
 	bool		isnull;
 
@@ -171,8 +177,13 @@ letter_load_fields(Letter *letter, const Partials *partials)
 									   letter->id, letter->newsletter_id,
 									   sender_id);
 	headers = DatumGetJsonbPCopy(row_datum(0, COL_HEADERS, &isnull));
-	letter_read_dkim(letter, row_text(0, COL_DKIM_DOMAIN),
-					 row_text(0, COL_DKIM_SELECTOR), row_text(0, COL_DKIM_KEY));
+	selector = row_text(0, COL_DKIM_SELECTOR);
+	key = row_datum(0, COL_DKIM_KEY, &isnull);
+	letter_read_dkim(letter, row_text(0, COL_DKIM_DOMAIN), selector,
+					 isnull || selector == NULL ? NULL :
+					 dkim_key_unwrap(letter->newsletter_id, selector,
+									 DatumGetByteaPP(key),
+									 row_text(0, COL_WRAPPED_BY)));
 	letter_read_headers(letter, headers, partials);
 	if (letter->files == NULL)
 		letter_load_attachments(letter);

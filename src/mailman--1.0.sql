@@ -458,11 +458,19 @@ COMMENT ON COLUMN mailman.test.sent_at IS 'when the relay accepted it';
 COMMENT ON COLUMN mailman.test.variables IS '{{variables.x}}: those of the delivery, and what the policy added when it was asked for';
 
 CREATE TABLE mailman.secret (
-	newsletter_id bigint PRIMARY KEY
+	newsletter_id bigint NOT NULL
 		REFERENCES mailman.newsletter ON DELETE CASCADE,
-	key bytea NOT NULL CHECK (length(key) >= 32)
+	key bytea NOT NULL CHECK (length(key) >= 32),
+	wrapped_by text,
+	generation integer NOT NULL DEFAULT 1 CHECK (generation > 0),
+	expires_at timestamptz,
+	created_at timestamptz NOT NULL DEFAULT now(),
+	PRIMARY KEY (newsletter_id, generation)
 );
-COMMENT ON TABLE mailman.secret IS 'internal: key of a newsletter''s message ids, unsubscribe tokens and tags; granted to nobody';
+COMMENT ON TABLE mailman.secret IS 'internal: keys of a newsletter''s message ids, unsubscribe tokens and tags, see mailman_rotate_secret(); granted to nobody';
+COMMENT ON COLUMN mailman.secret.wrapped_by IS 'id of the key in mailman.key_file that it is wrapped with; null: it lies plain';
+COMMENT ON COLUMN mailman.secret.generation IS 'the latest makes tokens and tags; the first, message ids and the hashes of who was forgotten';
+COMMENT ON COLUMN mailman.secret.expires_at IS 'tokens and tags that it made are not good any more; null: it is the latest';
 
 CREATE TABLE mailman.forgotten (
 	newsletter_id bigint NOT NULL
@@ -478,12 +486,17 @@ COMMENT ON COLUMN mailman.forgotten.hash IS 'HMAC-SHA-256 of the address under t
 COMMENT ON COLUMN mailman.forgotten.state IS 'state of a subscription with this address that is loaded again';
 
 CREATE TABLE mailman.dkim_key (
-	newsletter_id bigint PRIMARY KEY
+	newsletter_id bigint NOT NULL
 		REFERENCES mailman.newsletter ON DELETE CASCADE,
-	key text NOT NULL
+	selector text NOT NULL CHECK (mailman.check_value(selector, 'dkim_selector')),
+	key bytea NOT NULL,
+	wrapped_by text,
+	PRIMARY KEY (newsletter_id, selector)
 );
 COMMENT ON TABLE mailman.dkim_key IS 'internal: private keys for DKIM, set by mailman_set_dkim_key(); granted to nobody';
+COMMENT ON COLUMN mailman.dkim_key.selector IS 'mails are signed with the key whose selector is newsletter.dkim_selector';
 COMMENT ON COLUMN mailman.dkim_key.key IS 'RSA or Ed25519, in PEM';
+COMMENT ON COLUMN mailman.dkim_key.wrapped_by IS 'id of the key in mailman.key_file that it is wrapped with; null: it lies plain';
 
 -- What the workers of this database tell each other about a relay.  A row is
 -- locked for an instant only, in a transaction of its own that is not flushed.
@@ -814,7 +827,7 @@ CREATE FUNCTION mailman.obstacle() RETURNS text
 LANGUAGE c STABLE
 AS 'MODULE_PATHNAME', 'mailman_obstacle';
 COMMENT ON FUNCTION mailman.obstacle() IS
-'what keeps every letter from being sent: the database is a copy, or code of somebody''s is on a table that workers write; null: nothing';
+'what keeps letters from being sent: the database is a copy, code of somebody''s is on a table that workers write, or mailman.key_file cannot be used; null: nothing';
 
 -- ---------------------------------------------------------------------------
 -- Who sees what: policies of row security on every table.  pg_dump carries none
@@ -1440,12 +1453,28 @@ AS 'MODULE_PATHNAME', 'mailman_forget';
 COMMENT ON FUNCTION @extschema@.mailman_forget(bigint) IS
 'blank address, name, data, variables and replies of a reader, for good; accounts stay, and the address does not come back with an old list';
 
-CREATE FUNCTION @extschema@.mailman_set_dkim_key(newsletter_id bigint, key text)
+CREATE FUNCTION @extschema@.mailman_set_dkim_key(newsletter_id bigint, key text,
+	selector text DEFAULT NULL)
 RETURNS text
 LANGUAGE c VOLATILE
 AS 'MODULE_PATHNAME', 'mailman_set_dkim_key';
-COMMENT ON FUNCTION @extschema@.mailman_set_dkim_key(bigint, text) IS
-'set the private key (RSA or Ed25519, PEM) that signs a newsletter''s mails, or remove it with null; returns the TXT record to publish at selector._domainkey.domain';
+COMMENT ON FUNCTION @extschema@.mailman_set_dkim_key(bigint, text, text) IS
+'set the private key (RSA or Ed25519, PEM) that signs a newsletter''s mails when its dkim_selector is selector (by default it is), or remove it with null; returns the TXT record to publish at selector._domainkey.domain';
+
+CREATE FUNCTION @extschema@.mailman_rotate_secret(newsletter_id bigint,
+	keep interval DEFAULT '90 days')
+RETURNS timestamptz
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_rotate_secret';
+COMMENT ON FUNCTION @extschema@.mailman_rotate_secret(bigint, interval) IS
+'make the tokens of a newsletter with another secret from now on; those in mails that were sent before are good that long; returns until when';
+
+CREATE FUNCTION @extschema@.mailman_rewrap(plain boolean DEFAULT false)
+RETURNS bigint
+LANGUAGE c VOLATILE
+AS 'MODULE_PATHNAME', 'mailman_rewrap';
+COMMENT ON FUNCTION @extschema@.mailman_rewrap(boolean) IS
+'wrap all secrets and DKIM keys with the first key of mailman.key_file, whatever they are wrapped with, or unwrap them if plain; returns how many';
 
 CREATE FUNCTION @extschema@.mailman_send(letter_id bigint) RETURNS bigint
 LANGUAGE c VOLATILE
@@ -1591,7 +1620,9 @@ REVOKE EXECUTE ON FUNCTION
 	@extschema@.mailman_unsubscribe(text),
 	@extschema@.mailman_unsubscribe_url(bigint, bigint),
 	@extschema@.mailman_forget(bigint),
-	@extschema@.mailman_set_dkim_key(bigint, text),
+	@extschema@.mailman_set_dkim_key(bigint, text, text),
+	@extschema@.mailman_rotate_secret(bigint, interval),
+	@extschema@.mailman_rewrap(boolean),
 	@extschema@.mailman_send(bigint),
 	@extschema@.mailman_send(bigint, bigint[], jsonb),
 	@extschema@.mailman_test(bigint, text, bigint),

@@ -60,6 +60,7 @@ extern int	mailman_pause_rejections;	/* mails rejected in a row */
 extern int	mailman_pause_failures; /* percent of the latest mails */
 extern int	mailman_max_message_size;	/* kB of a mail */
 extern char *mailman_retry_schedule;	/* "5min, 15min, ..." */
+extern char *mailman_key_file;	/* keys that wrap secrets; "": none */
 
 extern void guc_define(void);
 
@@ -187,11 +188,34 @@ typedef struct Secret
 	size_t		len;
 } Secret;
 
-/* False if the newsletter has none yet, or there is no such newsletter */
-extern bool secret_find(int64 newsletter_id, Secret *secret);
+/*
+ * A newsletter's secrets.  The first lasts: Message-IDs and the hashes of who
+ * was forgotten are made with it.  Tokens and tags are made with the latest,
+ * and are good if they were made with any that is live.
+ */
+typedef struct Secrets
+{
+	int			count;			/* 0: none yet, or no such newsletter */
+	Secret	   *list;			/* in the order they were made */
+	bool	   *live;			/* neither replaced nor expired */
+} Secrets;
+
+#define SECRETS_MAX 16
+
+/* Allocated in CurrentMemoryContext; an ERROR if they cannot be unwrapped */
+extern void secrets_find(int64 newsletter_id, Secrets *secrets);
 
 /* The same; made if there is none */
-extern void secret_load(int64 newsletter_id, Secret *secret);
+extern void secrets_load(int64 newsletter_id, Secrets *secrets);
+
+/* In a scope that writes: wrap and keep a new one, of that generation */
+extern void secret_make(int64 newsletter_id, int64 generation);
+
+/* ---- dkim_sql.c ---- */
+
+/* The private key in a row, in PEM */
+extern char *dkim_key_unwrap(int64 newsletter_id, const char *selector,
+							 bytea *key, char *wrapped_by);
 
 /* ---- subscription.c ---- */
 

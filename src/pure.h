@@ -319,8 +319,10 @@ typedef struct RenderLetter
 	bool		strict;			/* a variable without value is an error */
 	TemplateNode newsletter;	/* what {{newsletter.x}} and {{letter.x}} */
 	TemplateNode letter;		/* find */
-	const uint8 *secret;		/* of the newsletter */
+	const uint8 *secret;		/* of the newsletter, its latest */
 	size_t		secret_len;
+	const uint8 *first_secret;	/* which makes Message-IDs; NULL: the same */
+	size_t		first_secret_len;
 	const char *list_id;		/* the following may all be NULL, or 0 */
 	const char *unsubscribe_mailto;
 	const char *feedback_id;

@@ -59,7 +59,8 @@ render_template(StringInfo out, const Template *tmpl, const char *what,
 }
 
 /*
- * Cut what is the recipient's alone from HMACs of the ids.  A test has others
+ * Cut what is the recipient's alone from HMACs of the ids: what a mail is known
+ * by under the secret that lasts, what comes back under the latest.  A test has others
  * than the mail it is a copy of, and a tag that names nobody: no subscription
  * has id 0, and verp_parse() takes it for no tag.
  */
@@ -68,12 +69,14 @@ render_marks(Marks *marks, const RenderLetter *letter,
 			 const RenderRecipient *recipient, const RenderFixed *fixed)
 {
 	bool		test = recipient->test_id != 0;
+	bool		only = letter->first_secret == NULL;
 	uint8		digest[HMAC_BYTES];
 
 	StaticAssertStmt(MESSAGE_ID_BYTES + BOUNDARY_BYTES <= HMAC_BYTES,
 					 "digest is too short");
 
-	if (!hmac_ids(digest, letter->secret, letter->secret_len,
+	if (!hmac_ids(digest, only ? letter->secret : letter->first_secret,
+				  only ? letter->secret_len : letter->first_secret_len,
 				  test ? TEST_LABEL : HMAC_LABEL, letter->letter_id,
 				  test ? recipient->test_id : recipient->subscription_id))
 		return false;

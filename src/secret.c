@@ -1,11 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * secret.c
- *	  The secret of a newsletter.
+ *	  The secrets of a newsletter.
  *
- * From it come Message-IDs, unsubscribe tokens, and the hashes by which
- * forgotten addresses are known.  It is made at its first use and never
- * changes: tokens must hold as long as the mails they are in.
+ * From them come Message-IDs, unsubscribe tokens and tags, and the hashes by
+ * which forgotten addresses are known.  The first is made at its first use.
+ * Others take its place one after the other (secret_rotate.c), and what was
+ * made with those before stays good for as long as the owner wants.
+ *
+ * The first one is never removed: a mail has the same Message-ID on every
+ * attempt, and nobody knows the addresses any more whose hashes it made.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -14,57 +18,99 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "key_file.h"
 #include "mailman.h"
+#include "utils/builtins.h"
+
+#define SECRET_BYTES 32
+
+/* What is authenticated with a wrapped secret */
+static char *
+secret_owner(int64 newsletter_id, int64 generation)
+{
+	return key_file_owner("secret", newsletter_id,
+						  psprintf("generation " INT64_FORMAT, generation));
+}
 
 /* see mailman.h */
-bool
-secret_find(int64 newsletter_id, Secret *secret)
+void
+secrets_find(int64 newsletter_id, Secrets *secrets)
 {
 	static Statement get = {
-		.sql = "SELECT key FROM mailman.secret WHERE newsletter_id = $1",
+		.sql = "SELECT generation::int8, key, wrapped_by,"
+		" expires_at IS NULL OR expires_at > clock_timestamp()"
+		" FROM mailman.secret WHERE newsletter_id = $1 ORDER BY generation",
 		.nargs = 1,
 		.argtypes = {INT8OID}
 	};
 	Datum		values[1] = {Int64GetDatum(newsletter_id)};
 	bool		isnull;
-	bytea	   *key;
+	int			i;
 
-	if (statement_run_now(&get, SPI_OK_SELECT, values, NULL) == 0)
-		return false;
-	key = DatumGetByteaPCopy(row_datum(0, 1, &isnull));
-	secret->key = (uint8 *) VARDATA(key);
-	secret->len = VARSIZE(key) - VARHDRSZ;
-	return true;
+	secrets->count = (int) statement_run_now(&get, SPI_OK_SELECT, values, NULL);
+	if (secrets->count == 0)
+		return;
+	secrets->list = palloc(secrets->count * sizeof(Secret));
+	secrets->live = palloc(secrets->count * sizeof(bool));
+	for (i = 0; i < secrets->count; i++)
+	{
+		Stored		stored = {DatumGetByteaPP(row_datum(i, 2, &isnull)),
+		row_text(i, 3)};
+
+		secrets->list[i].key =
+			key_file_unwrap(&stored, secret_owner(newsletter_id,
+												  row_int64(i, 1, 0)),
+							&secrets->list[i].len);
+		secrets->live[i] = row_bool(i, 4);
+	}
 }
 
 /* see mailman.h */
 void
-secret_load(int64 newsletter_id, Secret *secret)
+secret_make(int64 newsletter_id, int64 generation)
 {
 	static Statement make = {
-		.sql = "INSERT INTO mailman.secret (newsletter_id, key) VALUES ($1, $2)"
-		" ON CONFLICT DO NOTHING",
-		.nargs = 2,
-		.argtypes = {INT8OID, BYTEAOID}
+		.sql = "INSERT INTO mailman.secret (newsletter_id, generation, key,"
+		" wrapped_by) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+		.nargs = 4,
+		.argtypes = {INT8OID, INT8OID, BYTEAOID, TEXTOID}
 	};
-	Datum		values[2] = {Int64GetDatum(newsletter_id)};
-	Writing		writing = extension_writing();
-	bytea	   *key;
+	Datum		values[4] = {Int64GetDatum(newsletter_id),
+	Int64GetDatum(generation)};
+	char		nulls[4] = {' ', ' ', ' ', ' '};
+	uint8		key[SECRET_BYTES];
+	Stored		stored;
 
-	if (secret_find(newsletter_id, secret))
-		return;
-	key = palloc(VARHDRSZ + 32);
-	SET_VARSIZE(key, VARHDRSZ + 32);
-	if (!pg_strong_random(VARDATA(key), 32))
+	if (!pg_strong_random(key, sizeof(key)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a secret for newsletter " INT64_FORMAT,
 						newsletter_id)));
-	values[1] = PointerGetDatum(key);
+	key_file_wrap(&stored, secret_owner(newsletter_id, generation), key,
+				  sizeof(key));
+	explicit_bzero(key, sizeof(key));
+	values[2] = PointerGetDatum(stored.bytes);
+	if (stored.wrapped_by != NULL)
+		values[3] = CStringGetTextDatum(stored.wrapped_by);
+	else
+		nulls[3] = 'n';
+	statement_run(&make, SPI_OK_INSERT, values, nulls);
+}
+
+/* see mailman.h */
+void
+secrets_load(int64 newsletter_id, Secrets *secrets)
+{
+	Writing		writing = extension_writing();
+
+	secrets_find(newsletter_id, secrets);
+	if (secrets->count > 0)
+		return;
 	extension_may_write(&use_secret);
-	statement_run(&make, SPI_OK_INSERT, values, NULL);
+	secret_make(newsletter_id, 1);
 	extension_set_writing(writing);
-	if (!secret_find(newsletter_id, secret))
+	secrets_find(newsletter_id, secrets);
+	if (secrets->count == 0)
 		elog(ERROR, "newsletter " INT64_FORMAT " has no secret",
 			 newsletter_id);
 }

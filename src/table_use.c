@@ -86,6 +86,8 @@ NEWSLETTER | LETTER | SECRET};
 
 const TableUse use_dkim_key = {DKIM_KEY, NEWSLETTER};
 const TableUse use_secret = {SECRET, NEWSLETTER};
+const TableUse use_rotate = {SECRET | NEWSLETTER, 0};
+const TableUse use_rewrap = {SECRET | DKIM_KEY, 0};
 const TableUse use_newsletter_goes = {PARTIAL | SECRET | FORGOTTEN | DKIM_KEY,
 SUBSCRIPTION | LETTER};
 

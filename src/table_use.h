@@ -54,6 +54,8 @@ extern const TableUse use_unsubscribe;
 extern const TableUse use_forget;
 extern const TableUse use_dkim_key;
 extern const TableUse use_secret;
+extern const TableUse use_rotate;
+extern const TableUse use_rewrap;
 extern const TableUse use_send;
 extern const TableUse use_test;
 extern const TableUse use_pause;

@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "code.h"
 #include "fmgr.h"
+#include "key_file.h"
 #include "mailman.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -236,11 +237,30 @@ tables_cover(const char *sql, TableSet writes)
 
 /* ---- mailman.obstacle() ---- */
 
+/* What keeps secrets from being unwrapped, or NULL; in a scope */
+static char *
+obstacle_of_secrets(void)
+{
+	static Statement find = {
+		.sql = "SELECT wrapped_by FROM mailman.secret"
+		" WHERE wrapped_by IS NOT NULL UNION SELECT wrapped_by"
+		" FROM mailman.dkim_key WHERE wrapped_by IS NOT NULL"
+	};
+	uint64		rows = statement_look(&find, NULL, NULL);
+	char	   *fault = NULL;
+	uint64		row;
+
+	for (row = 0; row < rows && fault == NULL; row++)
+		fault = key_file_fault(row_text(row, 1));
+	return fault;
+}
+
 /*
  * mailman.obstacle() RETURNS text
  *
- * What keeps every letter from being sent: the database is a copy, or somebody's
- * code is on a table that its worker writes.  NULL: nothing does.
+ * What keeps letters from being sent: the database is a copy, somebody's code is
+ * on a table that their workers write, or mailman.key_file cannot be used.
+ * NULL: nothing does.
  */
 Datum
 mailman_obstacle(PG_FUNCTION_ARGS)
@@ -250,8 +270,10 @@ mailman_obstacle(PG_FUNCTION_ARGS)
 	Oid			schema = get_namespace_oid("mailman", true);
 	Oid			extension = extension_oid(true);
 	Oid			owner = InvalidOid;
+	MemoryContext caller = CurrentMemoryContext;
 	ExtensionScope scope;
 	CodeFault	fault;
+	char	   *secrets;
 	bool		ours;
 	int			table;
 
@@ -261,9 +283,14 @@ mailman_obstacle(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();		/* its tables are not those we know */
 	extension_enter_reading_as(&scope, owner);
 	ours = origin_is_ours();
+	secrets = obstacle_of_secrets();
+	if (secrets != NULL)
+		secrets = MemoryContextStrdup(caller, secrets);
 	extension_leave(&scope);
 	if (!ours)
 		PG_RETURN_TEXT_P(cstring_to_text("this database is a copy that was not adopted"));
+	if (secrets != NULL)
+		PG_RETURN_TEXT_P(cstring_to_text(secrets));
 	for (table = 0; table < OUR_TABLES; table++)
 	{
 		if ((use.writes & TABLE_BIT(table)) != 0 &&

@@ -90,7 +90,7 @@ SELECT lives_ok($$
 	VALUES (900002, 900001, 'forgotten.900002@forgotten.invalid',
 			'unsubscribed', now())$$, 'and keeps a subscription');
 SELECT lives_ok($$
-	INSERT INTO mailman.dkim_key VALUES (900001, 'a key')$$,
+	INSERT INTO mailman.dkim_key VALUES (900001, 'mail', 'a key')$$,
 	'keys are restored');
 SELECT lives_ok($$
 	INSERT INTO mailman.attachment (letter_id, name, content)

@@ -10,7 +10,7 @@ CREATE EXTENSION IF NOT EXISTS mailman;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(157);
+SELECT plan(164);
 
 -- signatures
 SELECT function_returns('public', name, args, returns,
@@ -22,7 +22,9 @@ SELECT function_returns('public', name, args, returns,
 	('mailman_unsubscribe', '{text}', 'boolean'),
 	('mailman_unsubscribe_url', '{bigint,bigint}', 'text'),
 	('mailman_forget', '{bigint}', 'void'),
-	('mailman_set_dkim_key', '{bigint,text}', 'text'),
+	('mailman_set_dkim_key', '{bigint,text,text}', 'text'),
+	('mailman_rotate_secret', '{bigint,interval}', 'timestamp with time zone'),
+	('mailman_rewrap', '{boolean}', 'bigint'),
 	('mailman_send', '{bigint}', 'bigint'),
 	('mailman_send', '{bigint,bigint[],jsonb}', 'bigint'),
 	('mailman_test', '{bigint,text,bigint}', 'bigint'),
@@ -214,6 +216,15 @@ SELECT throws_ok(statement, code, message,
 	 'newsletter 900099 does not exist'),
 	('SELECT mailman_set_dkim_key(900001, ''x'')', '22023',
 	 'the key cannot be used for DKIM'),
+	('SELECT mailman_set_dkim_key(900001, NULL)', '55000',
+	 'newsletter 900001 has no dkim_selector'),
+	('SELECT mailman_rotate_secret(900099)', '42704',
+	 'newsletter 900099 does not exist'),
+	('SELECT mailman_rotate_secret(900001, ''-1 s'')', '22023',
+	 'keep is not between 0 and 100 years'),
+	('SELECT mailman_rotate_secret(900001, ''101 years'')', '22023',
+	 'keep is not between 0 and 100 years'),
+	('SELECT mailman_rewrap()', '55000', 'mailman.key_file is not set'),
 	('SELECT mailman_subscribe(900001, NULL)', '22004',
 	 'email must not be null'),
 	('SELECT mailman_subscribe(900099, ''eve@example.com'')', '42704',

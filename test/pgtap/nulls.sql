@@ -36,6 +36,7 @@ INSERT INTO meaning VALUES
 	('mailman_is_address', 'address', 'nothing is known of it'),
 	('mailman_unsubscribe', 'token', 'one of those that are not genuine'),
 	('mailman_set_dkim_key', 'key', 'the key is removed'),
+	('mailman_set_dkim_key', 'selector', 'that of the newsletter'),
 	('mailman_subscribe', 'name', 'it stays as it is'),
 	('mailman_subscribe', 'data', 'it stays as it is'),
 	('mailman_subscribe', 'again', 'no'),

@@ -442,7 +442,7 @@ SELECT pg_temp.guarded(statement) FROM unnest(ARRAY[
 	'DELETE FROM mailman.forgotten',
 	'TRUNCATE mailman.forgotten',
 	'UPDATE mailman.subscription SET forgotten_at = now()',
-	'INSERT INTO mailman.dkim_key VALUES (900001, ''x'')',
+	'INSERT INTO mailman.dkim_key VALUES (900001, ''s'', ''x'')',
 	'UPDATE mailman.dkim_key SET key = ''x''',
 	'DELETE FROM mailman.dkim_key',
 	'TRUNCATE mailman.dkim_key',

@@ -11,7 +11,7 @@ SET search_path = public, pg_temp;
 \pset tuples_only on
 \pset pager off
 
-SELECT plan(500);
+SELECT plan(510);
 
 SELECT has_schema('mailman');
 SELECT tables_are('mailman', ARRAY['newsletter', 'subscription', 'letter',
@@ -148,12 +148,18 @@ test|sent_at|timestamp with time zone|t
 test|variables|jsonb|t
 secret|newsletter_id|bigint|f
 secret|key|bytea|f
+secret|wrapped_by|text|t
+secret|generation|integer|f
+secret|expires_at|timestamp with time zone|t
+secret|created_at|timestamp with time zone|f
 forgotten|newsletter_id|bigint|f
 forgotten|hash|bytea|f
 forgotten|state|text|f
 forgotten|created_at|timestamp with time zone|f
 dkim_key|newsletter_id|bigint|f
-dkim_key|key|text|f
+dkim_key|selector|text|f
+dkim_key|key|bytea|f
+dkim_key|wrapped_by|text|t
 relay_state|server|oid|f
 relay_state|failures|integer|f
 relay_state|failed_at|timestamp with time zone|t
@@ -238,8 +244,8 @@ SELECT col_is_pk('mailman', tab, cols, 'primary key of ' || tab)
 	('partial', '{newsletter_id,name}'),
 	('delivery', '{letter_id,subscription_id}'),
 	('newsletter_email', '{id}'), ('posting', '{id}'),
-	('secret', '{newsletter_id}'), ('forgotten', '{newsletter_id,hash}'),
-	('dkim_key', '{newsletter_id}'),
+	('secret', '{newsletter_id,generation}'), ('forgotten', '{newsletter_id,hash}'),
+	('dkim_key', '{newsletter_id,selector}'),
 	('relay_state', '{server}'),
 	('domain_limit', '{pattern}'), ('domain_state', '{id}'),
 	('event', '{id}')) v(tab, cols);
@@ -319,6 +325,7 @@ SELECT col_has_check('mailman', tab, col, format('%s.%s is checked', tab, col))
 	('letter', 'state'), ('letter', 'on_doubt'), ('delivery', 'state'),
 	('attachment', 'name'), ('attachment', 'content_type'),
 	('attachment', 'content_id'), ('partial', 'name'), ('secret', 'key'),
+	('secret', 'generation'), ('dkim_key', 'selector'),
 	('domain_limit', 'pattern'), ('domain_limit', 'rate'),
 	('domain_limit', 'connections'))
 	v(tab, col);

@@ -121,7 +121,7 @@ foreach my $case (
 		'delivery* forgotten* letter newsletter newsletter_email* secret'
 		  . ' subscription* test*'
 	],
-	[ "SELECT mailman_set_dkim_key($newsletter, NULL)",
+	[ "SELECT mailman_set_dkim_key($newsletter, NULL, 's')",
 		'dkim_key* newsletter' ],
 	[
 		"DELETE FROM mailman.letter WHERE id = $draft",

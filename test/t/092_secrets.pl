@@ -87,9 +87,11 @@ $node->sql("SELECT mailman_grant('app', 'send')");
 my $newsletter = $node->newsletter(
 	owner           => 'app',
 	subscriptions   => 3,
+	dkim_domain     => 'example.com',
+	dkim_selector   => 'mail',
 	unsubscribe_url => 'https://example.com/u/{{token}}');
 my $letter = $node->letter($newsletter);
-$node->sql("SELECT mailman_preview($letter)");
+$node->sql("SELECT mailman_unsubscribe_url($letter, 1)");
 $node->sql('SELECT mailman_forget(min(id)) FROM mailman.subscription');
 my $pem = `openssl genpkey -algorithm ed25519`;
 $node->sql("SELECT mailman_set_dkim_key($newsletter, '$pem')");

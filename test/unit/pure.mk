@@ -14,7 +14,7 @@ PURE_TOP := $(patsubst %/test/unit/pure.mk,%,$(PURE_MK))
 
 PURE_SRC := work unicode address template template_scan template_link template_find \
 	template_render template_names \
-	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp \
+	mime_header mime_body mime_quoted mime_date mime_part mime_field hmac token verp wrap \
 	dkim dkim_key render_prepare render_context render_limit render \
 	render_content rendered \
 	pace outcome \
@@ -22,12 +22,12 @@ PURE_SRC := work unicode address template template_scan template_link template_f
 PURE_TEST := pure_test pure_text_test pure_template_test pure_mustache_test \
 	pure_mime_test pure_render_test pure_part_test pure_dkim_test \
 	pure_injection_test pure_token_test pure_fuzz_test pure_pace_test \
-	pure_report_test pure_meter_test pure_work_test \
+	pure_report_test pure_meter_test pure_work_test pure_wrap_test \
 	pure_tree pure_decode pure_random pure_letter pure_emit pure_keys
 
 PURE_OBJ := $(PURE_SRC:%=$(O)/pure/%.o) $(PURE_TEST:%=$(O)/pure/%.o)
 PURE_HDR := $(addprefix $(PURE_TOP)/src/,pure.h unicode.h unicode_table.h work.h hmac.h mime.h mime_scan.h \
-	append.h dkim.h piece.h template.h render.h pace.h outcome.h report.h meter.h) \
+	append.h dkim.h piece.h wrap.h template.h render.h pace.h outcome.h report.h meter.h) \
 	$(PURE_TOP)/test/unit/pure_test.h
 
 CFLAGS ?= -O2 -g

@@ -281,6 +281,7 @@ main(int argc, char **argv)
 	test_meter();
 	test_work();
 	test_token();
+	test_wrap();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }

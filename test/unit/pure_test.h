@@ -81,6 +81,7 @@ extern void test_report(void);
 extern void test_meter(void);
 extern void test_work(void);
 extern void test_token(void);
+extern void test_wrap(void);
 
 /* pure_random.c: the same for the same seed, on every machine */
 extern void random_seed(uint64 seed);
