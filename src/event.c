@@ -25,6 +25,7 @@
 #include "guard.h"
 #include "mailman.h"
 #include "miscadmin.h"
+#include "postmaster/bgworker.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/rel.h"
@@ -89,7 +90,9 @@ event_actor(void)
 {
 	StringInfoData actor;
 
-	if (MyBackendType == B_BG_WORKER)
+	/* others' workers do what people have told them: those of pg_cron, say */
+	if (MyBackendType == B_BG_WORKER &&
+		strcmp(MyBgworkerEntry->bgw_library_name, "mailman") == 0)
 		return NULL;
 	detail_begin(&actor);
 	detail_add(&actor, "session", GetUserNameFromId(GetSessionUserId(), true));
@@ -125,15 +128,21 @@ event_insert(const char *kind, const EventAbout *about, const char *detail)
 	SPI_finish();
 }
 
-/* Is it the moment that is wrong?  Then all of it is tried again. */
+/*
+ * Is it the moment that is wrong?  Then all of it is tried again.  Nor does a
+ * change stand whose event fails as its maker has seen to that: a function of
+ * theirs in an UPDATE makes the transaction read only, or leaves no stack.
+ */
 static bool
-error_is_passing(int sqlerrcode)
+error_ends_all(int sqlerrcode)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
 		case ERRCODE_TRANSACTION_ROLLBACK:
 		case ERRCODE_INSUFFICIENT_RESOURCES:
 		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
 			return true;
 		default:
 			return sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
@@ -167,7 +176,7 @@ event_record(const char *kind, EventAbout about, StringInfo detail)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		if (error_is_passing(error->sqlerrcode))
+		if (error_ends_all(error->sqlerrcode))
 			ReThrowError(error);
 		ereport(LOG,
 				(errcode(error->sqlerrcode),

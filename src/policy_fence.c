@@ -96,18 +96,24 @@ policy_set(void)
 /* ---- the session ---- */
 
 /*
- * Become the session of that role.  The server wants that done without
- * restrictions, and makes it the current user, too: both as before afterwards.
+ * Become the session of that role, with this one by SET ROLE.  The server wants
+ * that done without restrictions, and makes it the current user, too: both as
+ * before afterwards.
+ *
+ * Releases of PostgreSQL before 15.9 forget the role of SET ROLE with the
+ * session that it was set in.
  */
 static void
-policy_set_session(Oid role, bool is_superuser)
+policy_set_session(Oid session, bool is_superuser, Oid role)
 {
 	Oid			userid;
 	int			sec_context;
 
 	GetUserIdAndSecContext(&userid, &sec_context);
 	SetUserIdAndSecContext(userid, 0);
-	SetSessionAuthorization(role, is_superuser);
+	SetSessionAuthorization(session, is_superuser);
+	if (GetCurrentRoleId() != role)
+		SetCurrentRoleId(role, superuser_arg(role));
 	SetUserIdAndSecContext(userid, sec_context);
 }
 
@@ -133,25 +139,20 @@ policy_fence_raise(const Policy *policy)
 
 	policy_set();
 	GetUserIdAndSecContext(&userid, &sec_context);
-	policy_set_session(policy->owner, superuser_arg(policy->owner));
+	policy_set_session(policy->owner, superuser_arg(policy->owner),
+					   GetCurrentRoleId());
 	SetUserIdAndSecContext(policy->owner, sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	object_access_hook = policy_fence_hook;
 }
 
-/*
- * see policy.h
- *
- * Releases of PostgreSQL before 15.9 forget the role of SET ROLE with the
- * session that it was set in.
- */
+/* see policy.h */
 void
 policy_fence_lower(const PolicyFence *fence)
 {
 	object_access_hook = fence->hook;
 	(void) compat_set_read_only_reset(fence->read_only_reset);
-	policy_set_session(fence->session, fence->session_is_superuser);
-	if (GetCurrentRoleId() != fence->role)
-		SetCurrentRoleId(fence->role, superuser_arg(fence->role));
+	policy_set_session(fence->session, fence->session_is_superuser,
+					   fence->role);
 }

@@ -158,10 +158,11 @@ eyes_see(Eyes *eyes, int64 id, bool (*look) (Eyes *, int64))
 		return eyes->latest.seen;
 	if (eyes->asked && eyes->all)
 		return true;
+	/* first, as it may move what is found */
+	if (eyes->any)
+		eyes_remember(eyes);
 	if (eyes->sights != NULL)
 		sight = sights_lookup(eyes->sights, id);
-	if (sight == NULL && eyes->any)
-		eyes_remember(eyes);
 	eyes->latest.seen = sight != NULL ? sight->seen : look(eyes, id);
 	eyes->latest.id = id;
 	eyes->any = true;

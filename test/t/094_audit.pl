@@ -97,6 +97,13 @@ $ann->query("SET ROLE team; UPDATE mailman.newsletter SET reply_to = NULL;"
 is( events(),
 	qq(newsletter n$id ann/team {"changed": ["reply_to"]}),
 	'by SET ROLE: session and current user');
+eval {
+	$ann->query("UPDATE mailman.newsletter SET reply_to = 'a\@$secret',"
+		  . " name = set_config('transaction_read_only', 'on', true)");
+};
+like($@, qr/read-only transaction/, 'a change that lets no event be written');
+is(events(), '', 'is none');
+is($node->sql('SELECT reply_to IS NULL FROM mailman.newsletter'), 't', 'at all');
 $node->sql('CREATE FUNCTION public.give() RETURNS void LANGUAGE sql'
 	  . " SECURITY DEFINER AS \$\$UPDATE mailman.newsletter SET owner = 'other'\$\$");
 $ann->query('SELECT public.give()');
