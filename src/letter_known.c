@@ -117,7 +117,12 @@ letter_known_hold(int64 letter_id)
 	return letter;
 }
 
-/* see letter.h */
+/*
+ * see letter.h
+ *
+ * With a snapshot of its own a transaction may have read older rows than those
+ * that the mark is of.
+ */
 void
 letter_remember(const Letter *letter)
 {
@@ -125,6 +130,8 @@ letter_remember(const Letter *letter)
 	MemoryContext old;
 
 	place->valid = false;
+	if (IsolationUsesXactSnapshot())
+		return;
 	if (place->context == NULL)
 		place->context = AllocSetContextCreate(TopMemoryContext,
 											   "mailman known letter",

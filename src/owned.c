@@ -34,6 +34,7 @@ static bool
 owned_read_by(Relation rel, int64 id, AttrNumber column, Snapshot snapshot,
 			  Datum *value)
 {
+	Oid			index = compat_primary_key(rel);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -41,8 +42,8 @@ owned_read_by(Relation rel, int64 id, AttrNumber column, Snapshot snapshot,
 
 	ScanKeyInit(&key, get_attnum(RelationGetRelid(rel), "id"),
 				BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(id));
-	scan = systable_beginscan(rel, compat_primary_key(rel), true, snapshot,
-							  1, &key);
+	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1,
+							  &key);
 	tuple = systable_getnext(scan);
 	/* passed by value: it outlives the scan */
 	if (HeapTupleIsValid(tuple))

@@ -206,6 +206,12 @@ like(
 	'nemo: nor by way of a view of his own');
 $person{nemo}->query('ROLLBACK');
 $person{nemo}->query('BEGIN; LOCK TABLE nemo.t; ROLLBACK');
+$node->sql("UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'mailman'");
+is( ($person{nemo}->try('BEGIN; LOCK TABLE nemo.t'))[1],
+	undef,
+	'what is not mailman\'s is nothing to it, in between versions too');
+$person{nemo}->query('ROLLBACK');
+$node->sql("UPDATE pg_extension SET extversion = '1.0' WHERE extname = 'mailman'");
 $person{nemo}
   ->query('BEGIN; LOCK TABLE mailman.letter IN ROW SHARE MODE; ROLLBACK')
   if $node->pg_version >= 16;
