@@ -782,42 +782,42 @@ CREATE FUNCTION mailman.audit_newsletter() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_audit_newsletter';
 COMMENT ON FUNCTION mailman.audit_newsletter() IS
 'writes an event when a newsletter changes whose it is, or in whose name and through what it sends';
-CREATE TRIGGER audit AFTER DELETE OR UPDATE OF owner, relays, policy,
+CREATE TRIGGER mailman_audit AFTER DELETE OR UPDATE OF owner, relays, policy,
 	from_name, from_address, reply_to, bounce_address, unsubscribe_url,
 	unsubscribe_mailto, dkim_domain, dkim_selector ON mailman.newsletter
 	FOR EACH ROW EXECUTE FUNCTION mailman.audit_newsletter();
-ALTER TABLE mailman.newsletter ENABLE ALWAYS TRIGGER audit;
+ALTER TABLE mailman.newsletter ENABLE ALWAYS TRIGGER mailman_audit;
 
 CREATE FUNCTION mailman.audit_letter() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_audit_letter';
 COMMENT ON FUNCTION mailman.audit_letter() IS
 'writes an event when a letter changes after it was first scheduled';
-CREATE TRIGGER audit AFTER UPDATE OF subject, text_body, html_body, headers,
+CREATE TRIGGER mailman_audit AFTER UPDATE OF subject, text_body, html_body, headers,
 	strict, send_at ON mailman.letter
 	FOR EACH ROW EXECUTE FUNCTION mailman.audit_letter();
-ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER audit;
+ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER mailman_audit;
 
 CREATE FUNCTION mailman.audit_part() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_audit_part';
 COMMENT ON FUNCTION mailman.audit_part() IS
 'writes an event when files of a letter change after it was first scheduled, or partials';
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON mailman.attachment
+CREATE TRIGGER mailman_audit AFTER INSERT OR UPDATE OR DELETE ON mailman.attachment
 	FOR EACH ROW EXECUTE FUNCTION mailman.audit_part();
-ALTER TABLE mailman.attachment ENABLE ALWAYS TRIGGER audit;
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON mailman.partial
+ALTER TABLE mailman.attachment ENABLE ALWAYS TRIGGER mailman_audit;
+CREATE TRIGGER mailman_audit AFTER INSERT OR UPDATE OR DELETE ON mailman.partial
 	FOR EACH ROW EXECUTE FUNCTION mailman.audit_part();
-ALTER TABLE mailman.partial ENABLE ALWAYS TRIGGER audit;
+ALTER TABLE mailman.partial ENABLE ALWAYS TRIGGER mailman_audit;
 
 CREATE FUNCTION mailman.audit_key() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'mailman_audit_key';
 COMMENT ON FUNCTION mailman.audit_key() IS
 'writes an event when a key of a newsletter is set, changed or removed';
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON mailman.dkim_key
+CREATE TRIGGER mailman_audit AFTER INSERT OR UPDATE OR DELETE ON mailman.dkim_key
 	FOR EACH ROW EXECUTE FUNCTION mailman.audit_key();
-ALTER TABLE mailman.dkim_key ENABLE ALWAYS TRIGGER audit;
-CREATE TRIGGER audit AFTER UPDATE ON mailman.secret
+ALTER TABLE mailman.dkim_key ENABLE ALWAYS TRIGGER mailman_audit;
+CREATE TRIGGER mailman_audit AFTER UPDATE ON mailman.secret
 	FOR EACH ROW EXECUTE FUNCTION mailman.audit_key();
-ALTER TABLE mailman.secret ENABLE ALWAYS TRIGGER audit;
+ALTER TABLE mailman.secret ENABLE ALWAYS TRIGGER mailman_audit;
 ALTER TABLE mailman.letter ENABLE ALWAYS TRIGGER guard_truncate;
 ALTER TABLE mailman.attachment ENABLE ALWAYS TRIGGER guard_truncate;
 

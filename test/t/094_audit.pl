@@ -123,10 +123,10 @@ is( events(),
 # ---- keys
 
 my $pem = `openssl genpkey -algorithm ed25519`;
-$node->sql('GRANT EXECUTE ON FUNCTION mailman_set_dkim_key(bigint, text) TO team');
-$ann->query("SELECT mailman_set_dkim_key($id, '$pem')");
-$ann->query("SELECT mailman_set_dkim_key($id, '$pem')");
-$ann->query("SELECT mailman_set_dkim_key($id, NULL)");
+$node->sql('GRANT EXECUTE ON FUNCTION mailman_set_dkim_key(bigint, text, text) TO team');
+$ann->query("SELECT mailman_set_dkim_key($id, '$pem', 's')");
+$ann->query("SELECT mailman_set_dkim_key($id, '$pem', 's')");
+$ann->query("SELECT mailman_set_dkim_key($id, NULL, 's')");
 is( events(),
 	join("\n", (qq(key n$id ann/ann {"changed": ["dkim_key"]})) x 3),
 	'a key that is set, changed, removed');
@@ -182,7 +182,7 @@ like(
 $node->sql('DELETE FROM mailman.letter WHERE state = \'draft\'');
 my $empty = $node->newsletter(owner => 'team');
 $ann->query("INSERT INTO mailman.partial VALUES ($empty, 'x', 'y')");
-$ann->query("SELECT mailman_set_dkim_key($empty, '$pem')");
+$ann->query("SELECT mailman_set_dkim_key($empty, '$pem', 's')");
 events();
 $ann->query("DELETE FROM mailman.newsletter WHERE id = $empty");
 like(
@@ -224,7 +224,7 @@ foreach my $forged (
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $sum = q{SELECT count(*), md5(string_agg(event::text, ' ' ORDER BY id))
 	FROM mailman.event event};
-$node->sql("SELECT mailman_set_dkim_key($id, '$pem')");
+$node->sql("SELECT mailman_set_dkim_key($id, '$pem', 's')");
 my $had = $node->sql($sum);
 $node->command_ok(
 	[ 'pg_dump', '-Fc', '-f', "$dir/dump", $node->connstr('postgres') ],
