@@ -99,6 +99,8 @@ SKIP:
 	  . " WHERE relay = 'tokens'";
 
 	$postfix->clear;
+	# slowly: Dovecot's submission closes a session in which the next envelope
+	# comes behind a final dot
 	$node->relay(
 		'tokens', 'smtp://localhost:' . $postfix->tokens,
 		tls         => undef,
@@ -148,7 +150,6 @@ SKIP:
 			  . " FROM mailman.event WHERE detail->>'relay' = 'tokens'"),
 		'token refused',
 		'Dovecot: it is an event');
-	$node->sql(q{ALTER SERVER tokens OPTIONS (DROP rate, DROP messages)});
 	$node->sql(q{ALTER USER MAPPING FOR PUBLIC SERVER tokens OPTIONS (SET token '}
 		  . $postfix->token(3600) . q{')});
 	ok($node->wait_for_letter($letter, 'sent'),
