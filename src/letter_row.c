@@ -77,7 +77,9 @@ row_read(TupleTableSlot *slot, Letter *letter)
 	bool		isnull;
 	Datum		value;
 
-	if (DatumGetInt32(row_column(slot, "revision", &isnull)) !=
+	/* the id of a draft may change, too, before it is locked */
+	if (DatumGetInt64(row_column(slot, "id", &isnull)) != letter->id ||
+		DatumGetInt32(row_column(slot, "revision", &isnull)) !=
 		letter->revision ||
 		DatumGetInt64(row_column(slot, "newsletter_id", &isnull)) !=
 		letter->newsletter_id)

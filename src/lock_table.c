@@ -67,6 +67,8 @@ relation_is_ours(Oid relid, Oid schema)
 	Relation	view;
 	bool		reads;
 
+	/* views that read each other twice are many */
+	CHECK_FOR_INTERRUPTS();
 	check_stack_depth();
 	if (get_rel_relkind(relid) != RELKIND_VIEW)
 		return table_set_of(relid, schema) != 0;

@@ -212,6 +212,19 @@ is( ($person{nemo}->try('BEGIN; LOCK TABLE nemo.t'))[1],
 	'what is not mailman\'s is nothing to it, in between versions too');
 $person{nemo}->query('ROLLBACK');
 $node->sql("UPDATE pg_extension SET extversion = '1.0' WHERE extname = 'mailman'");
+$person{nemo}->query('CREATE VIEW nemo.v0 AS SELECT * FROM nemo.t');
+$person{nemo}->query("CREATE VIEW nemo.v$_ AS SELECT a.id FROM nemo.v"
+	  . ($_ - 1)
+	  . ' a, nemo.v'
+	  . ($_ - 1)
+	  . ' b')
+  foreach 1 .. 22;
+like(
+	(   $person{nemo}->try(
+			"SET statement_timeout = '100ms'; BEGIN; LOCK TABLE nemo.v22"))[1],
+	qr/^ERROR:  57014:/,
+	'nemo: views of millions of views can be cancelled');
+$person{nemo}->query("ROLLBACK; RESET statement_timeout");
 $person{nemo}
   ->query('BEGIN; LOCK TABLE mailman.letter IN ROW SHARE MODE; ROLLBACK')
   if $node->pg_version >= 16;
