@@ -830,31 +830,31 @@ COMMENT ON FUNCTION mailman.sees_support(internal) IS
 'internal: what the planner may think of those that follow';
 
 CREATE FUNCTION mailman.sees_all() RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE
+LANGUAGE c STABLE PARALLEL SAFE SUPPORT mailman.sees_support
 AS 'MODULE_PATHNAME', 'mailman_sees_all';
 COMMENT ON FUNCTION mailman.sees_all() IS
 'does the current user see everybody''s newsletters? superusers, the extension''s owner, those with BYPASSRLS or mailman_grant(role, ''admin'')';
 
 CREATE FUNCTION mailman.sees_owner(owner_oid oid) RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE COST 4 SUPPORT mailman.sees_support
+LANGUAGE c STABLE PARALLEL SAFE SUPPORT mailman.sees_support
 AS 'MODULE_PATHNAME', 'mailman_sees_owner';
 COMMENT ON FUNCTION mailman.sees_owner(oid) IS
 'does the current user see what belongs to this role?';
 
 CREATE FUNCTION mailman.sees_newsletter(newsletter_id bigint) RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE COST 4 SUPPORT mailman.sees_support
+LANGUAGE c STABLE PARALLEL SAFE SUPPORT mailman.sees_support
 AS 'MODULE_PATHNAME', 'mailman_sees_newsletter';
 COMMENT ON FUNCTION mailman.sees_newsletter(bigint) IS
 'does the current user see what belongs to this newsletter?';
 
 CREATE FUNCTION mailman.sees_letter(letter_id bigint) RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE COST 4 SUPPORT mailman.sees_support
+LANGUAGE c STABLE PARALLEL SAFE SUPPORT mailman.sees_support
 AS 'MODULE_PATHNAME', 'mailman_sees_letter';
 COMMENT ON FUNCTION mailman.sees_letter(bigint) IS
 'does the current user see what belongs to this letter?';
 
 CREATE FUNCTION mailman.sees_relay(relay text) RETURNS boolean
-LANGUAGE c STABLE PARALLEL SAFE
+LANGUAGE c STABLE PARALLEL SAFE SUPPORT mailman.sees_support
 AS 'MODULE_PATHNAME', 'mailman_sees_relay';
 COMMENT ON FUNCTION mailman.sees_relay(text) IS
 'does the current user see how this relay is? who has USAGE on it does';

@@ -317,6 +317,39 @@ same_words(sprintf($_->[0], $none), sprintf($_->[0], $_->[1]), $_->[0])
 	[ 'INSERT INTO mailman.attachment (letter_id, name, content)'
 		  . ' VALUES (%s, \'x\', \'x\')', $draft{bob} ]);
 
+# ---- nor is it counted: whose a row is, is asked before anything else of it.
+# Otherwise EXPLAIN (ANALYZE, BUFFERS) tells of which rows it was asked, which
+# are those of others that meet the condition.
+
+foreach my $setting ('cpu_operator_cost = 0.0025', 'cpu_operator_cost = 0',
+	'enable_indexscan = off', 'enable_seqscan = off')
+{
+	foreach (
+		[ 'subscription', "newsletter_id = $newsletter{bob} AND email > 'a'" ],
+		[ 'subscription', "email = 'a' AND id > 0" ],
+		[ 'subscription', "id = $reader AND name IS NOT NULL" ],
+		[ 'subscription', "id = $reader AND email = name" ],
+		[ 'subscription', "id > 0 AND state = 'active'" ],
+		[ 'letter',       "id = $letter{bob} AND text_body < 'z'" ],
+		[ 'letter',       "id = $letter{bob} AND strict" ],
+		[ 'newsletter',   "id = $newsletter{bob} AND from_address > 'a'" ],
+		[ 'newsletter',   "policy IS NULL AND reply_to IS NULL" ],
+		[ 'partial',      "newsletter_id > 0 AND template > 'A'" ],
+		[ 'attachment',   "letter_id = $draft{bob} AND content > 'a'" ],
+		[ 'delivery',     "letter_id = $letter{bob} AND reply IS NULL" ],
+		[ 'newsletter_email', "letter_id > 0 AND address > 'a'" ],
+		[ 'test', "letter_id = $letter{bob} AND address > 'a'" ])
+	{
+		my ($table, $where) = @$_;
+		my $plan = $person{alice}->query("SET $setting;"
+			  . " EXPLAIN (COSTS OFF) SELECT FROM mailman.$table WHERE $where");
+
+		like($plan, qr/ Filter: \(?mailman\.sees_\w+\(/,
+			"$setting: who asks comes first: $table WHERE $where");
+	}
+	$person{alice}->query('RESET ALL');
+}
+
 is(scalar($relay->pairs), 0, 'nothing has left');
 
 $_->quit foreach values %person;
