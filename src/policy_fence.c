@@ -115,6 +115,7 @@ policy_set_session(Oid role, bool is_superuser)
 void
 policy_fence_measure(PolicyFence *fence)
 {
+	fence->cursors = policy_cursors_find();
 	fence->session = GetSessionUserId();
 	fence->session_is_superuser = GetSessionUserIsSuperuser();
 	fence->role = GetCurrentRoleId();
@@ -126,7 +127,7 @@ policy_fence_measure(PolicyFence *fence)
 
 /* see policy.h */
 void
-policy_fence_raise(const Policy *policy)
+policy_fence_raise(const PolicyFence *fence, const Policy *policy)
 {
 	Oid			userid;
 	int			sec_context;
@@ -138,6 +139,7 @@ policy_fence_raise(const Policy *policy)
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	object_access_hook = policy_fence_hook;
+	policy_cursors_hide(fence->cursors);
 }
 
 /*
@@ -149,6 +151,7 @@ policy_fence_raise(const Policy *policy)
 void
 policy_fence_lower(const PolicyFence *fence)
 {
+	policy_cursors_show(fence->cursors);
 	object_access_hook = fence->hook;
 	(void) compat_set_read_only_reset(fence->read_only_reset);
 	policy_set_session(fence->session, fence->session_is_superuser);
