@@ -12,7 +12,7 @@
  * rolled back, or come too late if they are: advisory locks of the session,
  * which it may neither take nor release, be they a worker's or those of who
  * asked for a preview; and that it only reads, which RESET ended before
- * PostgreSQL 16.
+ * PostgreSQL 16.  Cursors of the session: policy_cursors.c.
  *
  * Copyright (c) 2026, the mailman authors
  *

@@ -350,6 +350,34 @@ foreach my $setting ('cpu_operator_cost = 0.0025', 'cpu_operator_cost = 0',
 	$person{alice}->query('RESET ALL');
 }
 
+# ---- nor are there samples of it, of which EXPLAIN makes estimates
+
+$node->sql(
+	"INSERT INTO mailman.subscription (newsletter_id, email, name)"
+	  . " SELECT $newsletter{bob}, i || '\@example.com', 'Zoe' FROM"
+	  . ' generate_series(1, 2000) i; ANALYZE mailman.subscription');
+sub estimate
+{
+	my ($where) = @_;
+
+	return ($person{alice}->query('EXPLAIN SELECT FROM mailman.subscription'
+			  . " WHERE $where") =~ /rows=(\d+)/)[0];
+}
+is(estimate("name = 'Zoe'"), estimate("name = 'Nobody'"),
+	'not estimated: how many are called so');
+is(estimate("email > '1'"), estimate("email > '9'"),
+	'not estimated: where their addresses are');
+is( $node->sql(
+		q{SELECT string_agg(format('%s.%s', c.relname, a.attname), ' ')
+		  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+		  JOIN pg_policy p ON p.polrelid = c.oid
+		 WHERE c.relnamespace = 'mailman'::regnamespace AND a.attnum > 0
+		   AND a.attname IN ('email', 'name', 'address', 'subject',
+			'text_body', 'html_body', 'template', 'content', 'data',
+			'variables', 'reply', 'from_address', 'detail')
+		   AND a.attstattarget IS DISTINCT FROM 0}),
+	'', 'no samples of persons and of what letters say');
+
 is(scalar($relay->pairs), 0, 'nothing has left');
 
 $_->quit foreach values %person;
