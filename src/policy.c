@@ -202,7 +202,7 @@ policy_ask(const Policy *policy, Datum letter, const Datum *subscriptions,
 	policy_fence_measure(&fence);
 	PG_TRY();
 	{
-		policy_fence_raise(policy);
+		policy_fence_raise(&fence, policy);
 		fmgr_info(policy->function, &flinfo);
 		policy_arm(deadline);
 		while (answered < count && size < POLICY_ANSWERS_MAX)

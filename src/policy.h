@@ -54,6 +54,7 @@ typedef struct PolicyFence
 	Oid			role;			/* of SET ROLE, or InvalidOid */
 	bool		read_only_reset;	/* what RESET gave */
 	object_access_hook_type hook;
+	List	   *cursors;		/* of the session, see policy_cursors.c */
 } PolicyFence;
 
 /*
@@ -62,8 +63,17 @@ typedef struct PolicyFence
  * owner and nobody else, read only.
  */
 extern void policy_fence_measure(PolicyFence *fence);
-extern void policy_fence_raise(const Policy *policy);
+extern void policy_fence_raise(const PolicyFence *fence, const Policy *policy);
 extern void policy_fence_lower(const PolicyFence *fence);
+
+/* ---- policy_cursors.c ---- */
+
+/* Those that are open and could be fetched from */
+extern List *policy_cursors_find(void);
+
+/* Nothing is thrown by these; no cursor of the list can be gone in between */
+extern void policy_cursors_hide(List *cursors);
+extern void policy_cursors_show(List *cursors);
 
 /* ---- policy.c ---- */
 

@@ -12,7 +12,7 @@
  * rolled back, or come too late if they are: advisory locks of the session,
  * which it may neither take nor release, be they a worker's or those of who
  * asked for a preview; and that it only reads, which RESET ended before
- * PostgreSQL 16.
+ * PostgreSQL 16.  Cursors of the session: policy_cursors.c.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -121,6 +121,7 @@ policy_set_session(Oid session, bool is_superuser, Oid role)
 void
 policy_fence_measure(PolicyFence *fence)
 {
+	fence->cursors = policy_cursors_find();
 	fence->session = GetSessionUserId();
 	fence->session_is_superuser = GetSessionUserIsSuperuser();
 	fence->role = GetCurrentRoleId();
@@ -132,7 +133,7 @@ policy_fence_measure(PolicyFence *fence)
 
 /* see policy.h */
 void
-policy_fence_raise(const Policy *policy)
+policy_fence_raise(const PolicyFence *fence, const Policy *policy)
 {
 	Oid			userid;
 	int			sec_context;
@@ -145,12 +146,14 @@ policy_fence_raise(const Policy *policy)
 						   SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_RESTRICTED_OPERATION);
 	object_access_hook = policy_fence_hook;
+	policy_cursors_hide(fence->cursors);
 }
 
 /* see policy.h */
 void
 policy_fence_lower(const PolicyFence *fence)
 {
+	policy_cursors_show(fence->cursors);
 	object_access_hook = fence->hook;
 	(void) compat_set_read_only_reset(fence->read_only_reset);
 	policy_set_session(fence->session, fence->session_is_superuser,

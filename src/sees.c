@@ -13,8 +13,11 @@
  * most often, so mostly a number is compared.  A function, and no subquery,
  * plans as if it were not there: no index is lost by it, and nothing is read
  * that the query does not read.  Its support function says that it keeps all
- * rows, as it does in a query about what is one's own; its cost, that cheap
- * conditions of the query come first, as far as they are leakproof.
+ * rows, as it does in a query about what is one's own, and that it costs
+ * nothing.  So it is the first condition that a row has to pass: a cheap one of
+ * the query, as far as it is leakproof, would else choose the rows of others
+ * for which we have to look up an owner, and EXPLAIN (ANALYZE, BUFFERS) counts
+ * that, which tells whether such a row meets the condition.
  *
  * Nothing is kept from one query to the next, so there is nothing to forget.  A
  * newsletter whose owner is gone is seen by those alone who see everything.
@@ -222,14 +225,23 @@ mailman_sees_relay(PG_FUNCTION_ARGS)
 					ACLCHECK_OK) || eyes_see_all(eyes));
 }
 
-/* mailman.sees_support(internal) RETURNS internal: see above */
+/*
+ * mailman.sees_support(internal) RETURNS internal: see above.  Of conditions
+ * that cost the same the planner puts those of policies first.
+ */
 Datum
 mailman_sees_support(PG_FUNCTION_ARGS)
 {
 	Node	   *request = (Node *) PG_GETARG_POINTER(0);
 
-	if (!IsA(request, SupportRequestSelectivity))
+	if (IsA(request, SupportRequestSelectivity))
+		((SupportRequestSelectivity *) request)->selectivity = 1.0;
+	else if (IsA(request, SupportRequestCost))
+	{
+		((SupportRequestCost *) request)->startup = 0;
+		((SupportRequestCost *) request)->per_tuple = 0;
+	}
+	else
 		PG_RETURN_POINTER(NULL);
-	((SupportRequestSelectivity *) request)->selectivity = 1.0;
 	PG_RETURN_POINTER(request);
 }

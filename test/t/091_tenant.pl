@@ -336,6 +336,67 @@ same_words(sprintf($_->[0], $none), sprintf($_->[0], $_->[1]), $_->[0])
 	[ 'INSERT INTO mailman.attachment (letter_id, name, content)'
 		  . ' VALUES (%s, \'x\', \'x\')', $draft{bob} ]);
 
+# ---- nor is it counted: whose a row is, is asked before anything else of it.
+# Otherwise EXPLAIN (ANALYZE, BUFFERS) tells of which rows it was asked, which
+# are those of others that meet the condition.
+
+foreach my $setting ('cpu_operator_cost = 0.0025', 'cpu_operator_cost = 0',
+	'enable_indexscan = off', 'enable_seqscan = off')
+{
+	foreach (
+		[ 'subscription', "newsletter_id = $newsletter{bob} AND email > 'a'" ],
+		[ 'subscription', "email = 'a' AND id > 0" ],
+		[ 'subscription', "id = $reader AND name IS NOT NULL" ],
+		[ 'subscription', "id = $reader AND email = name" ],
+		[ 'subscription', "id > 0 AND state = 'active'" ],
+		[ 'letter',       "id = $letter{bob} AND text_body < 'z'" ],
+		[ 'letter',       "id = $letter{bob} AND strict" ],
+		[ 'newsletter',   "id = $newsletter{bob} AND from_address > 'a'" ],
+		[ 'newsletter',   "policy IS NULL AND reply_to IS NULL" ],
+		[ 'partial',      "newsletter_id > 0 AND template > 'A'" ],
+		[ 'attachment',   "letter_id = $draft{bob} AND content > 'a'" ],
+		[ 'delivery',     "letter_id = $letter{bob} AND reply IS NULL" ],
+		[ 'newsletter_email', "letter_id > 0 AND address > 'a'" ],
+		[ 'test', "letter_id = $letter{bob} AND address > 'a'" ])
+	{
+		my ($table, $where) = @$_;
+		my $plan = $person{alice}->query("SET $setting;"
+			  . " EXPLAIN (COSTS OFF) SELECT FROM mailman.$table WHERE $where");
+
+		like($plan, qr/ Filter: \(?mailman\.sees_\w+\(/,
+			"$setting: who asks comes first: $table WHERE $where");
+	}
+	$person{alice}->query('RESET ALL');
+}
+
+# ---- nor are there samples of it, of which EXPLAIN makes estimates
+
+$node->sql(
+	"INSERT INTO mailman.subscription (newsletter_id, email, name)"
+	  . " SELECT $newsletter{bob}, i || '\@example.com', 'Zoe' FROM"
+	  . ' generate_series(1, 2000) i; ANALYZE mailman.subscription');
+sub estimate
+{
+	my ($where) = @_;
+
+	return ($person{alice}->query('EXPLAIN SELECT FROM mailman.subscription'
+			  . " WHERE $where") =~ /rows=(\d+)/)[0];
+}
+is(estimate("name = 'Zoe'"), estimate("name = 'Nobody'"),
+	'not estimated: how many are called so');
+is(estimate("email > '1'"), estimate("email > '9'"),
+	'not estimated: where their addresses are');
+is( $node->sql(
+		q{SELECT string_agg(format('%s.%s', c.relname, a.attname), ' ')
+		  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+		  JOIN pg_policy p ON p.polrelid = c.oid
+		 WHERE c.relnamespace = 'mailman'::regnamespace AND a.attnum > 0
+		   AND a.attname IN ('email', 'name', 'address', 'subject',
+			'text_body', 'html_body', 'template', 'content', 'data',
+			'variables', 'reply', 'from_address', 'detail')
+		   AND a.attstattarget IS DISTINCT FROM 0}),
+	'', 'no samples of persons and of what letters say');
+
 is(scalar($relay->pairs), 0, 'nothing has left');
 
 $_->quit foreach values %person;

@@ -204,6 +204,42 @@ is($session->query('SHOW transaction_read_only'), 'on', 'or not, as it began');
 $session->query('COMMIT');
 is($node->sql('SELECT count(*) FROM app.seen'), 0, 'nobody has written');
 
+# ---- cursors of the session of who looks, which have names and no owner
+
+my $cursors = $node->letter(
+	$node->newsletter(
+		relays        => ['a'],
+		owner         => 'editor',
+		policy        => policy($node, 'fetches', q{
+	DECLARE
+		c refcursor := 'gold';
+		found text := (SELECT string_agg(statement, ' ') FROM pg_cursors);
+	BEGIN
+		BEGIN FETCH c INTO found;
+		EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN EXECUTE 'MOVE NEXT IN "silver"'; found := found || ' moved';
+		EXCEPTION WHEN OTHERS THEN NULL; END;
+		BEGIN CLOSE c; found := coalesce(found, '') || ' closed';
+		EXCEPTION WHEN OTHERS THEN NULL; END;
+		RETURN jsonb_build_object('action', 'skip', 'reason',
+			coalesce('found: ' || found, 'nothing found'));
+	END;}),
+		subscriptions => 1));
+my $looks = $node->session(user => $me);
+$looks->query(q{BEGIN;
+	DECLARE "gold" CURSOR FOR SELECT 'ingot';
+	DECLARE "silver" CURSOR WITH HOLD FOR SELECT 'coin' UNION ALL SELECT 'spoon'});
+is($looks->query("SELECT error FROM mailman_preview_all($cursors)"),
+	'skipped by policy: nothing found',
+	'a policy finds no cursor of who looks');
+is($looks->query('FETCH ALL FROM gold'), 'ingot', 'it is where it was');
+is($looks->query('FETCH ALL FROM silver'), "coin\nspoon", 'and the other');
+$looks->query('COMMIT');
+is($looks->query("SELECT error FROM mailman_preview_all($cursors)"),
+	'skipped by policy: nothing found', 'nor one WITH HOLD');
+is($looks->query('SELECT count(*) FROM pg_cursors'), 1, 'which is still there');
+$looks->quit;
+
 # ---- a preview that is called by the policy
 
 my $inner = policy($node, 'inner',
