@@ -199,13 +199,14 @@ static void
 event_letter(int64 letter_id, const char *from, const char *to,
 			 const char *reason)
 {
+	EventAbout	about = {.letter_id = letter_id};
 	StringInfoData detail;
 
 	detail_begin(&detail);
 	detail_add(&detail, "from", from);
 	detail_add(&detail, "to", to);
 	detail_add(&detail, "reason", reason);
-	event_record("letter", (EventAbout) {.letter_id = letter_id}, &detail);
+	event_record("letter", about, &detail);
 }
 
 /*
@@ -239,47 +240,51 @@ letter_moved(TriggerData *trigger, HeapTuple row)
 void
 event_relay(const char *relay, const char *state, const char *reason)
 {
+	EventAbout	about = {0};
 	StringInfoData detail;
 
 	detail_begin(&detail);
 	detail_add(&detail, "relay", relay);
 	detail_add(&detail, "state", state);
 	detail_add(&detail, "reason", reason);
-	event_record("relay", (EventAbout) {0}, &detail);
+	event_record("relay", about, &detail);
 }
 
 /* So many of a letter are in doubt in all, so many of them newly */
 void
 event_doubt(int64 letter_id, int64 doubts, int64 newly)
 {
+	EventAbout	about = {.letter_id = letter_id};
 	StringInfoData detail;
 
 	detail_begin(&detail);
 	detail_add_number(&detail, "doubts", doubts);
 	detail_add_number(&detail, "new", newly);
-	event_record("doubt", (EventAbout) {.letter_id = letter_id}, &detail);
+	event_record("doubt", about, &detail);
 }
 
 /* Somebody has taken the place of a letter's sender */
 void
 event_sender(int64 letter_id, const char *before, const char *sender)
 {
+	EventAbout	about = {.letter_id = letter_id};
 	StringInfoData detail;
 
 	detail_begin(&detail);
 	detail_add(&detail, "before", before);
 	detail_add(&detail, "sender", sender);
-	event_record("sender", (EventAbout) {.letter_id = letter_id}, &detail);
+	event_record("sender", about, &detail);
 }
 
 /* This copy of a database may send from now on */
 void
 event_adopt(void)
 {
+	EventAbout	about = {0};
 	StringInfoData detail;
 
 	detail_begin(&detail);
-	event_record("adopt", (EventAbout) {0}, &detail);
+	event_record("adopt", about, &detail);
 }
 
 /* ---- what people have changed: audit.c ---- */
@@ -307,10 +312,11 @@ event_changed(const char *kind, EventAbout about, const char *const *columns,
 void
 event_right(const char *role, const char *what, bool granted)
 {
+	EventAbout	about = {0};
 	StringInfoData detail;
 
 	detail_begin(&detail);
 	detail_add(&detail, granted ? "granted" : "revoked", what);
 	detail_add(&detail, "role", role);
-	event_record("right", (EventAbout) {0}, &detail);
+	event_record("right", about, &detail);
 }
