@@ -47,4 +47,7 @@ extern void signals_restore(const sigset_t *saved);
 extern bool login_refresh(Connector *c, Attempt *failure);
 extern void login_set_options(CURL *easy, const RelayConfig *config);
 
+/* Copy a string of the configuration; *ok turns false without memory. */
+extern const char *config_copy(const char *s, bool *ok);
+
 #endif							/* MAILMAN_CONNECT_PRIVATE_H */

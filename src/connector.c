@@ -104,8 +104,8 @@ connector_url(const RelayConfig *config)
 	return copy;
 }
 
-/* Copy a string of the configuration; *ok turns false without memory. */
-static const char *
+/* see connect_private.h */
+const char *
 config_copy(const char *s, bool *ok)
 {
 	char	   *copy;

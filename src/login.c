@@ -26,13 +26,15 @@
 static bool
 login_replace(Connector *c, const char **place, const char *value)
 {
-	char	   *copy = NULL;
+	const char *copy;
+	bool		ok = true;
 
 	if (value != NULL && *place != NULL && strcmp(value, *place) == 0)
 		return true;
 	if (value == NULL && *place == NULL)
 		return true;
-	if (value != NULL && (copy = strdup(value)) == NULL)
+	copy = config_copy(value, &ok);
+	if (!ok)
 		return false;
 	free((char *) *place);
 	*place = copy;

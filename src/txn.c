@@ -228,7 +228,9 @@ extension_owner(void)
 	char	   *version = NULL;
 
 	if (!extension_read(&extension, &owner, &version))
-		(void) extension_oid(false);	/* throws */
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"mailman\" does not exist")));
 	if (strcmp(version, MAILMAN_VERSION) != 0 &&
 		!(creating_extension && CurrentExtensionObject == extension))
 		ereport(ERROR,
