@@ -98,7 +98,7 @@ my $letter = $node->letter($newsletter,
 	html_body => '{{#data}}<p>{{>greeting}} {{variables.offer}}</p>{{/data}}'
 	  . '<img src="cid:logo">');
 $node->sql("SELECT mailman_set_dkim_key($newsletter, "
-	  . Mailman::Cluster::literal($key) . ')');
+	  . Mailman::Cluster::literal($key) . ", 's1')");
 $node->sql(qq{
 	UPDATE mailman.newsletter SET dkim_domain = 'example.com',
 		dkim_selector = 's1';

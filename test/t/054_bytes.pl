@@ -67,7 +67,7 @@ my $key = "-----BEGIN PRIVATE KEY-----\n"
   . "-----END PRIVATE KEY-----\n";
 $node->sql("SELECT mailman_set_dkim_key(id, "
 	  . Mailman::Cluster::literal($key)
-	  . ") FROM mailman.newsletter WHERE id % 4 = 0");
+	  . ", 's') FROM mailman.newsletter WHERE id % 4 = 0");
 $node->sql("UPDATE mailman.newsletter SET dkim_domain = 'example.com',"
 	  . " dkim_selector = 's' WHERE id % 4 = 0");
 
