@@ -160,6 +160,13 @@ compat_lock_try(const LOCKTAG *tag, LOCKMODE mode)
 #define COMPAT_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* 18: of the standard's form, before the declaration */
+#ifdef pg_noreturn
+#define compat_noreturn pg_noreturn
+#else
+#define compat_noreturn pg_attribute_noreturn()
+#endif
+
 /* 17: the session's own settings that could end a turn */
 #if PG_VERSION_NUM >= 170000
 #define COMPAT_HAS_TRANSACTION_TIMEOUT 1

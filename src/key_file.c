@@ -31,8 +31,8 @@
 /* More than WRAP_KEYS_MAX keys with what is written between them */
 #define FILE_SIZE_MAX 8192
 
-static void key_file_refuse(WrapKeys *keys, const char *owner,
-							const char *why) pg_attribute_noreturn();
+static compat_noreturn void key_file_refuse(WrapKeys *keys, const char *owner,
+											const char *why);
 
 /* What the server asks of its own keys; NULL, or what is wrong */
 static const char *
