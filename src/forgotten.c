@@ -19,17 +19,15 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "forgotten.h"
 #include "guard.h"
+#include "key_scan.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/formatting.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -99,36 +97,23 @@ forgotten_revive(int64 newsletter_id, const char *email)
 static char *
 forgotten_look(int64 newsletter_id, bytea *hash)
 {
-	Oid			schema = get_namespace_oid("mailman", false);
-	Relation	rel = table_open(get_relname_relid("forgotten", schema),
-								 AccessShareLock);
-	ScanKeyData keys[2];
-	SysScanDesc scan;
-	Snapshot	snapshot;
+	KeyScan		scan;
 	HeapTuple	tuple;
 	char	   *state = NULL;
 
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(newsletter_id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_BYTEAEQ,
-				PointerGetDatum(hash));
 	/* a row forgotten since an old snapshot was taken does not come back */
-	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
-								GetLatestSnapshot() : GetActiveSnapshot());
-	scan = systable_beginscan(rel, compat_primary_key(rel), true, snapshot,
-							  hash ? 2 : 1, keys);
-	tuple = systable_getnext(scan);
+	key_scan_begin(&scan, TABLE_FORGOTTEN, &newsletter_id, hash,
+				   IsolationUsesXactSnapshot() ?
+				   GetLatestSnapshot() : GetActiveSnapshot());
+	tuple = key_scan_next(&scan);
 	if (HeapTupleIsValid(tuple))
 	{
 		bool		isnull;
-		Datum		value = heap_getattr(tuple, 3, RelationGetDescr(rel),
-										 &isnull);
+		Datum		value = key_scan_value(&scan, tuple, "state", &isnull);
 
 		state = TextDatumGetCString(value);
 	}
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	key_scan_end(&scan);
 	return state;
 }
 

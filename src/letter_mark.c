@@ -8,9 +8,7 @@
  * changed is another version, which somebody else has inserted or which lies
  * elsewhere: so nobody need count, and no lock is needed.
  *
- * The rows are read by index and not by a statement.  Each mailman_send() of
- * one recipient looks at them, and so does each turn, and to start the executor
- * costs more than ten times what they do.
+ * Each mailman_send() of one recipient looks at them, and so does each turn.
  *
  * Copyright (c) 2026, the mailman authors
  *
@@ -18,14 +16,10 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "catalog/namespace.h"
 #include "common/hashfn.h"
+#include "key_scan.h"
 #include "mailman.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 /* Where a version of a row lies, and who has inserted it */
@@ -50,42 +44,31 @@ mark_row(RowsMark *mark, TransactionId xmin, ItemPointer place)
 
 /* The rows of a table whose key begins with the newsletter, in any order */
 static void
-mark_rows(OurTable table, Oid schema, int64 newsletter_id, Snapshot snapshot,
+mark_rows(OurTable table, int64 newsletter_id, Snapshot snapshot,
 		  RowsMark *mark)
 {
-	Relation	rel = table_open(get_relname_relid(table_names[table], schema),
-								 AccessShareLock);
-	Oid			index = compat_primary_key(rel);
-	ScanKeyData key;
-	SysScanDesc scan;
+	KeyScan		scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(newsletter_id));
-	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1,
-							  &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	key_scan_begin(&scan, table, &newsletter_id, NULL, snapshot);
+	while (HeapTupleIsValid(tuple = key_scan_next(&scan)))
 		mark_row(mark, HeapTupleHeaderGetRawXmin(tuple->t_data),
 				 &tuple->t_self);
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	key_scan_end(&scan);
 }
 
 /* see letter.h */
 void
 letter_mark_read(int64 newsletter_id, int revision, LetterMark *mark)
 {
-	Oid			schema = get_namespace_oid("mailman", false);
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
 	memset(mark, 0, sizeof(*mark));
 	mark->revision = revision;
 	mark->max_message_size = mailman_max_message_size;
-	mark_rows(TABLE_NEWSLETTER, schema, newsletter_id, snapshot,
-			  &mark->newsletter);
-	mark_rows(TABLE_DKIM_KEY, schema, newsletter_id, snapshot, &mark->key);
-	mark_rows(TABLE_PARTIAL, schema, newsletter_id, snapshot,
-			  &mark->partials);
+	mark_rows(TABLE_NEWSLETTER, newsletter_id, snapshot, &mark->newsletter);
+	mark_rows(TABLE_DKIM_KEY, newsletter_id, snapshot, &mark->key);
+	mark_rows(TABLE_PARTIAL, newsletter_id, snapshot, &mark->partials);
 	UnregisterSnapshot(snapshot);
 }
 

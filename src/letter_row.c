@@ -17,39 +17,15 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "executor/tuptable.h"
+#include "key_scan.h"
 #include "mailman.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-
-/* Where the letter's row is, as the snapshot sees it */
-static bool
-row_find(Relation rel, int64 letter_id, Snapshot snapshot, ItemPointer place)
-{
-	Oid			index = compat_primary_key(rel);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(letter_id));
-	scan = systable_beginscan(rel, index, OidIsValid(index), snapshot, 1,
-							  &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		*place = tuple->t_self;
-	systable_endscan(scan);
-	return HeapTupleIsValid(tuple);
-}
 
 static Datum
 row_column(TupleTableSlot *slot, const char *column, bool *isnull)
@@ -120,22 +96,24 @@ row_lock(Relation rel, ItemPointer place, Snapshot snapshot,
 bool
 letter_row_hold(Letter *letter)
 {
-	Oid			schema = get_namespace_oid("mailman", false);
-	Relation	rel;
-	Snapshot	snapshot;
-	TupleTableSlot *slot;
-	ItemPointerData place;
-	bool		held;
+	KeyScan		scan;
+	HeapTuple	tuple;
+	bool		held = false;
 
 	if (IsolationUsesXactSnapshot())
 		return false;
-	rel = table_open(get_relname_relid("letter", schema), RowShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	slot = table_slot_create(rel, NULL);
-	held = row_find(rel, letter->id, snapshot, &place) &&
-		row_lock(rel, &place, snapshot, slot) && row_read(slot, letter);
-	ExecDropSingleTupleTableSlot(slot);
-	UnregisterSnapshot(snapshot);
-	table_close(rel, NoLock);
+	key_scan_begin(&scan, TABLE_LETTER, &letter->id, NULL,
+				   GetLatestSnapshot());
+	tuple = key_scan_next(&scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		TupleTableSlot *slot = table_slot_create(scan.rel, NULL);
+		ItemPointerData place = tuple->t_self;
+
+		held = row_lock(scan.rel, &place, scan.snapshot, slot) &&
+			row_read(slot, letter);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	key_scan_end(&scan);
 	return held;
 }

@@ -16,65 +16,45 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xlog.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "key_scan.h"
 #include "mailman.h"
 #include "miscadmin.h"
 #include "process.h"
 #include "utils/acl.h"
-#include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(mailman_adopt);
 
-/* What the rows say: the first may be several, see the script */
-static OriginState
-origin_read(Relation rel, Snapshot snapshot)
+/* Is it this database of this cluster that a row tells of? */
+static bool
+origin_row_is_ours(const KeyScan *scan, HeapTuple row)
 {
-	TupleDesc	desc = RelationGetDescr(rel);
-	int			system = SPI_fnumber(desc, "system_identifier");
-	int			database = SPI_fnumber(desc, "database");
-	OriginState state = ORIGIN_NONE;
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot, 0,
-										  NULL);
-	HeapTuple	tuple;
+	bool		isnull;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-
-		if (state != ORIGIN_OTHER &&
-			(uint64) DatumGetInt64(heap_getattr(tuple, system, desc,
-												&isnull)) ==
-			GetSystemIdentifier() &&
-			DatumGetObjectId(heap_getattr(tuple, database, desc, &isnull)) ==
-			MyDatabaseId)
-			state = ORIGIN_OURS;
-		else
-			state = ORIGIN_OTHER;
-	}
-	systable_endscan(scan);
-	return state;
+	return (uint64) DatumGetInt64(key_scan_value(scan, row,
+												 "system_identifier",
+												 &isnull)) ==
+		GetSystemIdentifier() &&
+		DatumGetObjectId(key_scan_value(scan, row, "database", &isnull)) ==
+		MyDatabaseId;
 }
 
-/* see origin.h */
+/* see origin.h.  The first row may be several: see the script. */
 OriginState
 origin_look(void)
 {
-	Oid			schema = get_namespace_oid("mailman", false);
-	Relation	rel = table_open(get_relname_relid("origin", schema),
-								 AccessShareLock);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	OriginState state = origin_read(rel, snapshot);
+	OriginState state = ORIGIN_NONE;
+	KeyScan		scan;
+	HeapTuple	tuple;
 
-	UnregisterSnapshot(snapshot);
-	table_close(rel, AccessShareLock);
+	key_scan_begin(&scan, TABLE_ORIGIN, NULL, NULL, GetLatestSnapshot());
+	while (HeapTupleIsValid(tuple = key_scan_next(&scan)))
+		state = state != ORIGIN_OTHER && origin_row_is_ours(&scan, tuple) ?
+			ORIGIN_OURS : ORIGIN_OTHER;
+	key_scan_end(&scan);
 	return state;
 }
 
