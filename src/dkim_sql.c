@@ -122,11 +122,7 @@ dkim_key_keep(int64 newsletter_id, const char *selector, const char *pem)
 
 	key_file_wrap(&stored, dkim_key_owner(newsletter_id, selector),
 				  (const uint8 *) pem, strlen(pem));
-	values[2] = PointerGetDatum(stored.bytes);
-	if (stored.wrapped_by != NULL)
-		values[3] = CStringGetTextDatum(stored.wrapped_by);
-	else
-		nulls[3] = 'n';
+	stored_columns(&stored, &values[2], &nulls[2]);
 	statement_run(&set, SPI_OK_INSERT, values, nulls);
 }
 

@@ -4,7 +4,7 @@
  *	  mailman.key_file: the keys that wrap secrets, and are not in the
  *	  database.
  *
- * A dump, a copy of the data directory, and whoever may read all tables have
+ * A dump, a copy of the data directory, and roles that may read all tables have
  * the secrets then, but wrapped.  The file is read each time it is needed,
  * which is once per letter or call: no process keeps the keys in memory, and
  * a file that was missing counts as soon as it is there.
@@ -26,6 +26,7 @@
 #include "key_file.h"
 #include "mailman.h"
 #include "storage/fd.h"
+#include "utils/builtins.h"
 #include "wrap.h"
 
 /* More than WRAP_KEYS_MAX keys with what is written between them */
@@ -33,6 +34,23 @@
 
 static compat_noreturn void key_file_refuse(WrapKeys *keys, const char *owner,
 											const char *why);
+
+/* see key_file.h */
+bool
+key_file_is_set(void)
+{
+	return mailman_key_file != NULL && mailman_key_file[0] != '\0';
+}
+
+/* see key_file.h */
+void
+stored_columns(const Stored *stored, Datum *values, char *nulls)
+{
+	values[0] = PointerGetDatum(stored->bytes);
+	if (stored->wrapped_by != NULL)
+		values[1] = CStringGetTextDatum(stored->wrapped_by);
+	nulls[1] = stored->wrapped_by != NULL ? ' ' : 'n';
+}
 
 /* What the server asks of its own keys; NULL, or what is wrong */
 static const char *
@@ -99,7 +117,7 @@ key_file_read(WrapKeys *keys)
 	int			line;
 
 	keys->count = 0;
-	if (mailman_key_file == NULL || mailman_key_file[0] == '\0')
+	if (!key_file_is_set())
 		return "it is not set";
 	len = key_file_slurp(text, &why);
 	if (len < 0)
@@ -164,7 +182,7 @@ key_file_owner(const char *table, int64 newsletter_id, const char *name)
 void
 key_file_wrap(Stored *to, const char *owner, const uint8 *secret, size_t len)
 {
-	bool		plain = mailman_key_file == NULL || mailman_key_file[0] == '\0';
+	bool		plain = !key_file_is_set();
 	uint8		nonce[WRAP_NONCE_BYTES];
 	WrapKeys	keys;
 	const char *why;

@@ -19,6 +19,11 @@ typedef struct Stored
 	char	   *wrapped_by;		/* id of a key of the file; NULL: plain */
 } Stored;
 
+extern bool key_file_is_set(void);
+
+/* As two columns of a row, side by side; only the second may be null */
+extern void stored_columns(const Stored *stored, Datum *values, char *nulls);
+
 /* The row that a secret belongs to, in words: it unwraps nowhere else */
 extern char *key_file_owner(const char *table, int64 newsletter_id,
 							const char *name);
@@ -30,7 +35,7 @@ extern char *key_file_owner(const char *table, int64 newsletter_id,
 extern void key_file_wrap(Stored *to, const char *owner, const uint8 *secret,
 						  size_t len);
 
-/* Unwrap, as palloc'd bytes with a NUL behind them; an ERROR why it cannot be */
+/* As palloc'd bytes with a NUL behind them; an ERROR why it cannot be done */
 extern uint8 *key_file_unwrap(const Stored *from, const char *owner,
 							  size_t *len);
 

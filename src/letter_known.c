@@ -47,43 +47,38 @@ copy_text(const char *text)
 	return text ? pstrdup(text) : NULL;
 }
 
+static List *
+copy_names(List *names)
+{
+	List	   *copy = NIL;
+	ListCell   *cell;
+
+	foreach(cell, names)
+		copy = lappend(copy, pstrdup(lfirst(cell)));
+	return copy;
+}
+
 /*
- * All that letter_read() has read, in the current memory context.  Neither
- * lives as long as the other.
+ * All that letter_read() has read, in the current memory context, and nothing
+ * of its content.  Neither lives as long as the other.
  */
 static void
 known_copy(Letter *copy, const Letter *letter)
 {
-	ListCell   *cell;
-
-	memset(copy, 0, sizeof(*copy));
-	copy->id = letter->id;
-	copy->newsletter_id = letter->newsletter_id;
+	*copy = *letter;
+	memset(&copy->work, 0, sizeof(copy->work));
+	memset(&copy->render, 0, sizeof(copy->render));
+	copy->files = NULL;
+	copy->unseen = false;		/* of this transaction */
 	copy->state = copy_text(letter->state);
 	copy->owner = copy_text(letter->owner);
-	copy->owner_oid = letter->owner_oid;
 	copy->sender = copy_text(letter->sender);
-	copy->sender_oid = letter->sender_oid;
-	foreach(cell, letter->relays)
-		copy->relays = lappend(copy->relays, pstrdup(lfirst(cell)));
-	copy->has_body = letter->has_body;
-	copy->hold = letter->hold;
-	copy->can_unsubscribe = letter->can_unsubscribe;
-	copy->purged = letter->purged;
-	copy->revision = letter->revision;
-	copy->max_attempts = letter->max_attempts;
-	copy->max_age = letter->max_age;
-	copy->retry_schedule = copy_text(letter->retry_schedule);
-	if (letter->retry != NULL)
-	{
-		copy->retry = palloc(sizeof(RetrySchedule));
-		*copy->retry = *letter->retry;
-	}
-	copy->send_at = letter->send_at;
-	copy->resumed_at = letter->resumed_at;
 	copy->policy = copy_text(letter->policy);
-	copy->max_message_size = letter->max_message_size;
-	copy->mark = letter->mark;
+	copy->retry_schedule = copy_text(letter->retry_schedule);
+	copy->relays = copy_names(letter->relays);
+	if (letter->retry != NULL)
+		copy->retry = memcpy(palloc(sizeof(RetrySchedule)), letter->retry,
+							 sizeof(RetrySchedule));
 }
 
 /* see letter.h */

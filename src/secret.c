@@ -89,11 +89,7 @@ secret_make(int64 newsletter_id, int64 generation)
 	key_file_wrap(&stored, secret_owner(newsletter_id, generation), key,
 				  sizeof(key));
 	explicit_bzero(key, sizeof(key));
-	values[2] = PointerGetDatum(stored.bytes);
-	if (stored.wrapped_by != NULL)
-		values[3] = CStringGetTextDatum(stored.wrapped_by);
-	else
-		nulls[3] = 'n';
+	stored_columns(&stored, &values[2], &nulls[2]);
 	statement_run(&make, SPI_OK_INSERT, values, nulls);
 }
 

@@ -149,11 +149,7 @@ rewrap_row(Statement *update, Datum *values, const char *owner, bool plain)
 	}
 	else
 		key_file_wrap(&stored, owner, secret, len);
-	values[3] = PointerGetDatum(stored.bytes);
-	if (stored.wrapped_by != NULL)
-		values[4] = CStringGetTextDatum(stored.wrapped_by);
-	else
-		nulls[4] = 'n';
+	stored_columns(&stored, &values[3], &nulls[3]);
 	return statement_run(update, SPI_OK_UPDATE, values, nulls) == 1;
 }
 
@@ -222,7 +218,7 @@ mailman_rewrap(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to rewrap secrets"),
 				 errdetail("Only the owner of extension mailman may.")));
-	if (!plain && mailman_key_file[0] == '\0')
+	if (!plain && !key_file_is_set())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("mailman.key_file is not set"),

@@ -188,26 +188,29 @@ mailman_sees_owner(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(eyes_see_owner(eyes_of(fcinfo), owner));
 }
 
-/* mailman.sees_newsletter(newsletter_id bigint) RETURNS boolean */
-Datum
-mailman_sees_newsletter(PG_FUNCTION_ARGS)
+/* Is what belongs to the id in the first argument to be seen? */
+static Datum
+eyes_answer(FunctionCallInfo fcinfo, bool (*look) (Eyes *, int64))
 {
 	Eyes	   *eyes = eyes_of(fcinfo);
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_BOOL(eyes_see_all(eyes));
-	PG_RETURN_BOOL(eyes_see(eyes, PG_GETARG_INT64(0), eyes_see_newsletter));
+	PG_RETURN_BOOL(eyes_see(eyes, PG_GETARG_INT64(0), look));
+}
+
+/* mailman.sees_newsletter(newsletter_id bigint) RETURNS boolean */
+Datum
+mailman_sees_newsletter(PG_FUNCTION_ARGS)
+{
+	return eyes_answer(fcinfo, eyes_see_newsletter);
 }
 
 /* mailman.sees_letter(letter_id bigint) RETURNS boolean */
 Datum
 mailman_sees_letter(PG_FUNCTION_ARGS)
 {
-	Eyes	   *eyes = eyes_of(fcinfo);
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_BOOL(eyes_see_all(eyes));
-	PG_RETURN_BOOL(eyes_see(eyes, PG_GETARG_INT64(0), eyes_see_letter));
+	return eyes_answer(fcinfo, eyes_see_letter);
 }
 
 /* mailman.sees_relay(relay text) RETURNS boolean: who has USAGE on it does */
