@@ -4,7 +4,7 @@
  *	  What people change, beside states: events with who did it.
  *
  * Whose a newsletter is, where its mail leaves and in whose name, its keys,
- * and what a letter says once it was scheduled: whoever changes that changes
+ * and what a letter says once it was scheduled: a change of these changes
  * what readers get.  These triggers only tell, after the change was let
  * through; the guards are others.  They name what has changed and show no
  * value.

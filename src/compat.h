@@ -101,8 +101,8 @@ compat_primary_key(Relation rel)
 #endif
 
 /*
- * 16: nothing resets it within a transaction.  Before, RESET gave it this value;
- * returns the one that it had.
+ * 16: nothing resets it within a transaction.  Before, RESET gave it this
+ * value; returns the one that it had.
  */
 static inline bool
 compat_set_read_only_reset(bool value)

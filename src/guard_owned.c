@@ -4,8 +4,8 @@
  *	  Whose newsletter is it that somebody writes to?
  *
  * Members of newsletter.owner write the newsletter and what belongs to it, and
- * so do roles that see and write everybody's.  Whoever is neither is told the
- * same whether there is such a newsletter or not.
+ * so do roles that see and write everybody's.  A role that is neither is told
+ * the same whether there is such a newsletter or not.
  *
  * A statement that writes a million rows asks once for each newsletter, as
  * long as they come one after the other.
@@ -103,9 +103,9 @@ guard_check_rows(FunctionCallInfo fcinfo)
 static bool
 guard_id_was_given(Relation rel, int64 id)
 {
-	Oid			sequence = get_relname_relid(psprintf("%s_id_seq",
-													  RelationGetRelationName(rel)),
-											 RelationGetNamespace(rel));
+	char	   *name = psprintf("%s_id_seq", RelationGetRelationName(rel));
+	Datum		sequence =
+		ObjectIdGetDatum(get_relname_relid(name, RelationGetNamespace(rel)));
 	MemoryContext context = CurrentMemoryContext;
 	volatile bool given = false;
 	Oid			role;
@@ -118,7 +118,7 @@ guard_id_was_given(Relation rel, int64 id)
 	PG_TRY();
 	{
 		given = DatumGetInt64(DirectFunctionCall1(currval_oid,
-												  ObjectIdGetDatum(sequence))) == id;
+												  sequence)) == id;
 	}
 	PG_CATCH();
 	{

@@ -3,9 +3,9 @@
  * lock_table.c
  *	  LOCK TABLE by those who may write only what is theirs.
  *
- * PostgreSQL lets a role that may UPDATE or DELETE some rows of a table lock all
- * of it, and then every letter of everybody's stands still for as long as its
- * transaction is open.  So only those who write everybody's lock our tables in
+ * PostgreSQL lets a role that may UPDATE or DELETE some rows of a table lock
+ * all of it, and then every letter of everybody's stands still for as long as
+ * its transaction is open.  So only those who write everybody's lock our tables in
  * a mode that keeps others from writing; not by way of a view either, of which
  * LOCK TABLE locks what it reads.
  *

@@ -833,7 +833,7 @@ COMMENT ON FUNCTION mailman.obstacle() IS
 -- Who sees what: policies of row security on every table.  pg_dump carries none
 -- of what a user adds to tables of an extension, but these come with CREATE
 -- EXTENSION.  What may be written the guards say, as they name what is wrong.
--- The functions look at whoever asks, so everybody may call them, and what is
+-- The functions look at the role that asks, so everybody may call them, and what is
 -- somebody else's is to them as what is not there.
 -- ---------------------------------------------------------------------------
 

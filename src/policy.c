@@ -13,8 +13,8 @@
  * given as long again; then the process ends, which it cannot catch.
  *
  * Locks of the session are not rolled back, and one of them makes a worker the
- * only one of its letter.  The fence refuses the functions for them; whoever
- * asks in a worker looks afterwards all the same: see decide.c.
+ * only one of its letter.  The fence refuses the functions for them; a
+ * worker that asks looks afterwards all the same: see decide.c.
  *
  * Copyright (c) 2026, the mailman authors
  *

@@ -4,8 +4,8 @@
  *	  Cursors that are open when a policy is called are not the policy's.
  *
  * A cursor has a name in its session, and no owner: FETCH asks for no right.
- * The session of a preview is that of whoever looks, so a policy could read
- * what a superuser has open, and move or close it.  While the policy runs
+ * The session of a preview is that of the role that looks, so a policy could
+ * read what a superuser has open, and move or close it.  While the policy runs
  * those cursors are active ones, which nobody can run or drop, and not shown
  * in pg_cursors.  A worker has none.
  *

@@ -6,7 +6,7 @@
  * It is nobody but the newsletter's owner: not only current_user, by which
  * rights are judged, but session_user as well.  An application may guard its
  * own SECURITY DEFINER functions with that, and a worker's session is a
- * superuser's, a preview's that of whoever looks.
+ * superuser's, a preview's that of the role that looks.
  *
  * What it does is rolled back with its subtransaction.  Two things are not
  * rolled back, or come too late if they are: advisory locks of the session,
@@ -27,7 +27,7 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 
-/* Whoever else wants to know what is called, while the fence stands */
+/* Another module that wants to know what is called, while the fence stands */
 static object_access_hook_type next_hook = NULL;
 
 /* ---- locks of the session ---- */
@@ -72,7 +72,7 @@ policy_unpin(const char *name)
 
 /*
  * Ours end with the subtransaction.  Not SET LOCAL of the caller's: what the
- * function finds is the same whoever asks it.
+ * function finds is the same for each role that asks it.
  */
 static void
 policy_set(void)

@@ -113,7 +113,7 @@ extern bool place_enter(Oid database, int64 letter_id,
 /* It is about to look at the tables: forget who had work for it before */
 extern void place_look(void);
 
-/* The same of each turn: who comes now wakes it again, who came before need not */
+/* The same of each turn: who comes from now on wakes it again */
 extern void place_heed(void);
 
 /* It could do without its place now; true: others need it */

@@ -125,7 +125,7 @@ relay_check_login(const RelayConfig *config)
 	if (config->key_file != NULL && config->cert_file == NULL)
 		relay_option_missing("cert_file",
 							 "A key is that of a certificate.");
-	/* RFC 5801 4: it would have to be written otherwise, and libcurl does not */
+	/* RFC 5801 4: to be written otherwise, which libcurl does not do */
 	if (config->token != NULL && strpbrk(config->username, ",=") != NULL)
 		relay_option_bad("username",
 						 "With a token it must have no comma and no equals sign.",

@@ -60,8 +60,8 @@ render_template(StringInfo out, const Template *tmpl, const char *what,
 
 /*
  * Cut what is the recipient's alone from HMACs of the ids: what a mail is known
- * by under the secret that lasts, what comes back under the latest.  A test has others
- * than the mail it is a copy of, and a tag that names nobody: no subscription
+ * by under the secret that lasts, what comes back under the latest.  A test has
+ * others than the mail it is a copy of, and a tag that names nobody: no subscription
  * has id 0, and verp_parse() takes it for no tag.
  */
 static bool

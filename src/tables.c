@@ -258,8 +258,8 @@ obstacle_of_secrets(void)
 /*
  * mailman.obstacle() RETURNS text
  *
- * What keeps letters from being sent: the database is a copy, somebody's code is
- * on a table that their workers write, or mailman.key_file cannot be used.
+ * What keeps letters from being sent: the database is a copy, somebody's code
+ * is on a table that their workers write, or mailman.key_file cannot be used.
  * NULL: nothing does.
  */
 Datum

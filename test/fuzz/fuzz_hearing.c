@@ -25,7 +25,7 @@
 #define CONFIG_QUIET		8	/* nobody asks for the words */
 #define CONFIG_TOKEN		16	/* the login is a token's */
 
-#define EVENT_TCP	1			/* the first byte of a line that is none */
+#define EVENT_TCP	1			/* the first byte of a line that is not one */
 #define EVENT_TLS	2
 
 static bool
